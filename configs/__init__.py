@@ -1,0 +1,1 @@
+"""Presets: config.default() plus a difference."""

@@ -1,0 +1,9 @@
+"""The paper's scalable model: 18 kbit/s with quantizer dropout."""
+
+from soundstream_jax import config
+
+
+def get_config():
+  c = config.default()
+  c.quantizer.kmeans_batches = 8
+  return c

@@ -1,0 +1,1 @@
+"""Sweeps: def sweep() yields (name, overrides)."""

@@ -1,0 +1,1 @@
+"""Make prepared datasets on disk; never imported by training."""

@@ -1,0 +1,65 @@
+"""Package metadata. The top-level leaves install inside soundstream_jax."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+LEAVES = ("configs", "launch", "data_pipelines")
+
+# Installing `configs` or `tests` as top-level packages would take generic names
+# on the user's machine, so every leaf is mapped into the package.
+packages = find_packages(include=["soundstream_jax", "soundstream_jax.*"])
+package_dir = {}
+for leaf in LEAVES:
+  package_dir[f"soundstream_jax.{leaf}"] = leaf
+  packages += [f"soundstream_jax.{leaf}"]
+  packages += [f"soundstream_jax.{leaf}.{sub}" for sub in find_packages(leaf)]
+
+version = re.search(
+  r'__version__ = "(.+)"', (ROOT / "soundstream_jax/__init__.py").read_text()
+).group(1)
+
+setup(
+  name="soundstream_jax",
+  version=version,
+  description="SoundStream, the neural audio codec, trained with JAX and Flax",
+  long_description=(ROOT / "README.md").read_text(),
+  long_description_content_type="text/markdown",
+  license="Apache-2.0",
+  python_requires=">=3.11",
+  packages=packages,
+  package_dir=package_dir,
+  install_requires=[
+    "absl-py>=2.1",
+    "array_record>=0.8",
+    "flax>=0.12",
+    "grain>=0.2.18",
+    "jax>=0.10.2",
+    "librosa>=0.11",
+    "ml-collections>=1.1",
+    "numpy>=2.0",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.12.8,<1.0",
+    "soundfile>=0.13",
+    "soxr>=0.5",
+    "tensorboardX>=2.6.4",
+    "tensorflow-datasets>=4.9.9",
+  ],
+  extras_require={
+    "plots": ["matplotlib>=3.9"],
+    "test": [
+      "build",
+      "hypothesis>=6.100",
+      "matplotlib>=3.9",
+      "pytest>=8.3",
+      "pytest-timeout>=2.3",
+      "ruff>=0.9",
+      "tensorboard>=2.18",
+    ],
+  },
+  entry_points={
+    "console_scripts": ["soundstream = soundstream_jax.codec.__main__:main"],
+  },
+)

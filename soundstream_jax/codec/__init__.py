@@ -1,0 +1,1 @@
+"""Encode, decode and the .sstr file."""

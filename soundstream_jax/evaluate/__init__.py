@@ -1,0 +1,1 @@
+"""Commands and reports over metrics."""

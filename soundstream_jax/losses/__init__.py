@@ -1,0 +1,1 @@
+"""(target, prediction) to scalars."""

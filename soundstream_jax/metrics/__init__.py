@@ -1,0 +1,1 @@
+"""(reference, output) to numbers; pure functions."""
