@@ -1,0 +1,201 @@
+"""How codebooks learn: k-means, moving averages, revival. Pure functions.
+
+The train step calls `update` and `revive` once per step with the statistics of
+the global batch; `kmeans_layers` runs once, before the first step.
+Source: paper section III-C (k-means on the first batch, exponential moving
+averages after VQ-VAE-2, replacement of unused codes). Iterations, smoothing and
+the relative threshold are ours.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from soundstream_jax.model import quantizer
+
+Array = jax.Array
+
+# Laplace smoothing of the counts, so that an unused code divides by no zero.
+SMOOTHING = 1e-5
+
+
+@flax.struct.dataclass
+class Codebooks:
+  vectors: Array  # [Q, K, D] what encoder and decoder use
+  counts: Array  # [Q, K] moving average of frames per code and batch
+  sums: Array  # [Q, K, D] moving average of the residuals' sum per code
+
+
+def zeros(
+  num_quantizers: int, codebook_size: int, dim: int, dtype=jnp.float32
+) -> Codebooks:
+  """Codebooks before k-means: all zero."""
+  shape = (num_quantizers, codebook_size, dim)
+  return Codebooks(
+    vectors=jnp.zeros(shape, dtype),
+    counts=jnp.zeros(shape[:2], dtype),
+    sums=jnp.zeros(shape, dtype),
+  )
+
+
+def means(counts: Array, sums: Array) -> Array:
+  """Returns sums / counts with Laplace smoothing: [Q, K], [Q, K, D] -> vectors."""
+  size = counts.shape[-1]
+  total = jnp.sum(counts, axis=-1, keepdims=True)
+  smoothed = (counts + SMOOTHING) / (total + size * SMOOTHING) * total
+  safe = jnp.where(smoothed > 0, smoothed, 1)
+  return sums / safe[..., None]
+
+
+def update(
+  codebooks: Codebooks, statistics: quantizer.Statistics, *, decay: float
+) -> Codebooks:
+  """One step of the moving averages.
+
+  A layer that no example of the batch reached (quantizer dropout) keeps all of
+  its state: nothing decays that nothing was seen for.
+  """
+  seen = jnp.sum(statistics.counts, axis=-1) > 0
+  counts = decay * codebooks.counts + (1 - decay) * statistics.counts
+  sums = decay * codebooks.sums + (1 - decay) * statistics.sums
+  return Codebooks(
+    vectors=jnp.where(
+      seen[:, None, None], means(counts, sums), codebooks.vectors
+    ),
+    counts=jnp.where(seen[:, None], counts, codebooks.counts),
+    sums=jnp.where(seen[:, None, None], sums, codebooks.sums),
+  )
+
+
+def dead(counts: Array, *, threshold: float) -> Array:
+  """Codes used less than threshold * uniform use: counts [Q, K] -> bool."""
+  uniform = jnp.mean(counts, axis=-1, keepdims=True)
+  return counts < threshold * uniform
+
+
+def revive(
+  codebooks: Codebooks, statistics: quantizer.Statistics, *, threshold: float
+) -> Codebooks:
+  """Replaces dead codes by residuals of the batch, all statistics together.
+
+  A revived code starts with uniform use, so that neither the next update undoes
+  it (its sum would still be the old one) nor the next check kills it. At most R
+  codes per layer and step are replaced, R the number of candidates.
+  """
+  is_dead = dead(codebooks.counts, threshold=threshold)
+  order = jnp.cumsum(is_dead, axis=-1) - 1
+  available = statistics.candidates.shape[1]
+  replace = is_dead & (order < available)
+  replace &= statistics.candidates_valid[:, None]
+  index = jnp.clip(order, 0, available - 1)
+  fresh = jnp.take_along_axis(statistics.candidates, index[..., None], axis=1)
+  uniform = jnp.mean(codebooks.counts, axis=-1, keepdims=True)
+  uniform = jnp.broadcast_to(uniform, codebooks.counts.shape)
+  return Codebooks(
+    vectors=jnp.where(replace[..., None], fresh, codebooks.vectors),
+    counts=jnp.where(replace, uniform, codebooks.counts),
+    sums=jnp.where(
+      replace[..., None], fresh * uniform[..., None], codebooks.sums
+    ),
+  )
+
+
+def kmeans(
+  frames: Array, key: Array, *, size: int, iterations: int
+) -> tuple[Array, Array]:
+  """k-means with k-means++ seeding.
+
+  Args:
+    frames: [N, D], N >= size.
+    key: draws the seeds.
+    size: number of clusters, K.
+    iterations: of Lloyd's algorithm.
+
+  Returns:
+    (centres [K, D], codes int32 [N]). A cluster that runs empty is moved to
+    the frame that is farthest from its centre.
+  """
+  num = frames.shape[0]
+  keys = jax.random.split(key, size)
+
+  def squared_distance(centre):
+    return jnp.sum(jnp.square(frames - centre[None, :]), axis=-1)
+
+  def seed(distances, seed_key):
+    # Drawn in proportion to the squared distance; uniform if all are zero.
+    weights = jnp.where(jnp.max(distances) > 0, distances, 1)
+    cumulative = jnp.cumsum(weights)
+    point = jax.random.uniform(seed_key, (), frames.dtype) * cumulative[-1]
+    index = jnp.clip(jnp.searchsorted(cumulative, point), 0, num - 1)
+    centre = frames[index]
+    return jnp.minimum(distances, squared_distance(centre)), centre
+
+  first = frames[jax.random.randint(keys[0], (), 0, num)]
+  _, others = lax.scan(seed, squared_distance(first), keys[1:])
+  centres = jnp.concatenate([first[None, :], others])
+
+  def lloyd(centres, _):
+    codes = quantizer.nearest(frames, centres)
+    counts, sums = assign(frames, codes, size)
+    moved = sums / jnp.maximum(counts, 1)[:, None]
+    error = jnp.sum(jnp.square(frames - centres[codes]), axis=-1)
+    _, farthest = lax.top_k(error, size)
+    empty = counts == 0
+    order = jnp.clip(jnp.cumsum(empty) - 1, 0, size - 1)
+    return jnp.where(empty[:, None], frames[farthest[order]], moved), None
+
+  centres, _ = lax.scan(lloyd, centres, length=iterations)
+  return centres, quantizer.nearest(frames, centres)
+
+
+def assign(frames: Array, codes: Array, size: int) -> tuple[Array, Array]:
+  """Counts [K] and sums [K, D] of frames [N, D] by their codes [N]."""
+  one_hot = jax.nn.one_hot(codes, size, dtype=frames.dtype)
+  sums = lax.dot_general(
+    one_hot,
+    frames,
+    (((0,), (0,)), ((), ())),
+    precision=lax.Precision.HIGHEST,
+  )
+  return jnp.sum(one_hot, axis=0), sums
+
+
+def kmeans_layers(
+  frames: Array,
+  key: Array,
+  *,
+  num_quantizers: int,
+  size: int,
+  iterations: int,
+  frames_per_batch: float,
+) -> Codebooks:
+  """Initialises every layer on the residuals that the layers before it leave.
+
+  Args:
+    frames: [N, D] latents of one or several global batches.
+    key: draws the seeds.
+    num_quantizers: Q.
+    size: K, at most N.
+    iterations: of Lloyd's algorithm, per layer.
+    frames_per_batch: scales the counts to those of one batch, the unit of the
+      moving averages.
+
+  Returns:
+    Codebooks whose moving averages agree with their vectors.
+  """
+  num = frames.shape[0]
+
+  def layer(residual, layer_key):
+    centres, codes = kmeans(
+      residual, layer_key, size=size, iterations=iterations
+    )
+    counts, _ = assign(residual, codes, size)
+    counts = counts * (frames_per_batch / num)
+    return residual - centres[codes], (centres, counts)
+
+  keys = jax.random.split(key, num_quantizers)
+  _, (vectors, counts) = lax.scan(layer, frames, keys)
+  return Codebooks(
+    vectors=vectors, counts=counts, sums=vectors * counts[..., None]
+  )

@@ -1,0 +1,43 @@
+"""Latents to waveform: the encoder's mirror (paper section III-B)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from soundstream_jax.model import encoder, layers
+
+
+class Decoder(nn.Module):
+  """[B, F, embedding_dim] -> [B, F * hop, 1].
+
+  Stages run through `strides` backwards; a stage is a transposed convolution
+  with kernel 2 * stride and three residual units. No output activation: the
+  paper draws none.
+  """
+
+  channels: int
+  strides: tuple[int, ...]
+  residual_kernel: int
+  residual_hidden_ratio: float
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, latents: jax.Array) -> jax.Array:
+    width = self.channels * 2 ** len(self.strides)
+    x = layers.conv(width, 7, dtype=self.dtype, name="input")(latents)
+    for stage, stride in enumerate(reversed(self.strides)):
+      width //= 2
+      x = layers.upsample(
+        width, stride=stride, dtype=self.dtype, name=f"stage{stage}_up"
+      )(nn.elu(x))
+      for unit, dilation in enumerate(encoder.DILATIONS):
+        x = layers.ResidualUnit(
+          self.residual_kernel,
+          self.residual_hidden_ratio,
+          dilation,
+          dtype=self.dtype,
+          name=f"stage{stage}_unit{unit}",
+        )(x)
+    return layers.conv(1, 7, dtype=self.dtype, name="output")(nn.elu(x))

@@ -1,0 +1,47 @@
+"""Waveform to latents: strided causal convolutions (paper section III-A)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from soundstream_jax.model import layers
+
+DILATIONS = (1, 3, 9)
+
+
+class Encoder(nn.Module):
+  """[B, T, 1] -> [B, T / hop, embedding_dim].
+
+  Channels start at `channels` and double with every stage; a stage is three
+  residual units and a strided convolution with kernel 2 * stride.
+  """
+
+  channels: int
+  strides: tuple[int, ...]
+  embedding_dim: int
+  residual_kernel: int
+  residual_hidden_ratio: float
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, audio: jax.Array) -> jax.Array:
+    width = self.channels
+    x = layers.conv(width, 7, dtype=self.dtype, name="input")(audio)
+    for stage, stride in enumerate(self.strides):
+      for unit, dilation in enumerate(DILATIONS):
+        x = layers.ResidualUnit(
+          self.residual_kernel,
+          self.residual_hidden_ratio,
+          dilation,
+          dtype=self.dtype,
+          name=f"stage{stage}_unit{unit}",
+        )(x)
+      width *= 2
+      x = layers.downsample(
+        width, stride=stride, dtype=self.dtype, name=f"stage{stage}_down"
+      )(nn.elu(x))
+    return layers.conv(self.embedding_dim, 3, dtype=self.dtype, name="output")(
+      nn.elu(x)
+    )

@@ -1,0 +1,193 @@
+"""Causal convolutions and the residual unit, computed in blocks.
+
+Parameters have the field's standard layouts, whatever form computes them:
+convolutions (kernel, in, out), transposed convolutions (2 * stride, in, out).
+With kernel = 2 * stride, a strided convolution equals a kernel-2 convolution on
+blocks of `stride` samples, and a transposed one equals a kernel-2 convolution
+that produces blocks. Both forms are exact; the block form's gradients are tens
+of times faster on CPU than those of dilated convolutions.
+
+Source: paper section III-A and III-B, Fig. 3. Weight initialisation and padding
+value (zero) are ours: the paper names neither.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Array = jax.Array
+
+
+def causal_conv(x: Array, kernel: Array, *, dilation: int = 1) -> Array:
+  """Stride-1 convolution that sees the past only.
+
+  Args:
+    x: [B, T, in].
+    kernel: [k, in, out]; the last tap meets the present sample.
+    dilation: distance between taps, in samples.
+
+  Returns:
+    [B, T, out].
+  """
+  past = (kernel.shape[0] - 1) * dilation
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    window_strides=(1,),
+    padding=((past, 0),),
+    rhs_dilation=(dilation,),
+    dimension_numbers=("NWC", "WIO", "NWC"),
+  )
+
+
+def strided_conv(x: Array, kernel: Array, *, stride: int) -> Array:
+  """Causal convolution with kernel 2 * stride, one output per stride.
+
+  Output f sees samples (f - 1) * stride up to (f + 1) * stride, exclusive.
+
+  Args:
+    x: [B, T, in], T a multiple of the stride.
+    kernel: [2 * stride, in, out].
+    stride: samples per output.
+
+  Returns:
+    [B, T / stride, out].
+  """
+  batch, time, channels = x.shape
+  blocks = x.reshape(batch, time // stride, stride * channels)
+  return causal_conv(blocks, kernel.reshape(2, stride * channels, -1))
+
+
+def transposed_conv(x: Array, kernel: Array, *, stride: int) -> Array:
+  """Causal transposed convolution with kernel 2 * stride.
+
+  Input f reaches outputs f * stride up to (f + 2) * stride, exclusive; the
+  last `stride` outputs, which the next input would complete, are cut off.
+
+  Args:
+    x: [B, F, in].
+    kernel: [2 * stride, in, out].
+    stride: outputs per input.
+
+  Returns:
+    [B, F * stride, out].
+  """
+  batch, frames, channels = x.shape
+  features = kernel.shape[-1]
+  taps = kernel.reshape(2, stride, channels, features)[::-1]
+  taps = taps.transpose(0, 2, 1, 3).reshape(2, channels, stride * features)
+  return causal_conv(x, taps).reshape(batch, frames * stride, features)
+
+
+class _Conv(nn.Module):
+  """Kernel, bias and precision, shared by the three kinds of convolution."""
+
+  features: int
+  kernel_size: int
+  convolve: Callable[[Array, Array], Array]
+  taps_per_output: int  # for the initialisation: inputs that an output sees
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    param_dtype = jnp.promote_types(self.dtype, jnp.float32)
+    fan_in = self.taps_per_output * x.shape[-1]
+    kernel = self.param(
+      "kernel",
+      nn.initializers.normal(fan_in**-0.5),
+      (self.kernel_size, x.shape[-1], self.features),
+      param_dtype,
+    )
+    bias = self.param(
+      "bias", nn.initializers.zeros, (self.features,), param_dtype
+    )
+    y = self.convolve(x.astype(self.dtype), kernel.astype(self.dtype))
+    return y + bias.astype(self.dtype)[None, None, :]
+
+
+def conv(
+  features: int, kernel_size: int, *, dilation: int = 1, dtype, name=None
+) -> nn.Module:
+  """Causal convolution with bias: [B, T, in] -> [B, T, features]."""
+
+  def convolve(x, kernel):
+    return causal_conv(x, kernel, dilation=dilation)
+
+  return _Conv(
+    features, kernel_size, convolve, kernel_size, dtype=dtype, name=name
+  )
+
+
+def downsample(features: int, *, stride: int, dtype, name=None) -> nn.Module:
+  """Strided convolution with bias: [B, T, in] -> [B, T / stride, features]."""
+
+  def convolve(x, kernel):
+    return strided_conv(x, kernel, stride=stride)
+
+  return _Conv(features, 2 * stride, convolve, 2 * stride, dtype=dtype, name=name)
+
+
+def upsample(features: int, *, stride: int, dtype, name=None) -> nn.Module:
+  """Transposed convolution with bias: [B, F, in] -> [B, F * stride, features]."""
+
+  def convolve(x, kernel):
+    return transposed_conv(x, kernel, stride=stride)
+
+  return _Conv(features, 2 * stride, convolve, 2, dtype=dtype, name=name)
+
+
+class ResidualUnit(nn.Module):
+  """ELU, dilated convolution, ELU, 1x1 convolution, identity add.
+
+  Attributes:
+    kernel_size: of the dilated convolution.
+    hidden_ratio: its width over the unit's width.
+    dilation: distance between its taps.
+  """
+
+  kernel_size: int
+  hidden_ratio: float
+  dilation: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    width = x.shape[-1]
+    hidden = max(1, round(width * self.hidden_ratio))
+    y = conv(
+      hidden,
+      self.kernel_size,
+      dilation=self.dilation,
+      dtype=self.dtype,
+      name="dilated",
+    )(nn.elu(x))
+    return x + conv(width, 1, dtype=self.dtype, name="pointwise")(nn.elu(y))
+
+
+class Film(nn.Module):
+  """Feature-wise linear modulation by a two-way condition.
+
+  Scale and shift are a linear layer on the one-hot of the condition (paper
+  section III-F); they start as the identity.
+  """
+
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array, condition: Array) -> Array:
+    """Modulates x [B, F, D] by condition [B] or [B, F] (bool or 0/1)."""
+    param_dtype = jnp.promote_types(self.dtype, jnp.float32)
+    shape = (2, x.shape[-1])
+    scale = self.param("scale", nn.initializers.ones, shape, param_dtype)
+    shift = self.param("shift", nn.initializers.zeros, shape, param_dtype)
+    index = condition.astype(jnp.int32)
+    if index.ndim == 1:
+      index = index[:, None]
+    gamma = scale.astype(self.dtype)[index]
+    beta = shift.astype(self.dtype)[index]
+    gamma, beta = (jnp.broadcast_to(v, x.shape) for v in (gamma, beta))
+    return gamma * x + beta

@@ -1,0 +1,157 @@
+"""The generator: encoder, residual quantizer, decoder.
+
+Letters used everywhere: B examples, T samples, F frames (T / hop), D embedding
+dimension, Q quantizer layers, K codes per layer, R revival candidates. Audio is
+[B, T, 1] in [-1, 1], latents [B, F, D], codes [B, F, Q], codebooks [Q, K, D].
+Time is axis 1, channels come last.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from soundstream_jax import config as config_lib
+from soundstream_jax.model import decoder, encoder, layers, quantizer
+
+Array = jax.Array
+
+
+@flax.struct.dataclass
+class Output:
+  audio: Array  # [B, T, 1], the parameters' precision
+  latents: Array  # [B, F, D] before quantization
+  codes: Array  # [B, F, Q] int32
+  commitment: Array  # [Q]
+  statistics: quantizer.Statistics | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+  """Frames of the past beyond which nothing changes an output frame."""
+
+  encoder_frames: int
+  decoder_frames: int
+
+
+class SoundStream(nn.Module):
+  """Paper section III, Fig. 3. Collections: `params` and `codebooks`."""
+
+  model: config_lib.Model
+  quantizer_config: config_lib.Quantizer
+
+  def setup(self):
+    m, q = self.model, self.quantizer_config
+    dtype = jnp.dtype(m.compute_dtype)
+    shared = dict(
+      strides=m.strides,
+      residual_kernel=m.residual_kernel,
+      residual_hidden_ratio=m.residual_hidden_ratio,
+      dtype=dtype,
+    )
+    self.encoder = encoder.Encoder(
+      channels=m.encoder_channels, embedding_dim=m.embedding_dim, **shared
+    )
+    self.decoder = decoder.Decoder(channels=m.decoder_channels, **shared)
+    self.quantizer = quantizer.ResidualVectorQuantizer(
+      num_quantizers=q.num_quantizers,
+      codebook_size=q.codebook_size,
+      embedding_dim=m.embedding_dim,
+      num_candidates=q.revival_candidates,
+      dtype=jnp.promote_types(dtype, jnp.float32),
+    )
+    if m.film != "none":
+      self.film = layers.Film(dtype=dtype)
+
+  def __call__(
+    self,
+    audio: Array,
+    *,
+    depths: Array | None = None,
+    key: Array | None = None,
+    denoise: Array | None = None,
+  ) -> Output:
+    """Encodes, quantizes and decodes audio [B, T, 1], T a multiple of the hop.
+
+    Args:
+      audio: waveform.
+      depths: int32 [B], quantizer layers per example; None uses all.
+      key: draws revival candidates; without it there are no statistics.
+      denoise: bool [B] or [B, F] for FiLM; None is off.
+    """
+    latents = self.encode(audio, denoise=denoise)
+    quantized = self.quantizer(latents, depths=depths, key=key)
+    return Output(
+      audio=self.decode(quantized.quantized, denoise=denoise),
+      latents=latents,
+      codes=quantized.codes,
+      commitment=quantized.commitment,
+      statistics=quantized.statistics,
+    )
+
+  def encode(self, audio: Array, *, denoise: Array | None = None) -> Array:
+    """[B, T, 1] -> latents [B, F, D] in the codebooks' precision."""
+    latents = self._condition(self.encoder(audio), denoise, "encoder")
+    return latents.astype(self.quantizer.dtype)
+
+  def quantize(
+    self, latents: Array, *, num_quantizers: int | None = None
+  ) -> quantizer.QuantizerOutput:
+    """Quantizes with the first `num_quantizers` layers (default: all)."""
+    if num_quantizers is None:
+      return self.quantizer(latents)
+    return self.quantizer.prefix(latents, num_quantizers)
+
+  def dequantize(self, codes: Array) -> Array:
+    """Codes [B, F, q] of the first q layers -> latents [B, F, D]."""
+    return self.quantizer.dequantize(codes)
+
+  def decode(self, latents: Array, *, denoise: Array | None = None) -> Array:
+    """Latents [B, F, D] -> audio [B, T, 1] in the codebooks' precision."""
+    latents = self._condition(latents, denoise, "decoder")
+    return self.decoder(latents).astype(self.quantizer.dtype)
+
+  def _condition(self, x: Array, denoise: Array | None, side: str) -> Array:
+    if self.model.film != side:
+      return x
+    if denoise is None:
+      denoise = jnp.zeros((x.shape[0],), jnp.bool_)
+    return self.film(x, denoise)
+
+
+def from_config(config: config_lib.Config) -> SoundStream:
+  """Returns the generator that a configuration describes."""
+  return SoundStream(config.model, config.quantizer)
+
+
+def variables(params: dict, vectors: Array) -> dict:
+  """Returns what `apply` takes: params and codebook vectors [Q, K, D]."""
+  return {"params": params, "codebooks": {"quantizer": {"vectors": vectors}}}
+
+
+def init(config: config_lib.Config, key: Array) -> dict:
+  """Returns fresh `params`; codebooks start in `codebook.zeros`."""
+  audio = jnp.zeros((1, config.rates.hop_samples, 1))
+  return from_config(config).init(key, audio)["params"]
+
+
+def context(config: config_lib.Config) -> Context:
+  """Frames of the past that an output depends on, rounded up."""
+  model, hop = config.model, config.rates.hop_samples
+  unit = (model.residual_kernel - 1) * sum(encoder.DILATIONS)
+  past, jump = 6, 1  # in samples; the first convolution has kernel 7
+  for stride in model.strides:
+    past += unit * jump + stride * jump
+    jump *= stride
+  encoder_past = past + 2 * hop  # the last convolution has kernel 3
+  past, jump = 6 * hop + 6, hop  # first and last convolution, kernel 7
+  for stride in reversed(model.strides):
+    past += jump
+    jump //= stride
+    past += unit * jump
+  return Context(
+    encoder_frames=-(-encoder_past // hop) + 1,
+    decoder_frames=-(-past // hop) + 1,
+  )
