@@ -1,0 +1,54 @@
+"""How far a preparation is: audio done, speed, time left, on stderr."""
+
+import sys
+import time
+
+
+class Progress:
+  """One line that is rewritten on a terminal, or a line now and then."""
+
+  _TERMINAL_SECONDS = 0.2
+  _LOG_SECONDS = 15.0
+
+  def __init__(self, stream=None):
+    self._stream = stream or sys.stderr
+    self._rewrites = self._stream.isatty()
+    self._started = self._shown = time.monotonic()
+    self._width = 0
+
+  def update(self, done: float, audio_seconds: float) -> None:
+    """Shows the state, unless it has just been shown.
+
+    Args:
+      done: share of the work, 0 to 1.
+      audio_seconds: audio that came out so far.
+    """
+    now = time.monotonic()
+    pause = self._TERMINAL_SECONDS if self._rewrites else self._LOG_SECONDS
+    if now - self._shown < pause:
+      return
+    self._shown = now
+    elapsed = now - self._started
+    left = elapsed * (1 - done) / done if done else 0.0
+    line = (
+      f"{100 * done:3.0f} %, {clock(audio_seconds)} of audio at "
+      f"{audio_seconds / elapsed:.0f} x real time, {clock(left)} left"
+    )
+    if self._rewrites:
+      self._stream.write(f"\r{line:<{self._width}}")
+      self._width = len(line)
+    else:
+      self._stream.write(line + "\n")
+    self._stream.flush()
+
+  def close(self) -> None:
+    """Clears the line, so that what follows starts on an empty one."""
+    if self._rewrites and self._width:
+      self._stream.write("\r" + " " * self._width + "\r")
+      self._stream.flush()
+
+
+def clock(seconds: float) -> str:
+  """Formats 3725 as '1:02:05'."""
+  minutes, seconds = divmod(round(seconds), 60)
+  return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

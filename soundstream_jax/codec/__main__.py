@@ -1,0 +1,28 @@
+"""The command `soundstream`: encode, decode, info, pin."""
+
+import sys
+from collections.abc import Sequence
+
+from soundstream_jax import errors
+from soundstream_jax.codec import arguments, commands
+
+COMMANDS = {
+  "encode": commands.encode,
+  "decode": commands.decode,
+  "info": commands.info,
+  "pin": commands.pin,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs one command; bad input is one line on stderr and exit code 2."""
+  return errors.run(_run, sys.argv[1:] if argv is None else argv)
+
+
+def _run(argv: Sequence[str]) -> None:
+  parsed = arguments.parse(argv)
+  COMMANDS[parsed.command](parsed)
+
+
+if __name__ == "__main__":
+  sys.exit(main())

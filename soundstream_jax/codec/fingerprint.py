@@ -1,0 +1,90 @@
+"""The fingerprint of a model: two are equal if they compute the same codec.
+
+SHA-256 over, in this order:
+
+1. one JSON object, keys sorted, no spaces, a newline after it: the names in
+   `STRUCTURE` with their values, and "fingerprint": 1, the version of this
+   definition;
+2. for every generator parameter and for the codebook vectors, in the order of
+   their paths' UTF-8 bytes: one JSON array [path, shape], no spaces, a newline
+   after it, then the values as little-endian float32 in C order.
+
+A parameter's path is its keys joined by "/", after "params/"; the vectors' is
+"codebooks/vectors". The statistics that codebooks are learnt from do not count.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from soundstream_jax import config as config_lib
+
+# What changes the function that encode and decode compute. compute_dtype is
+# part of it: the same parameters in bfloat16 give other codes.
+STRUCTURE = (
+  "audio.sample_rate_hz",
+  "model.encoder_channels",
+  "model.decoder_channels",
+  "model.strides",
+  "model.embedding_dim",
+  "model.residual_kernel",
+  "model.residual_hidden_ratio",
+  "model.film",
+  "model.compute_dtype",
+  "quantizer.num_quantizers",
+  "quantizer.codebook_size",
+)
+
+# How the codebooks are learnt; once learnt, these change no code.
+TRAINING_ONLY = (
+  "quantizer.dropout",
+  "quantizer.ema_decay",
+  "quantizer.kmeans_iterations",
+  "quantizer.kmeans_batches",
+  "quantizer.revival_threshold",
+  "quantizer.revival_candidates",
+)
+
+
+def compute(
+  config: config_lib.Config,
+  params: Mapping[str, Any],
+  vectors: Any,
+) -> bytes:
+  """Returns the 32 bytes of the fingerprint.
+
+  Args:
+    config: of the run that made the parameters.
+    params: nested mapping of the generator's float32 parameters.
+    vectors: of the codebooks, float32 [Q, K, D].
+
+  Raises:
+    TypeError: an array that is not float32.
+  """
+  structure = {name: config_lib.get(config, name) for name in STRUCTURE}
+  digest = hashlib.sha256(_json({"fingerprint": 1, **structure}))
+  arrays = dict(_leaves(params, "params"))
+  arrays["codebooks/vectors"] = vectors
+  for path in sorted(arrays, key=str.encode):
+    array = np.asarray(arrays[path])
+    if array.dtype != np.float32:
+      raise TypeError(f"{path} is {array.dtype}, not float32.")
+    digest.update(_json([path, array.shape]))
+    digest.update(array.astype("<f4", order="C", copy=False).tobytes())
+  return digest.digest()
+
+
+def _json(value: Any) -> bytes:
+  text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+  return text.encode() + b"\n"
+
+
+def _leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
+  if isinstance(tree, Mapping):
+    for name, branch in tree.items():
+      yield from _leaves(branch, f"{path}/{name}")
+  else:
+    yield path, tree

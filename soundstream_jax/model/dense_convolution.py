@@ -1,0 +1,244 @@
+"""Strided and grouped convolutions computed as plain dense ones, for speed.
+
+XLA runs the gradients of strided and of finely grouped convolutions through
+slow general code on a CPU (and grouped ones on a TPU). Both can be written as
+stride-1 convolutions without groups, which it runs as matrix products:
+
+* a stride s folds s neighbouring samples into the channels, and a kernel of k
+  becomes one of ceil(k / s) taps over s times as many channels;
+* neighbouring groups merge into a block of up to `BLOCK_INPUTS` inputs whose
+  kernel is block-diagonal, and the blocks are convolved one by one.
+
+The result is the same sum in another order. The kernel that is stored and
+learnt keeps the standard layout.
+"""
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+# More wastes multiplications by zero, less makes matrices too thin.
+BLOCK_INPUTS = 64
+# Up to this many channels, neighbouring outputs are computed together.
+NARROW_CHANNELS = 16
+# Planes with more inputs than this, folded, are left to XLA's strided form,
+# which is then the faster one. Measured, as the two above, on a CPU.
+WIDE_PLANE = 32
+
+
+class Conv(nn.Module):
+  """Convolution with optional groups and weight norm; channels last.
+
+  Parameters are float32: `kernel` [*k, Cin // groups, Cout], `bias` [Cout]
+  and, with weight norm, `scale` [Cout]. Then `kernel` gives the direction
+  alone, and `scale` starts at its norm: at first weight norm changes nothing.
+  """
+
+  features: int
+  kernel_size: tuple[int, ...]
+  strides: tuple[int, ...] | None = None
+  padding: tuple[tuple[int, int], ...] | None = None
+  groups: int = 1
+  weight_norm: bool = False
+  dtype: jax.typing.DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    kernel = self.param(
+      "kernel",
+      nn.initializers.lecun_normal(),
+      (*self.kernel_size, x.shape[-1] // self.groups, self.features),
+    )
+    bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+    if self.weight_norm:
+      scale = self.param("scale", lambda _: _column_norms(kernel))
+      ratio = scale / _column_norms(kernel)
+      kernel = kernel * ratio.reshape((1,) * (kernel.ndim - 1) + (-1,))
+    axes = len(self.kernel_size)
+    y = convolve(
+      x,
+      kernel.astype(self.dtype),
+      strides=self.strides or (1,) * axes,
+      padding=self.padding or ((0, 0),) * axes,
+      groups=self.groups,
+    )
+    return y + bias.astype(self.dtype).reshape((1,) * (axes + 1) + (-1,))
+
+
+def convolve(
+  x: jax.Array,
+  kernel: jax.Array,
+  *,
+  strides: Sequence[int],
+  padding: Sequence[tuple[int, int]],
+  groups: int = 1,
+) -> jax.Array:
+  """Convolves x [B, *space, Cin] with kernel [*k, Cin // groups, Cout].
+
+  Equal to lax.conv_general_dilated, channels last, with window_strides,
+  padding and feature_group_count, for one or two space axes.
+
+  Args:
+    padding: zeros before and after, per space axis.
+
+  Returns:
+    [B, *space', Cout], in the dtype of x and kernel.
+  """
+  axes = range(len(strides))
+  size, outputs = kernel.shape[:-2], kernel.shape[-1]
+  space = [
+    (x.shape[1 + i] + sum(padding[i]) - size[i]) // strides[i] + 1 for i in axes
+  ]
+  kernel, groups = merge_groups(kernel, groups)
+  inputs = kernel.shape[-2]
+  together = 1
+  if groups == 1 and size[-1] > 1:
+    together = max(1, NARROW_CHANNELS // max(inputs, outputs))
+  folds = len(strides) == 1 or math.prod(strides) * inputs <= WIDE_PLANE
+  if folds or together > 1:
+    x, kernel = fold_strides(
+      x,
+      kernel,
+      strides=strides,
+      padding=padding,
+      groups=groups,
+      together=together,
+    )
+    strides, padding = (1,) * len(strides), ((0, 0),) * len(strides)
+  letters = "HW"[-len(strides) :]
+  blocks = [
+    lax.conv_general_dilated(
+      block,
+      weights,
+      window_strides=strides,
+      padding=padding,
+      dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+    )
+    for block, weights in zip(
+      jnp.split(x, groups, axis=-1),
+      jnp.split(kernel, groups, axis=-1),
+      strict=True,
+    )
+  ]
+  y = jnp.concatenate(blocks, axis=-1) if groups > 1 else blocks[0]
+  if together > 1:
+    y = y.reshape(x.shape[0], *space[:-1], -1, outputs)
+    y = lax.slice_in_dim(y, 0, space[-1], axis=len(strides))
+  return y
+
+
+def merge_groups(kernel: jax.Array, groups: int) -> tuple[jax.Array, int]:
+  """Expands a grouped kernel to fewer groups of up to BLOCK_INPUTS inputs.
+
+  Returns:
+    The kernel [*k, merged * Cin // groups, Cout], zero between the groups that
+    share a block, and the number of blocks, groups // merged.
+  """
+  *size, inputs, outputs = kernel.shape
+  merged = max(
+    (
+      number
+      for number in range(1, groups + 1)
+      if groups % number == 0 and number * inputs <= BLOCK_INPUTS
+    ),
+    default=1,
+  )
+  if merged == 1:
+    return kernel, groups
+  blocks, per_group = groups // merged, outputs // groups
+  one = len(size) * (1,)
+  diagonal = jnp.eye(merged, dtype=kernel.dtype)
+  kernel = kernel.reshape(*size, 1, inputs, blocks, merged, per_group)
+  kernel = kernel * diagonal.reshape(*one, merged, 1, 1, merged, 1)
+  return kernel.reshape(*size, merged * inputs, outputs), blocks
+
+
+def fold_strides(
+  x: jax.Array,
+  kernel: jax.Array,
+  *,
+  strides: Sequence[int],
+  padding: Sequence[tuple[int, int]],
+  groups: int,
+  together: int = 1,
+) -> tuple[jax.Array, jax.Array]:
+  """Pads x and moves the strides of a convolution into its channels.
+
+  Args:
+    together: neighbouring outputs of the last space axis to compute as
+      channels of one; more than 1 needs groups=1.
+
+  Returns:
+    x and kernel of the equal stride-1 convolution without padding. Input
+    channels are ordered (group, phase within the stride, channel), outputs
+    (neighbour, channel); the last neighbours may lie beyond the end.
+  """
+  batch, *space, channels = x.shape
+  *size, inputs, outputs = kernel.shape
+  axes = range(len(space))
+  shifts = [0] * (len(space) - 1) + [strides[-1]]
+  steps = [*strides[:-1], strides[-1] * together]
+  spans = [size[i] + shifts[i] * (together - 1) for i in axes]
+  taps = [-(-spans[i] // steps[i]) for i in axes]
+  # Only whole steps that a tap reads are kept; the rest would be dropped.
+  folded = [
+    (space[i] + sum(padding[i]) - size[i]) // steps[i] + taps[i] for i in axes
+  ]
+  after = [folded[i] * steps[i] - space[i] - padding[i][0] for i in axes]
+  x = lax.pad(
+    x,
+    jnp.zeros((), x.dtype),
+    [(0, 0, 0), *((padding[i][0], after[i], 0) for i in axes), (0, 0, 0)],
+  )
+  kernel = jnp.concatenate(
+    [
+      jnp.pad(
+        kernel,
+        [
+          (shifts[i] * n, taps[i] * steps[i] - size[i] - shifts[i] * n)
+          for i in axes
+        ]
+        + [(0, 0), (0, 0)],
+      )
+      for n in range(together)
+    ],
+    axis=-1,
+  )
+  phases = math.prod(steps)
+  pairs = [n for pair in zip(folded, steps, strict=True) for n in pair]
+  x = x.reshape(batch, *pairs, groups, inputs)
+  x = _steps_last(x, first=1, gap=1)
+  x = x.reshape(batch, *folded, phases * channels)
+  pairs = [n for pair in zip(taps, steps, strict=True) for n in pair]
+  kernel = kernel.reshape(*pairs, inputs, together * outputs)
+  kernel = _steps_last(kernel, first=0, gap=0)
+  return x, kernel.reshape(*taps, phases * inputs, together * outputs)
+
+
+def _steps_last(x: jax.Array, *, first: int, gap: int) -> jax.Array:
+  """Orders [..., (n_i, s_i)..., gap axes, a, b?] with all s_i after the gap.
+
+  `first` axes come before the pairs; one or two (without a gap) after.
+  """
+  rest = 1 if gap else 2
+  count = (x.ndim - first - gap - rest) // 2
+  lengths = [first + 2 * i for i in range(count)]
+  steps = [axis + 1 for axis in lengths]
+  end = first + 2 * count
+  return x.transpose(
+    *range(first),
+    *lengths,
+    *range(end, end + gap),
+    *steps,
+    *range(end + gap, x.ndim),
+  )
+
+
+def _column_norms(kernel: jax.Array) -> jax.Array:
+  """Norm of each output's weights [Cout]; the slope is finite at zero."""
+  squares = jnp.sum(jnp.square(kernel), axis=tuple(range(kernel.ndim - 1)))
+  return jnp.sqrt(squares + 1e-12)

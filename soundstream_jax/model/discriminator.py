@@ -1,0 +1,333 @@
+"""The discriminators: one on the complex STFT, several on the waveform.
+
+Paper section III-D. B: clips, T: samples, N: STFT frames, F: frequencies.
+The wave networks are MelGAN's, on the waveform and on averages of it at half
+and quarter rate; the STFT network is a stack of residual units that halves
+frequency six times and time three times. The paper names neither activation
+nor normalisation: LeakyReLU(0.2), weight norm for the wave networks and layer
+norm for the STFT network are our defaults, and so is the scale of the STFT,
+which is divided by the norm of its window: noise keeps its level.
+"""
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from soundstream_jax import config as configuration
+from soundstream_jax import errors
+from soundstream_jax.audio import spectral
+from soundstream_jax.model import dense_convolution
+
+_LEAK = 0.2
+_INPUTS_PER_GROUP = 4
+_WAVE_STAGES = 4
+_POOL, _POOL_STRIDE, _POOL_PAD = 4, 2, 1
+# Per residual unit: (time, frequency) strides, then channels of its two
+# convolutions as multiples of stft_channels.
+_STFT_UNITS = (
+  ((1, 2), 1, 2),
+  ((2, 2), 2, 4),
+  ((1, 2), 4, 4),
+  ((2, 2), 4, 8),
+  ((1, 2), 8, 8),
+  ((2, 2), 8, 16),
+)
+
+
+@flax.struct.dataclass
+class Output:
+  """What one discriminator says about a batch; float32."""
+
+  logits: jax.Array  # [B, T_k, 1], above 0 for real
+  # Activations of every layer but the last: [B, T_l, C_l] of a wave network,
+  # [B, N_l, F_l, C_l] of the STFT network.
+  features: list[jax.Array]
+
+
+class Discriminator(nn.Module):
+  """All discriminators on one waveform.
+
+  Attributes:
+    config: sizes and normalisations.
+    dtype: of the convolutions; parameters, STFT and outputs stay float32.
+  """
+
+  config: configuration.Discriminator
+  dtype: jax.typing.DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, audio: jax.Array) -> list[Output]:
+    """Judges audio [B, T, 1]: the STFT network, then waves from full rate down.
+
+    Raises:
+      ValueError: the audio is shorter than the STFT window.
+      InputError: the channels of a wave network do not divide into groups.
+    """
+    c = self.config
+    outputs = [
+      StftDiscriminator(
+        channels=c.stft_channels,
+        window=c.stft_window,
+        hop=c.stft_hop,
+        norm=c.stft_norm,
+        dtype=self.dtype,
+        name="stft",
+      )(audio)
+    ]
+    audio = audio.astype(jnp.float32)
+    for scale in range(c.wave_scales):
+      if scale:
+        audio = average_pool(audio)
+      outputs.append(
+        WaveDiscriminator(
+          channels=c.wave_channels,
+          max_channels=c.wave_max_channels,
+          norm=c.wave_norm,
+          dtype=self.dtype,
+          name=f"wave_{scale}",
+        )(audio)
+      )
+    return outputs
+
+
+class WaveDiscriminator(nn.Module):
+  """MelGAN's discriminator of one scale, 256 samples per logit.
+
+  Attributes:
+    channels: of the first layer; each of four stages has four times as many.
+    max_channels: where that stops.
+    norm: 'weight' or 'none'.
+  """
+
+  channels: int
+  max_channels: int
+  norm: str
+  dtype: jax.typing.DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, audio: jax.Array) -> Output:
+    """Judges audio [B, T, 1]; logits [B, ceil(T / 256), 1]."""
+    weight_norm = {"weight": True, "none": False}[self.norm]
+    channels = self.channels
+    reflected = jnp.pad(audio, ((0, 0), (7, 7), (0, 0)), mode="reflect")
+    x = dense_convolution.Conv(
+      channels, (15,), weight_norm=weight_norm, dtype=self.dtype, name="first"
+    )(reflected.astype(self.dtype))
+    x = _activate(x)
+    features = [x]
+    for stage in range(_WAVE_STAGES):
+      groups = max(1, channels // _INPUTS_PER_GROUP)
+      wider = min(4 * channels, self.max_channels)
+      if channels % groups or wider % groups:
+        raise errors.InputError(
+          f"discriminator.wave_channels={self.channels} and "
+          f"wave_max_channels={self.max_channels}: a stage from {channels} to "
+          f"{wider} channels does not divide into {groups} groups. Use powers "
+          "of two, the larger for wave_max_channels."
+        )
+      x = dense_convolution.Conv(
+        wider,
+        (41,),
+        strides=(4,),
+        padding=((20, 20),),
+        groups=groups,
+        weight_norm=weight_norm,
+        dtype=self.dtype,
+        name=f"stage_{stage}",
+      )(x)
+      x = _activate(x)
+      features.append(x)
+      channels = wider
+    x = dense_convolution.Conv(
+      channels,
+      (5,),
+      padding=((2, 2),),
+      weight_norm=weight_norm,
+      dtype=self.dtype,
+      name="mix",
+    )(x)
+    x = _activate(x)
+    features.append(x)
+    logits = dense_convolution.Conv(
+      1,
+      (3,),
+      padding=((1, 1),),
+      weight_norm=weight_norm,
+      dtype=self.dtype,
+      name="logits",
+    )(x)
+    return _output(logits, features)
+
+
+class StftDiscriminator(nn.Module):
+  """Residual network on real and imaginary parts, 8 frames per logit.
+
+  F = window / 2 frequencies: the last bin, at the Nyquist frequency, is
+  dropped, so that six halvings leave window / 128.
+
+  Attributes:
+    channels: of the first layer; the last residual unit has 16 times as many.
+    norm: 'layer', 'weight' or 'none'; 'layer' leaves out first and last layer.
+  """
+
+  channels: int
+  window: int
+  hop: int
+  norm: str
+  dtype: jax.typing.DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, audio: jax.Array) -> Output:
+    """Judges audio [B, T, 1]; logits [B, ceil(N / 8), 1].
+
+    N is the number of whole windows in the audio: 90 for a second at 24 kHz,
+    window 1024 and hop 256.
+
+    Raises:
+      ValueError: the audio is shorter than the window.
+    """
+    spectrum = spectral.stft(audio[:, :, 0], window=self.window, hop=self.hop)
+    spectrum = spectrum[:, :, :-1] / _window_norm(self.window)
+    x = jnp.stack([spectrum.real, spectrum.imag], axis=3)
+    x = dense_convolution.Conv(
+      self.channels,
+      (7, 7),
+      padding=((3, 3), (3, 3)),
+      weight_norm=self.norm == "weight",
+      dtype=self.dtype,
+      name="first",
+    )(x.astype(self.dtype))
+    x = _activate(x)
+    features = [x]
+    for index, (strides, hidden, outputs) in enumerate(_STFT_UNITS):
+      x = ResidualUnit(
+        hidden_channels=hidden * self.channels,
+        channels=outputs * self.channels,
+        strides=strides,
+        norm=self.norm,
+        dtype=self.dtype,
+        name=f"unit_{index}",
+      )(x)
+      features.append(x)
+    logits = dense_convolution.Conv(
+      1,
+      (1, x.shape[2]),
+      weight_norm=self.norm == "weight",
+      dtype=self.dtype,
+      name="logits",
+    )(x)
+    return _output(logits[:, :, 0], features)
+
+
+class ResidualUnit(nn.Module):
+  """3 x 3, then (s_t + 2) x (s_f + 2) with strides, around a strided 1 x 1.
+
+  Each of the two layers ends in normalisation and activation; the second
+  after the sum with the skip. Padding is zeros, so that a stride s makes
+  ceil(n / s) of n.
+  """
+
+  hidden_channels: int
+  channels: int
+  strides: tuple[int, int]
+  norm: str
+  dtype: jax.typing.DTypeLike
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    weight_norm = {"weight": True, "layer": False, "none": False}[self.norm]
+    y = dense_convolution.Conv(
+      self.hidden_channels,
+      (3, 3),
+      padding=((1, 1), (1, 1)),
+      weight_norm=weight_norm,
+      dtype=self.dtype,
+      name="first",
+    )(x)
+    y = _activate(self._normalise(y, "first_norm"))
+    size = tuple(s + 2 for s in self.strides)
+    y = dense_convolution.Conv(
+      self.channels,
+      size,
+      strides=self.strides,
+      padding=tuple(
+        _same_padding(y.shape[1 + i], size[i], self.strides[i])
+        for i in range(2)
+      ),
+      weight_norm=weight_norm,
+      dtype=self.dtype,
+      name="second",
+    )(y)
+    skip = dense_convolution.Conv(
+      self.channels,
+      (1, 1),
+      weight_norm=weight_norm,
+      dtype=self.dtype,
+      name="skip",
+    )(x[:, :: self.strides[0], :: self.strides[1]])
+    return _activate(self._normalise(y + skip, "second_norm"))
+
+  def _normalise(self, x: jax.Array, name: str) -> jax.Array:
+    return FrameNorm(name=name)(x) if self.norm == "layer" else x
+
+
+class FrameNorm(nn.Module):
+  """Layer norm of x [B, N, F, C] per time step, over frequency and channels.
+
+  Statistics in float32; scale and bias per channel.
+  """
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    channels = x.shape[-1:]
+    scale = self.param("scale", nn.initializers.ones_init(), channels)
+    bias = self.param("bias", nn.initializers.zeros_init(), channels)
+    y = x.astype(jnp.float32)
+    y = y - jnp.mean(y, axis=(2, 3), keepdims=True)
+    variance = jnp.mean(jnp.square(y), axis=(2, 3), keepdims=True)
+    y = y * jax.lax.rsqrt(variance + 1e-5)
+    y = y * scale.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)
+    return y.astype(x.dtype)
+
+
+def average_pool(audio: jax.Array) -> jax.Array:
+  """Halves the rate of audio [B, T, 1]: means of 4 samples, 2 apart.
+
+  One sample of padding on both sides does not count in the means. Returns
+  [B, T // 2, 1].
+  """
+  samples = audio.shape[1]
+  pooled = (samples + 2 * _POOL_PAD - _POOL) // _POOL_STRIDE + 1
+
+  def sums(x):
+    x = jnp.pad(x, ((0, 0), (_POOL_PAD, _POOL_PAD), (0, 0)))
+    end = _POOL_STRIDE * (pooled - 1) + 1
+    return sum(x[:, i : i + end : _POOL_STRIDE] for i in range(_POOL))
+
+  return sums(audio) / sums(jnp.ones((1, samples, 1), audio.dtype))
+
+
+def _window_norm(window: int) -> float:
+  return float(np.linalg.norm(spectral.hann(window)))
+
+
+def _same_padding(length: int, size: int, stride: int) -> tuple[int, int]:
+  """Zeros before and after, so that ceil(length / stride) outputs result."""
+  total = max(0, (math.ceil(length / stride) - 1) * stride + size - length)
+  return total // 2, total - total // 2
+
+
+def _activate(x: jax.Array) -> jax.Array:
+  return nn.leaky_relu(x, _LEAK)
+
+
+def _output(logits: jax.Array, features: Sequence[jax.Array]) -> Output:
+  return Output(
+    logits=logits.astype(jnp.float32),
+    features=[feature.astype(jnp.float32) for feature in features],
+  )

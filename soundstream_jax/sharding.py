@@ -1,0 +1,59 @@
+"""Shapes and paths to shardings: where every array of a run lives."""
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from soundstream_jax import distributed, errors
+
+# Arrays below this many elements are replicated: gathering them costs more
+# than keeping them.
+SMALLEST_SHARDED = 2**16
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  return NamedSharding(mesh, P())
+
+
+def batch(mesh: Mesh) -> NamedSharding:
+  """The first axis over all devices."""
+  return NamedSharding(mesh, P(distributed.AXES))
+
+
+def of_tree(abstract, mesh: Mesh):
+  """Returns the sharding of every leaf of a tree of shapes.
+
+  The rule looks at shapes alone, so that a parameter, its moments and its
+  average share one sharding: the largest axis that the fsdp axis divides is
+  split, small arrays are replicated.
+  """
+  size = mesh.shape["fsdp"]
+
+  def one(leaf):
+    shape = leaf.shape
+    if size == 1 or np.prod(shape, dtype=np.int64) < SMALLEST_SHARDED:
+      return replicated(mesh)
+    axes = [a for a, n in enumerate(shape) if n % size == 0]
+    if not axes:
+      return replicated(mesh)
+    axis = max(axes, key=lambda a: (shape[a], a))
+    spec = [None] * len(shape)
+    spec[axis] = "fsdp"
+    return NamedSharding(mesh, P(*spec))
+
+  return jax.tree.map(one, abstract)
+
+
+def check_batch(batch_size: int, mesh: Mesh) -> None:
+  """Refuses a batch that the devices cannot share evenly.
+
+  Raises:
+    InputError: with the sizes that work.
+  """
+  devices = mesh.size
+  if batch_size % devices:
+    raise errors.InputError(
+      f"batch_size={batch_size} is not a multiple of the {devices} devices. "
+      f"Use {max(1, batch_size // devices) * devices}."
+    )

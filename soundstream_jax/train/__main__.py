@@ -1,0 +1,64 @@
+"""python -m soundstream_jax.train --config=NAME --workdir=DIR
+
+The same command again resumes. `--config.a.b=value` overrides a field.
+"""
+
+import os
+import pathlib
+import sys
+
+import jax
+from absl import app, flags, logging
+
+from soundstream_jax import checkpoint, errors
+from soundstream_jax import config as config_lib
+from soundstream_jax.train import loop
+
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Where checkpoints, logs and the configuration go."
+)
+flags.DEFINE_string(
+  "config",
+  None,
+  "Preset name or path to a .py file; --config.a.b=value overrides a field. "
+  "May be left out when the workdir holds a run.",
+)
+
+
+def main(_):
+  logging.set_verbosity(logging.INFO)
+  # Orbax logs every file it writes; a run logs one line per event.
+  logging.get_absl_logger().addFilter(_from_this_package)
+  sys.exit(errors.run(_train))
+
+
+def _train() -> int:
+  if not _WORKDIR.value:
+    raise errors.InputError("--workdir is missing. Name a folder for the run.")
+  workdir = pathlib.Path(_WORKDIR.value)
+  if workdir.exists() and not workdir.is_dir():
+    raise errors.InputError(f"--workdir={workdir} is a file, not a folder.")
+  config = config_lib.from_flags(checkpoint.read_config(workdir))
+  _use_compilation_cache(config.compilation_cache)
+  return loop.train(config, workdir)
+
+
+def _use_compilation_cache(where: str) -> None:
+  """Keeps compiled programs between runs; a damaged entry is compiled anew."""
+  if not where or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    return
+  if where == "auto":
+    cache = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
+    where = os.path.join(cache, "soundstream_jax", "xla")
+  jax.config.update("jax_compilation_cache_dir", where)
+  jax.config.update("jax_raise_persistent_cache_errors", False)
+
+
+def _from_this_package(record) -> bool:
+  return record.levelno > logging.converter.STANDARD_INFO or (
+    "soundstream_jax" in record.pathname
+  )
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=config_lib.parse_flags)

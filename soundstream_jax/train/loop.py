@@ -1,0 +1,395 @@
+"""The training loop: set up or resume, step, log, save, stop cleanly."""
+
+import collections
+import dataclasses
+import pathlib
+import signal
+import threading
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+
+from soundstream_jax import (
+  checkpoint,
+  distributed,
+  errors,
+  rates,
+  sharding,
+)
+from soundstream_jax import config as config_lib
+from soundstream_jax.data import loader as loader_lib
+from soundstream_jax.train import codebook_init, validation
+from soundstream_jax.train import logging as logging_lib
+from soundstream_jax.train import state as state_lib
+from soundstream_jax.train import step as step_lib
+
+# Exit codes beside 0; a launcher tells them apart.
+EXIT_PREEMPTED = 75
+EXIT_BAD_STEPS = 76
+
+
+def train(config: config_lib.Config, workdir) -> int:
+  """Trains until config.num_steps; returns the process's exit code.
+
+  The same call resumes: from the newest checkpoint, with the batch that the
+  interrupted run would have taken next. SIGTERM and SIGINT finish the step,
+  save and return EXIT_PREEMPTED. A run of bad steps saves the last good state,
+  names the first bad term and returns EXIT_BAD_STEPS.
+
+  Raises:
+    InputError: data, mesh or workdir do not fit the configuration.
+  """
+  workdir = pathlib.Path(workdir)
+  mesh = distributed.make_mesh(config.mesh)
+  step, abstract = step_lib.build(config, mesh)
+  loader = loader_lib.train_loader(
+    config,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+  )
+  clips = _held_out(config)
+  workdir.mkdir(parents=True, exist_ok=True)
+  checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint)
+  try:
+    state = _restore(config, workdir, checkpoints, abstract[0])
+    if state is None:
+      state = _start(config, mesh, loader, abstract[0])
+    checkpoint.write_config(workdir, config)
+    _describe(config, mesh, state)
+    run = _Run(
+      config=config,
+      step=step,
+      loader=loader,
+      batch_sharding=abstract[1].sharding,
+      checkpoints=checkpoints,
+      writer=logging_lib.MetricWriter(
+        workdir, tensorboard=config.logging.tensorboard
+      ),
+      validate=None if clips is None else validation.build(config, clips),
+    )
+    with _Interrupts() as interrupts:
+      return run(state, interrupts)
+  finally:
+    loader.close()
+    checkpoints.wait()
+    checkpoints.close()
+
+
+@dataclasses.dataclass
+class _Run:
+  """What stays the same while the state changes."""
+
+  config: config_lib.Config
+  step: Any
+  loader: Any
+  batch_sharding: jax.sharding.NamedSharding
+  checkpoints: checkpoint.Checkpoints
+  writer: logging_lib.MetricWriter
+  validate: validation.Validator | None
+
+  def __call__(self, state: state_lib.TrainState, interrupts) -> int:
+    config = self.config
+    done = int(state.step)
+    saved = done if self.checkpoints.latest_step() == done else None
+    clock = _Clock(config, done)
+    self.loader.seek(done)
+    pending: collections.deque[tuple[int, dict]] = collections.deque()
+    exit_code = 0
+    while done < config.num_steps:
+      with clock.waiting():
+        batch = next(self.loader)
+      audio = jax.make_array_from_process_local_data(self.batch_sharding, batch)
+      state, metrics = self.step(state, audio)
+      done += 1
+      # Read one step late: the device always has the next step to do.
+      pending.append((done, metrics))
+      if len(pending) > 1 and self._read(*pending.popleft(), clock):
+        exit_code = EXIT_BAD_STEPS
+      if self._evaluates_at(done):
+        self._drain(pending, clock)
+        with clock.paused():
+          self._evaluate(state, done)
+      if interrupts.asked and not exit_code:
+        logging.info("asked to stop: saving step %d", done)
+        exit_code = EXIT_PREEMPTED
+      if exit_code:
+        break
+      if done % config.checkpoint.every_steps == 0:
+        self._save(state, done)
+        saved = done
+    if self._drain(pending, clock) and not exit_code:
+      exit_code = EXIT_BAD_STEPS
+    if saved != done:
+      self._save(state, done)
+    self.checkpoints.wait()
+    self.writer.close()
+    if exit_code == 0:
+      logging.info("finished %d steps", done)
+    return exit_code
+
+  def _read(self, step: int, metrics: dict, clock: "_Clock") -> bool:
+    """Waits for a step's metrics, logs them; True after too many bad steps."""
+    config = self.config
+    bad_steps = int(metrics["bad/steps"])
+    if bad_steps:
+      term = step_lib.CHECKED[int(metrics["bad/term"])]
+      logging.warning(
+        "step %d skipped: %s is not finite (%d in a row)", step, term, bad_steps
+      )
+      if bad_steps >= config.max_bad_steps:
+        logging.error(
+          "stopping: %d bad steps in a row; the first bad term is %s. The "
+          "state before them is saved.",
+          bad_steps,
+          term,
+        )
+        return True
+    if step % config.logging.every_steps == 0 or step == config.num_steps:
+      values = {name: np.asarray(value) for name, value in metrics.items()}
+      speed = clock.lap(step)
+      self.writer.scalars(step, values | speed)
+      logging.info(
+        "step %d/%d | reconstruction %.3f | discriminator %.2f | codes %.0f"
+        " | %.2f steps/s, %.1f s of audio/s, %.1f%% waiting | %s left",
+        step,
+        config.num_steps,
+        values["loss/reconstruction"],
+        values["loss/discriminator"],
+        np.mean(values["codebook/perplexity"]),
+        speed["speed/steps_per_second"],
+        speed["speed/audio_seconds_per_second"],
+        100 * speed["speed/data_wait_share"],
+        clock.time_left(step),
+      )
+    return False
+
+  def _drain(self, pending, clock: "_Clock") -> bool:
+    stopped = False
+    while pending:
+      stopped |= self._read(*pending.popleft(), clock)
+    return stopped
+
+  def _evaluates_at(self, step: int) -> bool:
+    settings = self.config.evaluation
+    return self.validate is not None and (
+      step % settings.every_steps == 0
+      or step in settings.at_steps
+      or step == self.config.num_steps
+    )
+
+  def _evaluate(self, state: state_lib.TrainState, step: int) -> None:
+    metrics = self.validate(state, self.writer, step)
+    logging.info(
+      "step %d | held out: log-mel distance %.3f, SI-SDR %.2f dB",
+      step,
+      metrics["eval/log_mel"],
+      metrics["eval/si_sdr_db"],
+    )
+
+  def _save(self, state: state_lib.TrainState, step: int) -> None:
+    self.checkpoints.save(
+      step,
+      state_lib.to_items(state),
+      config=self.config,
+      data=self.loader.state(),
+    )
+
+
+def _restore(config, workdir, checkpoints, abstract):
+  """Returns the newest state, or None; refuses another configuration."""
+  latest = checkpoints.latest_step()
+  saved = checkpoint.read_config(workdir)
+  if saved is not None:
+    differences = config_lib.resume_differences(
+      config_lib.from_dict(saved), config
+    )
+    if differences:
+      raise errors.InputError(
+        f"{workdir} holds a run with another configuration: "
+        f"{'; '.join(differences)}. Undo these overrides, or use a new "
+        "--workdir (--config.init_from takes over its weights)."
+      )
+  if latest is None:
+    return None
+  items = checkpoints.restore(state_lib.to_items(abstract), latest)
+  logging.info("resuming %s at step %d", workdir, latest)
+  return state_lib.from_items(items)
+
+
+def _start(config, mesh, loader, abstract) -> state_lib.TrainState:
+  """Returns step 0: fresh, or with the weights of config.init_from."""
+  if not config.init_from:
+    codebook_init.check(config)
+  state = jax.jit(
+    lambda: state_lib.init(config),
+    out_shardings=jax.tree.map(lambda leaf: leaf.sharding, abstract),
+  )()
+  if config.init_from:
+    return _warm_start(config, state)
+  logging.info(
+    "k-means on %d frames for %d codes",
+    codebook_init.num_frames(config),
+    config.quantizer.codebook_size,
+  )
+  loader.seek(0)
+  batches = [
+    jax.make_array_from_process_local_data(sharding.batch(mesh), next(loader))
+    for _ in range(config.quantizer.kmeans_batches)
+  ]
+  return codebook_init.initialise(config, mesh, state, batches)
+
+
+def _warm_start(config, state) -> state_lib.TrainState:
+  """Takes averaged parameters and codebooks of another run."""
+  other = checkpoint.restore_params_only(config.init_from)
+  for name in ("audio", "model"):
+    theirs, ours = getattr(other.config, name), getattr(config, name)
+    for field in dataclasses.fields(ours):
+      before, after = getattr(theirs, field.name), getattr(ours, field.name)
+      if before != after:
+        raise errors.InputError(
+          f"init_from={config.init_from} has {name}.{field.name}={before}, "
+          f"this run {after}. Set --config.{name}.{field.name}={before}."
+        )
+  if other.codebooks.vectors.shape != state.codebooks.vectors.shape:
+    raise errors.InputError(
+      f"init_from={config.init_from} has codebooks [Q,K,D] = "
+      f"{list(other.codebooks.vectors.shape)}, this run "
+      f"{list(state.codebooks.vectors.shape)}. Use the same "
+      "quantizer.num_quantizers, quantizer.codebook_size and "
+      "model.embedding_dim."
+    )
+  logging.info("warm start from %s, step %d", config.init_from, other.step)
+
+  def placed(new, old):
+    return jax.tree.map(
+      lambda a, b: jax.device_put(np.asarray(a), b.sharding), new, old
+    )
+
+  return state.replace(
+    params=placed(other.params, state.params),
+    ema_params=placed(other.params, state.ema_params),
+    codebooks=placed(other.codebooks, state.codebooks),
+  )
+
+
+def _held_out(config: config_lib.Config):
+  """Returns clips [N, T, 1], or None where the dataset has no such split."""
+  try:
+    return loader_lib.held_out(config).audio
+  except errors.InputError as error:
+    logging.warning("training without held-out clips: %s", error)
+    return None
+
+
+def _describe(config, mesh, state) -> None:
+  """Logs what runs: devices, batch, parameters, bitrate."""
+
+  def millions(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree)) / 1e6
+
+  r = config.rates
+  logging.info("mesh %s, %s", dict(mesh.shape), mesh.devices.flat[0].platform)
+  logging.info(
+    "batch %d examples, %d per process, of %.2f s",
+    config.batch_size,
+    config.batch_size // jax.process_count(),
+    config.data.crop_samples / config.audio.sample_rate_hz,
+  )
+  logging.info(
+    "parameters: generator %.2f M, codebooks %.2f M, discriminators %.2f M",
+    millions(state.params),
+    millions(state.codebooks.vectors),
+    millions(state.disc_params),
+  )
+  logging.info(
+    "bitrate %s bit/s = %s frames/s * %d quantizers * %d bits",
+    rates.describe_bps(r.bitrate_bps()),
+    rates.describe_bps(r.frame_rate_hz),
+    r.num_quantizers,
+    r.bits_per_code,
+  )
+
+
+class _Clock:
+  """Speed since the last lap, without what paused it."""
+
+  def __init__(self, config: config_lib.Config, step: int):
+    self._config = config
+    self._first = self._last = step
+    self._lap = time.perf_counter()
+    self._waited = self._paused = 0.0
+    self._steps_per_second = 0.0
+
+  def waiting(self):
+    return _Timed(self, "_waited")
+
+  def paused(self):
+    return _Timed(self, "_paused")
+
+  def lap(self, step: int) -> dict[str, float]:
+    """Returns the speed since the last lap and starts a new one."""
+    now = time.perf_counter()
+    seconds = max(now - self._lap - self._paused, 1e-9)
+    steps = step - self._last
+    self._steps_per_second = steps / seconds
+    per_step = (
+      self._config.batch_size
+      * self._config.data.crop_samples
+      / self._config.audio.sample_rate_hz
+    )
+    values = {
+      "speed/steps_per_second": self._steps_per_second,
+      "speed/audio_seconds_per_second": self._steps_per_second * per_step,
+      "speed/data_wait_share": self._waited / seconds,
+    }
+    self._lap, self._last = now, step
+    self._waited = self._paused = 0.0
+    return values
+
+  def time_left(self, step: int) -> str:
+    left = self._config.num_steps - step
+    seconds = round(left / max(self._steps_per_second, 1e-9))
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+class _Timed:
+  """Adds the time of a with-block to one attribute of a clock."""
+
+  def __init__(self, clock: _Clock, name: str):
+    self._clock, self._name = clock, name
+
+  def __enter__(self):
+    self._start = time.perf_counter()
+
+  def __exit__(self, *_):
+    spent = time.perf_counter() - self._start
+    setattr(self._clock, self._name, getattr(self._clock, self._name) + spent)
+
+
+class _Interrupts:
+  """Turns SIGTERM and SIGINT into a flag; a second one is not caught."""
+
+  def __init__(self):
+    self.asked = False
+    self._previous = {}
+
+  def __enter__(self):
+    # Signal handlers belong to the main thread.
+    if threading.current_thread() is threading.main_thread():
+      for number in (signal.SIGTERM, signal.SIGINT):
+        self._previous[number] = signal.signal(number, self._ask)
+    return self
+
+  def __exit__(self, *_):
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
+
+  def _ask(self, number, frame):
+    del frame
+    self.asked = True
+    signal.signal(number, self._previous[number])

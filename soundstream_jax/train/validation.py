@@ -1,0 +1,78 @@
+"""What training measures on held-out clips while it runs."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from soundstream_jax import config as config_lib
+from soundstream_jax.audio import spectral
+from soundstream_jax.metrics import codebook_use, log_mel, si_sdr
+from soundstream_jax.model import soundstream
+from soundstream_jax.train import logging as logging_lib
+from soundstream_jax.train import state as state_lib
+
+# Clips whose audio and pictures are logged.
+SHOWN = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Validator:
+  """Reconstructs fixed clips [N, T, 1] with a run's averaged weights."""
+
+  config: config_lib.Config
+  clips: np.ndarray
+  reconstruct: Any  # jitted (params, vectors, audio) -> (audio, counts)
+
+  def __call__(
+    self,
+    state: state_lib.TrainState,
+    writer: logging_lib.MetricWriter,
+    step: int,
+  ) -> dict[str, float]:
+    """Measures, writes metrics, audio and pictures; returns the metrics."""
+    rate = self.config.audio.sample_rate_hz
+    output, counts = self.reconstruct(
+      state.ema_params, state.codebooks.vectors, self.clips
+    )
+    output = np.asarray(output)
+    perplexity = np.asarray(codebook_use.perplexity(counts))
+    metrics = {
+      "eval/log_mel": float(
+        np.mean(log_mel.distance(self.clips, output, sample_rate_hz=rate))
+      ),
+      "eval/si_sdr_db": float(np.mean(si_sdr.ratio_db(self.clips, output))),
+      "eval/perplexity": perplexity,
+    }
+    writer.scalars(step, metrics)
+    for i in range(min(SHOWN, len(self.clips))):
+      for name, audio in (("input", self.clips[i]), ("output", output[i])):
+        writer.audio(step, f"eval/{name}_{i}", audio, rate)
+        picture = spectral.log_mel(
+          audio[None, :, 0],
+          sample_rate_hz=rate,
+          window=1024,
+          hop=256,
+          bins=64,
+        )
+        writer.picture(step, f"eval/{name}_{i}_mel", picture[0])
+    for layer, row in enumerate(np.asarray(counts)):
+      used = np.repeat(np.arange(row.size), row.astype(np.int64))
+      writer.histogram(step, f"eval/codes_{layer:02d}", used)
+    return metrics
+
+
+def build(config: config_lib.Config, clips: np.ndarray) -> Validator:
+  """Compiles the reconstruction of fixed clips at the full bitrate."""
+  net = soundstream.from_config(config)
+  size = config.quantizer.codebook_size
+
+  def reconstruct(params, vectors, audio):
+    output = net.apply(soundstream.variables(params, vectors), audio)
+    codes = output.codes.reshape(-1, output.codes.shape[-1])
+    counts = jax.vmap(lambda c: jnp.bincount(c, length=size), in_axes=1)(codes)
+    return output.audio, counts
+
+  return Validator(config, clips, jax.jit(reconstruct))

@@ -1,0 +1,210 @@
+"""Laws of encoding and decoding in windows."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from soundstream_jax import config as config_lib
+from soundstream_jax import errors
+from soundstream_jax.codec import codec as codec_lib
+from soundstream_jax.codec import windows
+from soundstream_jax.model import soundstream
+
+CONFIG = config_lib.Config(
+  audio=config_lib.Audio(sample_rate_hz=8_000),
+  model=config_lib.Model(
+    encoder_channels=2, decoder_channels=2, strides=(8, 40), embedding_dim=8
+  ),
+  quantizer=config_lib.Quantizer(num_quantizers=4, codebook_size=16),
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+  """Random parameters, biases included, and codebooks that get finer."""
+  random = np.random.default_rng(0)
+  params = jax.tree.map(
+    lambda leaf: random.normal(
+      size=leaf.shape, scale=math.prod(leaf.shape[:-1]) ** -0.5
+    ).astype(np.float32),
+    jax.eval_shape(lambda: soundstream.init(CONFIG, jax.random.key(0))),
+  )
+  scale = 0.5 ** np.arange(4).reshape(4, 1, 1)
+  vectors = (scale * random.normal(size=(4, 16, 8))).astype(np.float32)
+  return params, vectors
+
+
+@pytest.fixture(scope="module")
+def codec(model):
+  params, vectors = model
+  return codec_lib.Codec(CONFIG, params, vectors, step=5, weights="ema")
+
+
+@pytest.fixture(scope="module")
+def audio():
+  """27.3 s: three windows, the last one short, a frame not full."""
+  noise = np.random.default_rng(0).standard_normal(27 * 8_000 + 2_411)
+  return (0.3 * noise).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _strict_promotion():
+  with jax.numpy_dtype_promotion("strict"):
+    yield
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+  frames: np.ndarray  # [F, hop]
+  latents: np.ndarray  # [F, D]
+  codes: np.ndarray  # [F, Q]
+  audio: np.ndarray  # [F * hop]
+
+
+@pytest.fixture(scope="module")
+def whole(model, audio):
+  """What the network makes of the whole file at once."""
+  net = soundstream.from_config(CONFIG)
+  variables = soundstream.variables(*model)
+  padded = np.pad(audio, (0, -len(audio) % 320))
+  latents = net.apply(variables, padded[None, :, None], method="encode")
+  codes = net.apply(variables, latents, method="quantize").codes
+  decoded = net.apply(
+    variables,
+    net.apply(variables, codes, method="dequantize"),
+    method="decode",
+  )
+  return Whole(
+    frames=padded.reshape(-1, 320),
+    latents=np.asarray(latents[0]),
+    codes=np.asarray(codes[0]),
+    audio=np.asarray(decoded[0, :, 0]),
+  )
+
+
+def test_windowed_latents_equal_the_whole_files(model, whole):
+  net = soundstream.from_config(CONFIG)
+  variables = soundstream.variables(*model)
+
+  @jax.jit
+  def latents(frames):
+    samples = frames.reshape(1, frames.size, 1)
+    return net.apply(variables, samples, method="encode")[0]
+
+  context = soundstream.context(CONFIG).encoder_frames
+  assert len(whole.frames) > 8 * context
+  windowed = windows.apply(
+    latents, whole.frames, context_frames=context, window_frames=4 * context
+  )
+  np.testing.assert_allclose(windowed, whole.latents, rtol=1e-5, atol=1e-5)
+
+
+def test_windowed_encode_equals_whole_file_encode_up_to_ties(
+  codec, model, audio, whole
+):
+  codes = codec.encode(audio)
+  assert len(codes) > 2 * 250  # more than two windows of ten seconds
+  differing = np.flatnonzero((codes != whole.codes).any(axis=1))
+  print(f"{len(differing)} of {len(codes)} frames differ")
+  _, vectors = model
+  for frame in differing:
+    layer = int(np.flatnonzero(codes[frame] != whole.codes[frame])[0])
+    residual = whole.latents[frame] - sum(
+      vectors[i, whole.codes[frame, i]] for i in range(layer)
+    )
+    distances = np.square(residual - vectors[layer]).sum(axis=-1)
+    one = distances[codes[frame, layer]]
+    other = distances[whole.codes[frame, layer]]
+    assert abs(one - other) <= 1e-5 * max(one, other)
+
+
+def test_windowed_decode_equals_whole_file_decode(codec, whole):
+  decoded = codec.decode(whole.codes)
+  assert decoded.dtype == np.float32
+  np.testing.assert_allclose(decoded, whole.audio, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 319, 320, 321, 9_999])
+def test_every_length_gives_the_frames_that_cover_it(codec, samples, audio):
+  codes = codec.encode(audio[:samples])
+  assert codes.shape == (-(-samples // 320), 4)
+  assert codes.dtype == np.int32
+  assert len(codec.decode(codes)) == len(codes) * 320
+
+
+def test_short_inputs_share_the_start_of_long_ones(codec, audio):
+  # Other lengths are other programs, so equality holds up to ties.
+  long, short = codec.encode(audio), codec.encode(audio[: 320 * 20])
+  assert (long[:20] == short).mean() > 0.99
+
+
+def test_lower_bitrates_are_the_first_layers_exactly(codec, audio):
+  full = codec.encode(audio)
+  for layers, bitrate in enumerate(codec.bitrates_bps, start=1):
+    codes = codec.encode(audio, bitrate_bps=float(bitrate))
+    np.testing.assert_array_equal(codes, full[:, :layers])
+  assert codec.decode(full[:2, :2]).shape == (640,)
+
+
+def test_long_inputs_of_every_length_share_one_program(codec, audio):
+  codec.encode(audio)
+  programs = codec._encode._cache_size()
+  for samples in (250 * 320 + 1, 2 * 250 * 320, len(audio) - 5_000):
+    codec.encode(audio[:samples])
+  assert codec._encode._cache_size() == programs
+
+
+def test_properties_follow_from_the_configuration(codec):
+  assert codec.sample_rate_hz == 8_000
+  assert codec.hop_samples == 320
+  assert codec.frame_rate_hz == 25
+  assert codec.num_quantizers == 4
+  assert codec.codebook_size == 16
+  assert codec.bitrates_bps == [100, 200, 300, 400]
+  assert (codec.step, codec.weights) == (5, "ema")
+  assert len(codec.fingerprint) == 32
+
+
+@pytest.mark.parametrize("bitrate", [150, 0, -1, 1e9, float("nan")])
+def test_a_bitrate_that_does_not_exist_is_refused(codec, bitrate):
+  with pytest.raises(errors.InputError, match="bitrate"):
+    codec.encode(np.zeros(320, np.float32), bitrate_bps=bitrate)
+
+
+@pytest.mark.parametrize(
+  ("audio", "match"),
+  [
+    (np.zeros((320, 1), np.float32), "one channel"),
+    (np.array([0, np.nan, 0], np.float32), "nan at sample 1"),
+    (np.array([0, 0, -np.inf], np.float32), "-inf at sample 2"),
+  ],
+)
+def test_audio_that_is_not_one_finite_channel_is_refused(codec, audio, match):
+  with pytest.raises(errors.InputError, match=match):
+    codec.encode(audio)
+
+
+@pytest.mark.parametrize(
+  ("codes", "match"),
+  [
+    (np.zeros((3, 5), np.int32), "q from 1 to 4"),
+    (np.zeros((3,), np.int32), "q from 1 to 4"),
+    (np.zeros((3, 2)), "no integers"),
+    (np.full((3, 2), 16), "codebook size 16"),
+    (np.full((3, 2), -1), "codebook size 16"),
+  ],
+)
+def test_codes_that_the_model_does_not_have_are_refused(codec, codes, match):
+  with pytest.raises(errors.InputError, match=match):
+    codec.decode(codes)
+
+
+def test_a_precision_that_codecs_do_not_serve_is_refused(model):
+  config = dataclasses.replace(
+    CONFIG, model=dataclasses.replace(CONFIG.model, compute_dtype="float64")
+  )
+  with pytest.raises(errors.InputError, match="float64"):
+    codec_lib.Codec(config, *model, step=5, weights="ema")
