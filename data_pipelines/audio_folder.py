@@ -12,10 +12,9 @@ import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from soundstream_jax.data_pipelines import progress, records
-
 from soundstream_jax import errors
 from soundstream_jax.audio import io
+from soundstream_jax.data_pipelines import progress, records
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Synthetic instruments: partials with one envelope each, in melodies."""
 
 import numpy as np
+
 from soundstream_jax.data_pipelines import contours
 
 _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9))

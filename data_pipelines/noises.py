@@ -1,6 +1,7 @@
 """Synthetic noises: white noise under a drifting colour, gusts, crackle."""
 
 import numpy as np
+
 from soundstream_jax.data_pipelines import contours
 
 

@@ -15,14 +15,14 @@ import sys
 from collections.abc import Sequence
 
 from absl import flags
+
+from soundstream_jax import errors
 from soundstream_jax.data_pipelines import (
   audio_folder,
   progress,
   records,
   synthetic,
 )
-
-from soundstream_jax import errors
 
 _INTERRUPTED = 130
 # Flags that only one dataset reads; giving them for the other is a mistake.
@@ -179,9 +179,10 @@ def _summarize(
   rate_hz = values.sample_rate
   print(f"{'split':<12}{'hours':>8}{'records':>9}{'groups':>8}{'MB':>10}")
   for split, tally in tallies.items():
+    hours, megabytes = tally.samples / rate_hz / 3600, 2 * tally.samples / 1e6
     print(
-      f"{split:<12}{tally.samples / rate_hz / 3600:>8.2f}"
-      f"{tally.records:>9}{len(tally.groups):>8}{2 * tally.samples / 1e6:>10.1f}"
+      f"{split:<12}{hours:>8.2f}{tally.records:>9}{len(tally.groups):>8}"
+      f"{megabytes:>10.1f}"
     )
   dropped = sum(tally.dropped for tally in tallies.values())
   if dropped:

@@ -8,15 +8,15 @@ instrument or one colour of noise, and sounds alike throughout. It depends on
 import itertools
 
 import numpy as np
+
+from soundstream_jax import errors
+from soundstream_jax.audio import io
 from soundstream_jax.data_pipelines import (
   instruments,
   noises,
   records,
   voices,
 )
-
-from soundstream_jax import errors
-from soundstream_jax.audio import io
 
 # Order matters: a kind's place is part of the seed.
 KINDS = {

@@ -5,6 +5,7 @@ other; fricatives, plosives and nasals; syllables, phrases and pauses.
 """
 
 import numpy as np
+
 from soundstream_jax.data_pipelines import contours
 
 # First three formants in Hz of an average adult: i e a o u and a central one.

@@ -16,13 +16,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.model import codebook, soundstream
+from soundstream_jax.model import codebook, initialise, soundstream
 
 FORMAT_VERSION = 1
 WEIGHTS = {"ema": "ema_params", "raw": "params"}
@@ -236,9 +236,7 @@ def restore_params_only(
       abstract,
     )
 
-  params = jax.eval_shape(
-    lambda: soundstream.init(config, jax.random.key(0))
-  )
+  params = nn.meta.unbox(soundstream.declare(config))
   item = WEIGHTS[weights]
   with ocp.CheckpointManager(
     folder,
@@ -266,7 +264,7 @@ def restore_params_only(
 
 def abstract_codebooks(config: config_lib.Config) -> codebook.Codebooks:
   """Returns the codebooks' shapes."""
-  dtype = jnp.promote_types(config.model.compute_dtype, jnp.float32)
+  dtype = initialise.parameter_dtype(config.model.compute_dtype)
   return jax.eval_shape(
     lambda: codebook.zeros(
       config.quantizer.num_quantizers,

@@ -108,7 +108,7 @@ def train_loader(
   Args:
     process_index: which of the processes this is.
     process_count: each gets batch_size / process_count examples per step;
-      example i of one process's batch is with process i % process_count of n.
+      what is example i for one process is example i // n of process i % n.
 
   Raises:
     InputError: no sources, a source that cannot be read, or a batch that

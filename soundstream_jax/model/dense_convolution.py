@@ -21,6 +21,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from soundstream_jax.model import initialise
+
 # More wastes multiplications by zero, less makes matrices too thin.
 BLOCK_INPUTS = 64
 # Up to this many channels, neighbouring outputs are computed together.
@@ -35,7 +37,7 @@ class Conv(nn.Module):
 
   Parameters are float32: `kernel` [*k, Cin // groups, Cout], `bias` [Cout]
   and, with weight norm, `scale` [Cout]. Then `kernel` gives the direction
-  alone, and `scale` starts at its norm: at first weight norm changes nothing.
+  alone, and `scale` starts at 1, the expected norm of a fresh kernel.
   """
 
   features: int
@@ -48,14 +50,15 @@ class Conv(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
+    inputs = x.shape[-1] // self.groups
     kernel = self.param(
       "kernel",
-      nn.initializers.lecun_normal(),
-      (*self.kernel_size, x.shape[-1] // self.groups, self.features),
+      initialise.normal((math.prod(self.kernel_size) * inputs) ** -0.5),
+      (*self.kernel_size, inputs, self.features),
     )
-    bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+    bias = self.param("bias", initialise.constant(0.0), (self.features,))
     if self.weight_norm:
-      scale = self.param("scale", lambda _: _column_norms(kernel))
+      scale = self.param("scale", initialise.constant(1.0), (self.features,))
       ratio = scale / _column_norms(kernel)
       kernel = kernel * ratio.reshape((1,) * (kernel.ndim - 1) + (-1,))
     axes = len(self.kernel_size)

@@ -21,7 +21,7 @@ import numpy as np
 from soundstream_jax import config as configuration
 from soundstream_jax import errors
 from soundstream_jax.audio import spectral
-from soundstream_jax.model import dense_convolution
+from soundstream_jax.model import dense_convolution, initialise
 
 _LEAK = 0.2
 _INPUTS_PER_GROUP = 4
@@ -285,8 +285,8 @@ class FrameNorm(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     channels = x.shape[-1:]
-    scale = self.param("scale", nn.initializers.ones_init(), channels)
-    bias = self.param("bias", nn.initializers.zeros_init(), channels)
+    scale = self.param("scale", initialise.constant(1.0), channels)
+    bias = self.param("bias", initialise.constant(0.0), channels)
     y = x.astype(jnp.float32)
     y = y - jnp.mean(y, axis=(2, 3), keepdims=True)
     variance = jnp.mean(jnp.square(y), axis=(2, 3), keepdims=True)

@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from soundstream_jax.model import initialise
+
 Array = jax.Array
 
 
@@ -94,16 +96,16 @@ class _Conv(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    param_dtype = jnp.promote_types(self.dtype, jnp.float32)
+    param_dtype = initialise.parameter_dtype(self.dtype)
     fan_in = self.taps_per_output * x.shape[-1]
     kernel = self.param(
       "kernel",
-      nn.initializers.normal(fan_in**-0.5),
+      initialise.normal(fan_in**-0.5),
       (self.kernel_size, x.shape[-1], self.features),
       param_dtype,
     )
     bias = self.param(
-      "bias", nn.initializers.zeros, (self.features,), param_dtype
+      "bias", initialise.constant(0.0), (self.features,), param_dtype
     )
     y = self.convolve(x.astype(self.dtype), kernel.astype(self.dtype))
     return y + bias.astype(self.dtype)[None, None, :]
@@ -128,7 +130,9 @@ def downsample(features: int, *, stride: int, dtype, name=None) -> nn.Module:
   def convolve(x, kernel):
     return strided_conv(x, kernel, stride=stride)
 
-  return _Conv(features, 2 * stride, convolve, 2 * stride, dtype=dtype, name=name)
+  return _Conv(
+    features, 2 * stride, convolve, 2 * stride, dtype=dtype, name=name
+  )
 
 
 def upsample(features: int, *, stride: int, dtype, name=None) -> nn.Module:
@@ -180,10 +184,10 @@ class Film(nn.Module):
   @nn.compact
   def __call__(self, x: Array, condition: Array) -> Array:
     """Modulates x [B, F, D] by condition [B] or [B, F] (bool or 0/1)."""
-    param_dtype = jnp.promote_types(self.dtype, jnp.float32)
+    param_dtype = initialise.parameter_dtype(self.dtype)
     shape = (2, x.shape[-1])
-    scale = self.param("scale", nn.initializers.ones, shape, param_dtype)
-    shift = self.param("shift", nn.initializers.zeros, shape, param_dtype)
+    scale = self.param("scale", initialise.constant(1.0), shape, param_dtype)
+    shift = self.param("shift", initialise.constant(0.0), shape, param_dtype)
     index = condition.astype(jnp.int32)
     if index.ndim == 1:
       index = index[:, None]

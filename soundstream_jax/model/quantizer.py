@@ -69,7 +69,9 @@ def dequantize(codes: Array, vectors: Array) -> Array:
     return total + codebook[index], None
 
   start = jnp.zeros((*codes.shape[:-1], vectors.shape[-1]), vectors.dtype)
-  total, _ = lax.scan(add, start, (vectors[:layers], jnp.moveaxis(codes, -1, 0)))
+  total, _ = lax.scan(
+    add, start, (vectors[:layers], jnp.moveaxis(codes, -1, 0))
+  )
   return total
 
 

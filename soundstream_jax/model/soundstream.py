@@ -14,7 +14,13 @@ import jax
 import jax.numpy as jnp
 
 from soundstream_jax import config as config_lib
-from soundstream_jax.model import decoder, encoder, layers, quantizer
+from soundstream_jax.model import (
+  decoder,
+  encoder,
+  initialise,
+  layers,
+  quantizer,
+)
 
 Array = jax.Array
 
@@ -45,12 +51,12 @@ class SoundStream(nn.Module):
   def setup(self):
     m, q = self.model, self.quantizer_config
     dtype = jnp.dtype(m.compute_dtype)
-    shared = dict(
-      strides=m.strides,
-      residual_kernel=m.residual_kernel,
-      residual_hidden_ratio=m.residual_hidden_ratio,
-      dtype=dtype,
-    )
+    shared = {
+      "strides": m.strides,
+      "residual_kernel": m.residual_kernel,
+      "residual_hidden_ratio": m.residual_hidden_ratio,
+      "dtype": dtype,
+    }
     self.encoder = encoder.Encoder(
       channels=m.encoder_channels, embedding_dim=m.embedding_dim, **shared
     )
@@ -60,7 +66,7 @@ class SoundStream(nn.Module):
       codebook_size=q.codebook_size,
       embedding_dim=m.embedding_dim,
       num_candidates=q.revival_candidates,
-      dtype=jnp.promote_types(dtype, jnp.float32),
+      dtype=initialise.parameter_dtype(dtype),
     )
     if m.film != "none":
       self.film = layers.Film(dtype=dtype)
@@ -131,10 +137,17 @@ def variables(params: dict, vectors: Array) -> dict:
   return {"params": params, "codebooks": {"quantizer": {"vectors": vectors}}}
 
 
+def declare(config: config_lib.Config) -> dict:
+  """Returns `params` as shapes with distributions (see `initialise`)."""
+  audio = jax.ShapeDtypeStruct((1, config.rates.hop_samples, 1), jnp.float32)
+  return jax.eval_shape(from_config(config).init, jax.random.key(0), audio)[
+    "params"
+  ]
+
+
 def init(config: config_lib.Config, key: Array) -> dict:
-  """Returns fresh `params`; codebooks start in `codebook.zeros`."""
-  audio = jnp.zeros((1, config.rates.hop_samples, 1))
-  return from_config(config).init(key, audio)["params"]
+  """Returns fresh `params`, numpy; codebooks start in `codebook.zeros`."""
+  return initialise.draw(declare(config), key)
 
 
 def context(config: config_lib.Config) -> Context:

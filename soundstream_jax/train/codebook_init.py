@@ -80,6 +80,4 @@ def initialise(
     )
 
   shardings = sharding.of_tree(jax.eval_shape(fit, latents), mesh)
-  return state.replace(
-    codebooks=jax.jit(fit, out_shardings=shardings)(latents)
-  )
+  return state.replace(codebooks=jax.jit(fit, out_shardings=shardings)(latents))

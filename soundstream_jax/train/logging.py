@@ -22,7 +22,8 @@ class MetricWriter:
       return
     workdir = pathlib.Path(workdir)
     # Line buffered, so that a killed run keeps what it has measured.
-    self._lines = open(workdir / "metrics.jsonl", "a", buffering=1)
+    path = workdir / "metrics.jsonl"
+    self._lines = open(path, "a", buffering=1)  # noqa: SIM115
     if tensorboard:
       import tensorboardX
 

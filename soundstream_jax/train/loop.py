@@ -21,6 +21,7 @@ from soundstream_jax import (
 )
 from soundstream_jax import config as config_lib
 from soundstream_jax.data import loader as loader_lib
+from soundstream_jax.data import source as source_lib
 from soundstream_jax.train import codebook_init, validation
 from soundstream_jax.train import logging as logging_lib
 from soundstream_jax.train import state as state_lib
@@ -223,10 +224,8 @@ def _start(config, mesh, loader, abstract) -> state_lib.TrainState:
   """Returns step 0: fresh, or with the weights of config.init_from."""
   if not config.init_from:
     codebook_init.check(config)
-  state = jax.jit(
-    lambda: state_lib.init(config),
-    out_shardings=jax.tree.map(lambda leaf: leaf.sharding, abstract),
-  )()
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+  state = state_lib.init(config, shardings)
   if config.init_from:
     return _warm_start(config, state)
   logging.info(
@@ -280,7 +279,7 @@ def _held_out(config: config_lib.Config):
   """Returns clips [N, T, 1], or None where the dataset has no such split."""
   try:
     return loader_lib.held_out(config).audio
-  except errors.InputError as error:
+  except source_lib.SplitMissing as error:
     logging.warning("training without held-out clips: %s", error)
     return None
 

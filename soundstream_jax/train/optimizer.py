@@ -33,9 +33,7 @@ def build(
     if settings.clip_norm > 0:
       steps.append(optax.clip_by_global_norm(settings.clip_norm))
     steps.append(
-      optax.adam(
-        schedule(settings, peak), b1=settings.beta1, b2=settings.beta2
-      )
+      optax.adam(schedule(settings, peak), b1=settings.beta1, b2=settings.beta2)
     )
     return optax.chain(*steps)
 

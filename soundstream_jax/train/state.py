@@ -2,13 +2,20 @@
 
 from typing import Any
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import rng
-from soundstream_jax.model import codebook, discriminator, soundstream
+from soundstream_jax.model import (
+  codebook,
+  discriminator,
+  initialise,
+  soundstream,
+)
 from soundstream_jax.train import optimizer
 
 
@@ -24,32 +31,66 @@ class TrainState:
   disc_opt_state: Any
 
 
-def init(config: config_lib.Config) -> TrainState:
-  """Returns step 0, codebooks still zero. A pure function of the config."""
+def abstract(config: config_lib.Config) -> TrainState:
+  """Returns the shapes of a state; nothing is computed."""
+  return jax.eval_shape(
+    lambda params, disc_params: _assemble(config, params, disc_params),
+    nn.meta.unbox(soundstream.declare(config)),
+    nn.meta.unbox(_declare_discriminators(config)),
+  )
+
+
+def init(config: config_lib.Config, shardings: TrainState) -> TrainState:
+  """Returns step 0, codebooks still zero, born on its shardings.
+
+  The same numbers for any number of devices or processes: drawn on the host
+  from the seed, of which every device receives its piece.
+  """
   root = rng.root(config.seed)
-  params = soundstream.init(config, rng.stream(root, "generator_init", 0))
-  disc_params = discriminator_module(config).init(
-    rng.stream(root, "discriminator_init", 0),
-    jnp.zeros((1, config.data.crop_samples, 1)),
-  )["params"]
+  params = initialise.draw(
+    soundstream.declare(config), rng.stream(root, "generator_init", 0)
+  )
+  disc_params = initialise.draw(
+    _declare_discriminators(config), rng.stream(root, "discriminator_init", 0)
+  )
+  # Everything that is not drawn starts at zero: steps, codebooks, moments.
+  state = jax.tree.map(
+    lambda leaf: np.zeros(leaf.shape, leaf.dtype), abstract(config)
+  ).replace(params=params, ema_params=params, disc_params=disc_params)
+  return jax.tree.map(_place, state, shardings)
+
+
+def _assemble(config, params, disc_params) -> TrainState:
   generator_optimizer, discriminator_optimizer = optimizer.build(
     config.optimizer
   )
-  dtype = jnp.promote_types(config.model.compute_dtype, jnp.float32)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     bad_steps=jnp.zeros((), jnp.int32),
     params=params,
-    ema_params=jax.tree.map(jnp.copy, params),
+    ema_params=params,
     codebooks=codebook.zeros(
       config.quantizer.num_quantizers,
       config.quantizer.codebook_size,
       config.model.embedding_dim,
-      dtype,
+      initialise.parameter_dtype(config.model.compute_dtype),
     ),
     opt_state=generator_optimizer.init(params),
     disc_params=disc_params,
     disc_opt_state=discriminator_optimizer.init(disc_params),
+  )
+
+
+def _declare_discriminators(config: config_lib.Config) -> dict:
+  audio = jax.ShapeDtypeStruct((1, config.data.crop_samples, 1), jnp.float32)
+  return jax.eval_shape(
+    discriminator_module(config).init, jax.random.key(0), audio
+  )["params"]
+
+
+def _place(array: np.ndarray, sharding) -> jax.Array:
+  return jax.make_array_from_callback(
+    array.shape, sharding, lambda index: array[index]
   )
 
 

@@ -20,7 +20,12 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import rng, sharding
 from soundstream_jax.losses import objective
 from soundstream_jax.metrics import codebook_use
-from soundstream_jax.model import codebook, quantizer, soundstream
+from soundstream_jax.model import (
+  codebook,
+  initialise,
+  quantizer,
+  soundstream,
+)
 from soundstream_jax.train import optimizer
 from soundstream_jax.train import state as state_lib
 
@@ -59,10 +64,10 @@ def build(config: config_lib.Config, mesh: Mesh):
     InputError: the batch does not divide by the devices.
   """
   sharding.check_batch(config.batch_size, mesh)
-  abstract_state = jax.eval_shape(lambda: state_lib.init(config))
+  abstract_state = state_lib.abstract(config)
   state_shardings = sharding.of_tree(abstract_state, mesh)
   audio_sharding = sharding.batch(mesh)
-  dtype = jnp.promote_types(config.model.compute_dtype, jnp.float32)
+  dtype = initialise.parameter_dtype(config.model.compute_dtype)
   step = jax.jit(
     _step_function(config),
     in_shardings=(state_shardings, audio_sharding),

@@ -1,0 +1,84 @@
+"""Initial values: modules declare them, one draw on the host makes them.
+
+A module's initializer returns its parameter in a box with mean and standard
+deviation, so shapes and distributions follow from `eval_shape` alone. `draw`
+then fills a whole network from one stream of normal numbers. Nothing is
+compiled per parameter (a generator per leaf takes XLA over a minute on a CPU),
+and numpy arrays can be placed on any sharding piece by piece.
+"""
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Drawn(flax.struct.PyTreeNode, nn.meta.AxisMetadata):
+  """A parameter with the distribution that its first value comes from."""
+
+  value: jax.Array
+  mean: float = flax.struct.field(pytree_node=False)
+  std: float = flax.struct.field(pytree_node=False)
+
+  def unbox(self):
+    return self.value
+
+  def replace_boxed(self, val):
+    return self.replace(value=val)
+
+  def add_axis(self, index, params):
+    del index, params
+    return self
+
+  def remove_axis(self, index, params):
+    del index, params
+    return self
+
+
+def parameter_dtype(compute_dtype) -> jnp.dtype:
+  """Parameters and codebooks are float32, or float64 where convolutions are."""
+  wide = jnp.dtype(compute_dtype) == jnp.float64
+  return jnp.dtype(jnp.float64 if wide else jnp.float32)
+
+
+def normal(std: float):
+  """Initializer: independent normal values around zero."""
+
+  def initializer(key, shape, dtype=jnp.float32):
+    del key
+    return Drawn(jnp.zeros(shape, dtype), mean=0.0, std=std)
+
+  return initializer
+
+
+def constant(value: float):
+  """Initializer: one value everywhere."""
+
+  def initializer(key, shape, dtype=jnp.float32):
+    del key
+    return Drawn(jnp.zeros(shape, dtype), mean=value, std=0.0)
+
+  return initializer
+
+
+def draw(declared, key: jax.Array):
+  """Returns numpy arrays for a tree of `Drawn` (values or shapes).
+
+  The numbers depend on the key and on the order of the tree's leaves, not on
+  devices or processes.
+  """
+  boxes, treedef = jax.tree.flatten(
+    declared, is_leaf=lambda leaf: isinstance(leaf, Drawn)
+  )
+  sizes = [int(np.prod(box.value.shape)) if box.std else 0 for box in boxes]
+  numbers = np.asarray(jax.random.normal(key, (sum(sizes),), jnp.float32))
+  pieces = np.split(numbers, np.cumsum(sizes)[:-1])
+  leaves = []
+  for box, piece in zip(boxes, pieces, strict=True):
+    shape, dtype = box.value.shape, box.value.dtype
+    if box.std:
+      leaves.append((piece.reshape(shape) * box.std).astype(dtype))
+    else:
+      leaves.append(np.full(shape, box.mean, dtype))
+  return jax.tree.unflatten(treedef, leaves)
