@@ -1,28 +1,31 @@
-"""What a run is: frozen dataclasses, their defaults, checks and flags.
+"""What a run is: frozen dataclasses, their defaults, and what may change.
 
 Outside (preset files, overrides, sweeps) a configuration is a ConfigDict;
 inside it is a frozen `Config`, so a misspelt key fails at once and nothing
-changes underneath the code. Defaults live here and nowhere else.
+changes underneath the code. Defaults live here and nowhere else;
+constraints.py has the rules for values, presets.py the --config flags.
 
 Where the paper is silent (optimizer, learning rate, batch, crop length,
 commitment weight, normalisation, k-means iterations) the value is ours and its
 comment says so.
 """
 
-import ast
 import dataclasses
-import importlib.util
-import os
-import pathlib
-import re
-import sys
-from collections.abc import Mapping, Sequence
+import json
+import operator
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
-from absl import flags
 
-from soundstream_jax import errors, rates
+from soundstream_jax import constraints, errors, presets, rates
+
+# Commands, preset files and sweeps reach these through `config`.
+load = presets.load
+override = presets.override
+parse_flags = presets.parse_flags
+preset_files = presets.preset_files
+parse_sources = constraints.parse_sources
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,124 +218,22 @@ def default() -> ml_collections.ConfigDict:
 
 def to_dict(config: Config) -> dict[str, Any]:
   """Returns nested dicts of plain JSON values."""
-  return _plain(dataclasses.asdict(config))
+  # Through JSON, whose tuples are lists: saved and loaded compare equal.
+  return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
   """Builds and checks a Config from nested mappings (ConfigDict, JSON).
 
   Raises:
-    InputError: an unknown field, a wrong type, or a value that `check` refuses.
+    InputError: an unknown field, a wrong type, or a value that
+      `constraints.check` refuses.
   """
   if isinstance(values, ml_collections.ConfigDict):
     values = values.to_dict()
   config = _build(Config, values, "")
-  check(config)
+  constraints.check(config)
   return config
-
-
-def load(name: str) -> ml_collections.ConfigDict:
-  """Returns the ConfigDict of a shipped preset name or of a Python file.
-
-  A shipped name ("tiny") is the installed configs/NAME.py; anything that ends
-  in .py or contains a path separator is a file. Either defines `get_config()`.
-
-  Raises:
-    InputError: no such preset or file, with the nearest name.
-  """
-  if name.endswith(".py") or os.sep in name:
-    path = pathlib.Path(name)
-    if not path.is_file():
-      raise errors.InputError(f"--config={name}: there is no such file.")
-  else:
-    presets = preset_files()
-    if name not in presets:
-      raise errors.InputError(
-        f"--config={name} is not a preset.{errors.nearest(name, presets)} "
-        f"Presets: {', '.join(sorted(presets))}; or give a path to a .py file."
-      )
-    path = presets[name]
-  spec = importlib.util.spec_from_file_location("soundstream_preset", path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if not hasattr(module, "get_config"):
-    raise errors.InputError(
-      f"--config={name}: the file defines no get_config() -> ConfigDict."
-    )
-  return module.get_config()
-
-
-def preset_files() -> dict[str, pathlib.Path]:
-  """Returns the shipped presets: name -> file."""
-  spec = importlib.util.find_spec("soundstream_jax.configs")
-  folder = pathlib.Path(spec.origin).parent
-  return {
-    path.stem: path
-    for path in sorted(folder.glob("*.py"))
-    if not path.stem.startswith("_")
-  }
-
-
-def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
-  """Sets config.key from the text of a flag, converted to the field's type.
-
-  Raises:
-    InputError: unknown key (with the nearest one) or text of another type.
-  """
-  flat = _flatten(config)
-  if key not in flat:
-    raise errors.InputError(
-      f"--config.{key}: there is no such field.{errors.nearest(key, flat)}"
-    )
-  try:
-    value = _parse(text, flat[key])
-  except (ValueError, SyntaxError):
-    kind = type(flat[key]).__name__
-    raise errors.InputError(
-      f"--config.{key}={text} is not a {kind}; the present value is "
-      f"{flat[key]!r}."
-    ) from None
-  with config.ignore_type():
-    config.update_from_flattened_dict({key: value})
-
-
-def parse_flags(argv: Sequence[str]) -> list[str]:
-  """Parses absl flags; `--config*` flags end up in `overrides()`.
-
-  For `app.run(main, flags_parser=config.parse_flags)`. A flag error is one
-  line and exit code 2, with the nearest flag's name.
-  """
-  rest, _PARSED.name, _PARSED.overrides = [argv[0]], None, []
-  arguments = list(argv[1:])
-  while arguments:
-    argument = arguments.pop(0)
-    match = re.fullmatch(r"--?config((?:\.\w+)*)(?:=(.*))?", argument, re.S)
-    if match is None:
-      rest.append(argument)
-      continue
-    key, text = match.groups()
-    if text is None:
-      if not arguments:
-        sys.exit(errors.report(errors.InputError(f"{argument} has no value.")))
-      text = arguments.pop(0)
-    if key:
-      _PARSED.overrides.append((key[1:], text))
-    else:
-      _PARSED.name = text
-  try:
-    positional = flags.FLAGS(rest)
-  except flags.Error as error:
-    sys.exit(errors.report(errors.InputError(str(error))))
-  if len(positional) > 1:
-    sys.exit(
-      errors.report(
-        errors.InputError(
-          f"unexpected argument {positional[1]!r}; options are written "
-          "--name=value."
-        )
-      )
-    )
-  return positional
 
 
 def from_flags(saved: Mapping[str, Any] | None = None) -> Config:
@@ -344,17 +245,17 @@ def from_flags(saved: Mapping[str, Any] | None = None) -> Config:
   Raises:
     InputError: neither --config nor a saved configuration, or a bad override.
   """
-  if _PARSED.name is not None:
-    chosen = load(_PARSED.name)
+  name, overrides = presets.given()
+  if name is not None:
+    chosen = load(name)
   elif saved is not None:
-    chosen = ml_collections.ConfigDict(to_dict(from_dict(saved)))
-    chosen = _tuples_like(chosen, default())
+    chosen = ml_collections.ConfigDict(dataclasses.asdict(from_dict(saved)))
   else:
     raise errors.InputError(
       "--config is missing and the workdir holds no run to resume. "
-      f"Use one of: {', '.join(sorted(preset_files()))}."
+      f"Use one of: {', '.join(preset_files())}."
     )
-  for key, text in _PARSED.overrides:
+  for key, text in overrides:
     override(chosen, key, text)
   return from_dict(chosen)
 
@@ -381,149 +282,23 @@ def resume_differences(saved: Config, now: Config) -> list[str]:
   ]
 
 
-def parse_sources(text: str) -> list[tuple[str, float]]:
-  """Splits 'DIR:weight,DIR' into (folder, weight); a missing weight is 1.
-
-  Raises:
-    InputError: an empty folder or a weight that is not a positive number.
-  """
-  sources = []
-  for item in filter(None, (part.strip() for part in text.split(","))):
-    folder, colon, weight = item.rpartition(":")
-    if not colon or "/" in weight:
-      folder, weight = item, "1"
-    try:
-      number = float(weight)
-    except ValueError:
-      number = -1.0
-    if not folder or not 0 < number < float("inf"):
-      raise errors.InputError(
-        f"data.sources has {item!r}; write DIR:weight with a weight above 0, "
-        "for example speech:0.7,music:0.3."
-      )
-    sources.append((folder, number))
-  return sources
-
-
-def check(config: Config) -> None:
-  """Refuses values that cannot work together.
-
-  Raises:
-    InputError: names the field, the value, the rule and the fix.
-  """
-  hop = config.rates.hop_samples
-  _at_least(config, "audio.sample_rate_hz", 1)
-  for name in (
-    "num_steps",
-    "batch_size",
-    "max_bad_steps",
-    "model.encoder_channels",
-    "model.decoder_channels",
-    "model.embedding_dim",
-    "model.residual_kernel",
-    "quantizer.num_quantizers",
-    "quantizer.kmeans_batches",
-    "quantizer.revival_candidates",
-    "discriminator.wave_scales",
-    "loss.mel_bins",
-    "data.crop_samples",
-    "data.num_threads",
-    "data.prefetch_batches",
-    "logging.every_steps",
-    "evaluation.every_steps",
-    "evaluation.num_clips",
-    "evaluation.clip_samples",
-    "checkpoint.every_steps",
-    "checkpoint.keep",
-    "mesh.fsdp",
-  ):
-    _at_least(config, name, 1)
-  for name in ("data.crop_samples", "evaluation.clip_samples"):
-    samples = get(config, name)
-    if samples % hop:
-      raise errors.InputError(
-        f"{name}={samples} is not a multiple of the hop {hop}, the product of "
-        f"model.strides={config.model.strides}. Use {max(1, samples // hop) * hop}."
-      )
-  widest = max(config.loss.spectral_windows)
-  if config.data.crop_samples < max(widest, config.discriminator.stft_window):
-    raise errors.InputError(
-      f"data.crop_samples={config.data.crop_samples} is shorter than the "
-      f"longest analysis window of {widest} samples. Use a longer crop."
-    )
-  _one_of(config, "model.film", ("none", "encoder", "decoder"))
-  _one_of(config, "model.compute_dtype", ("float32", "bfloat16", "float64"))
-  _one_of(config, "discriminator.wave_norm", ("weight", "none"))
-  _one_of(config, "discriminator.stft_norm", ("layer", "weight", "none"))
-  if config.discriminator.wave_channels % 4:
-    raise errors.InputError(
-      f"discriminator.wave_channels={config.discriminator.wave_channels} is "
-      "not a multiple of 4, the inputs per group. Use 4, 8 or 16."
-    )
-  window = config.discriminator.stft_window
-  if window & (window - 1) or window < 128:
-    raise errors.InputError(
-      f"discriminator.stft_window={window} must be a power of two of at least "
-      "128; six stages divide its half by 64."
-    )
-  low, high = config.data.gain_db
-  if low > high:
-    raise errors.InputError(
-      f"data.gain_db={config.data.gain_db} has its bounds in the wrong order."
-    )
-  for name in ("quantizer.ema_decay", "optimizer.ema_decay"):
-    if not 0 <= get(config, name) < 1:
-      raise errors.InputError(
-        f"{name}={get(config, name)} must be in [0, 1), for example 0.99."
-      )
-  parse_sources(config.data.sources)
-
-
 def get(config: Config, name: str) -> Any:
   """Returns the field at a dotted name."""
-  value = config
-  for part in name.split("."):
-    value = getattr(value, part)
-  return value
+  return operator.attrgetter(name)(config)
 
 
-@dataclasses.dataclass
-class _Parsed:
-  """The --config flags of this process; absl keeps its own the same way."""
-
-  name: str | None = None
-  overrides: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-
-
-_PARSED = _Parsed()
-
-
-def _at_least(config: Config, name: str, least: int) -> None:
-  if get(config, name) < least:
-    raise errors.InputError(
-      f"{name}={get(config, name)} must be at least {least}."
-    )
-
-
-def _one_of(config: Config, name: str, choices: Sequence[str]) -> None:
-  value = get(config, name)
-  if value not in choices:
-    raise errors.InputError(
-      f"{name}={value!r} is none of {', '.join(choices)}."
-      f"{errors.nearest(value, choices)}"
-    )
-
-
-def _build(kind: type, values: Mapping[str, Any], prefix: str):
+def _build(kind: type, values: Any, prefix: str):
   """Builds one dataclass, field by field, refusing what does not fit."""
+  if not isinstance(values, Mapping):
+    group = f"config.{prefix}".rstrip(".")
+    raise errors.InputError(f"{group}={values!r} is not a group of fields.")
   fields = {field.name: field for field in dataclasses.fields(kind)}
-  for name in values:
+  built = {}
+  for name, value in values.items():
     if name not in fields:
       raise errors.InputError(
         f"config has no field {prefix}{name}.{errors.nearest(name, fields)}"
       )
-  built = {}
-  for name, value in values.items():
     preset = fields[name].default
     if dataclasses.is_dataclass(preset):
       built[name] = _build(type(preset), value, f"{prefix}{name}.")
@@ -536,65 +311,25 @@ def _typed(value: Any, preset: Any, name: str) -> Any:
   """Returns value in the type of the default, or raises InputError."""
   wanted = type(preset)
   if wanted is tuple and isinstance(value, list | tuple):
-    return tuple(value)
+    return tuple(
+      _typed(item, preset[0], f"{name}[{i}]") for i, item in enumerate(value)
+    )
   if wanted is float and type(value) is int:
     return float(value)
   if type(value) is not wanted:
     raise errors.InputError(
-      f"{name}={value!r} is a {type(value).__name__}, not a {wanted.__name__}."
+      f"{name}={value!r} is of type {type(value).__name__}; it must be "
+      f"{wanted.__name__}."
     )
   return value
 
 
-def _parse(text: str, present: Any) -> Any:
-  """Reads the text of a flag as the type of the present value."""
-  if isinstance(present, str):
-    return text
-  if isinstance(present, bool):
-    return {"true": True, "false": False, "1": True, "0": False}[
-      text.lower()
-    ] if text.lower() in ("true", "false", "1", "0") else _refuse(text)
-  if isinstance(present, int):
-    return int(text)
-  if isinstance(present, float):
-    return float(text)
-  value = ast.literal_eval(text)
-  if not isinstance(value, list | tuple):
-    _refuse(text)
-  if present and not all(isinstance(v, int | float) for v in value):
-    _refuse(text)
-  return tuple(value)
-
-
-def _refuse(text: str):
-  raise ValueError(text)
-
-
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Returns the fields of nested dicts by their dotted names."""
   flat = {}
   for name, value in values.items():
-    if isinstance(value, dict | ml_collections.ConfigDict):
+    if isinstance(value, dict):
       flat |= _flatten(value, f"{prefix}{name}.")
     else:
       flat[f"{prefix}{name}"] = value
   return flat
-
-
-def _plain(value: Any) -> Any:
-  """Tuples become lists, so that a saved and a loaded config compare equal."""
-  if isinstance(value, dict):
-    return {name: _plain(item) for name, item in value.items()}
-  if isinstance(value, tuple):
-    return list(value)
-  return value
-
-
-def _tuples_like(chosen, model):
-  """Turns JSON's lists back into tuples where the model has tuples."""
-  for name, value in model.items():
-    if isinstance(value, ml_collections.ConfigDict):
-      _tuples_like(chosen[name], value)
-    elif isinstance(value, tuple):
-      with chosen.ignore_type():
-        chosen[name] = tuple(chosen[name])
-  return chosen

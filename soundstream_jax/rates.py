@@ -55,15 +55,15 @@ class Rates:
       InputError: the model cannot make this rate; the message lists those it
         can.
     """
-    for q in range(1, self.num_quantizers + 1):
-      if abs(self.bitrate_bps(q) - Fraction(bitrate_bps)) < Fraction(1, 2):
-        return q
-    possible = ", ".join(
-      describe_bps(self.bitrate_bps(q))
-      for q in range(1, self.num_quantizers + 1)
-    )
+    layers = range(1, self.num_quantizers + 1)
+    if math.isfinite(bitrate_bps):
+      wanted = Fraction(bitrate_bps)
+      for q in layers:
+        if abs(self.bitrate_bps(q) - wanted) < Fraction(1, 2):
+          return q
+    possible = ", ".join(describe_bps(self.bitrate_bps(q)) for q in layers)
     raise errors.InputError(
-      f"bitrate={float(bitrate_bps):g} bit/s is not a rate of this model. "
+      f"bitrate={float(bitrate_bps):.10g} bit/s is not a rate of this model. "
       f"Use one of: {possible}."
     )
 
@@ -78,7 +78,7 @@ def hop_samples(strides: Sequence[int]) -> int:
   Raises:
     InputError: no strides, or a stride below 1.
   """
-  if not strides or any(int(s) != s or s < 1 for s in strides):
+  if not strides or any(not isinstance(s, int) or s < 1 for s in strides):
     raise errors.InputError(
       f"model.strides={tuple(strides)} must be whole numbers of at least 1, "
       "for example (2,4,5,8)."
@@ -106,7 +106,9 @@ def payload_bytes(frames: int, num_quantizers: int, code_bits: int) -> int:
   return -(-frames * num_quantizers * code_bits // 8)
 
 
-def resampled_length(num_samples: int, rate_in_hz: int, rate_out_hz: int) -> int:
+def resampled_length(
+  num_samples: int, rate_in_hz: int, rate_out_hz: int
+) -> int:
   """ceil(num_samples * rate_out / rate_in), in integers."""
   return -(-num_samples * rate_out_hz // rate_in_hz)
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from soundstream_jax.audio import spectral
 
 # Inside the rms over bins, whose slope would be infinite at equal spectra.
-_MEAN_SQUARE_FLOOR = 1e-8
+_MEAN_SQUARE_FLOOR = 1e-12
 
 
 @flax.struct.dataclass

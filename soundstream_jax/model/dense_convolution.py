@@ -192,25 +192,15 @@ def fold_strides(
     (space[i] + sum(padding[i]) - size[i]) // steps[i] + taps[i] for i in axes
   ]
   after = [folded[i] * steps[i] - space[i] - padding[i][0] for i in axes]
-  x = lax.pad(
-    x,
-    jnp.zeros((), x.dtype),
-    [(0, 0, 0), *((padding[i][0], after[i], 0) for i in axes), (0, 0, 0)],
-  )
-  kernel = jnp.concatenate(
-    [
-      jnp.pad(
-        kernel,
-        [
-          (shifts[i] * n, taps[i] * steps[i] - size[i] - shifts[i] * n)
-          for i in axes
-        ]
-        + [(0, 0), (0, 0)],
-      )
-      for n in range(together)
-    ],
-    axis=-1,
-  )
+  x = _pad(x, [(0, 0), *((padding[i][0], after[i]) for i in axes), (0, 0)])
+  shifted = []
+  for neighbour in range(together):
+    before = [shift * neighbour for shift in shifts]
+    after = [taps[i] * steps[i] - size[i] - before[i] for i in axes]
+    shifted.append(
+      _pad(kernel, [*zip(before, after, strict=True), (0, 0), (0, 0)])
+    )
+  kernel = jnp.concatenate(shifted, axis=-1) if together > 1 else shifted[0]
   phases = math.prod(steps)
   pairs = [n for pair in zip(folded, steps, strict=True) for n in pair]
   x = x.reshape(batch, *pairs, groups, inputs)
@@ -220,6 +210,12 @@ def fold_strides(
   kernel = kernel.reshape(*pairs, inputs, together * outputs)
   kernel = _steps_last(kernel, first=0, gap=0)
   return x, kernel.reshape(*taps, phases * inputs, together * outputs)
+
+
+def _pad(x: jax.Array, widths: Sequence[tuple[int, int]]) -> jax.Array:
+  """Pads with zeros; a negative width cuts."""
+  zero = jnp.zeros((), x.dtype)
+  return lax.pad(x, zero, [(before, after, 0) for before, after in widths])
 
 
 def _steps_last(x: jax.Array, *, first: int, gap: int) -> jax.Array:

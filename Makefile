@@ -1,0 +1,65 @@
+# Everything runs in .venv, which the first target that needs it makes.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+UV := $(shell command -v uv 2>/dev/null)
+CHECK_VERSION := 'import sys; sys.exit(sys.version_info < (3, 11) and \
+  "python3 is " + sys.version.split()[0] + "; 3.11 or later is needed.")'
+
+ifdef UV
+  MAKE_VENV = uv venv --python '>=3.11' $(VENV)
+  INSTALL = uv pip install --python $(PYTHON)
+else
+  MAKE_VENV = python3 -c $(CHECK_VERSION) && python3 -m venv $(VENV)
+  # A .venv that uv made has no pip.
+  INSTALL = ( $(PYTHON) -m pip --version >/dev/null 2>&1 || \
+    $(PYTHON) -m ensurepip ) && $(PYTHON) -m pip install
+endif
+
+# One stamp per extra: what is installed is installed once.
+PLOTS := $(VENV)/.installed-plots
+TEST := $(VENV)/.installed-test
+
+PYTEST := $(PYTHON) -m pytest
+# Files that compile no training step.
+FAST := $(wildcard tests/test_*.py $(addprefix tests/, audio data \
+  data_pipelines losses metrics model codec))
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test test-fast test-slow lint format clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
+	  $(MAKEFILE_LIST)
+
+demo: $(PLOTS) ## train a small codec on synthetic sound and decode clips
+	$(PYTHON) -m soundstream_jax.launch.demo --out=out/demo
+
+test: $(TEST) ## all tests but the slow ones
+	$(PYTEST) -m "not slow and not slurm"
+
+test-fast: $(TEST) ## tests that compile no training step
+	$(PYTEST) -m "not slow and not slurm" $(FAST)
+
+test-slow: $(TEST) ## wheel, several processes, long training
+	$(PYTEST) -m slow
+
+lint: $(TEST) ## ruff: rules and format
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+format: $(TEST) ## ruff: apply the format and the safe fixes
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+clean: ## remove caches and build products; keeps .venv and out
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o \
+	  -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.installed-%: setup.py pyproject.toml | $(PYTHON)
+	$(INSTALL) -e '.[$*]'
+	@touch $@
+
+$(PYTHON):
+	$(MAKE_VENV)

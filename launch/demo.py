@@ -1,0 +1,194 @@
+"""python -m soundstream_jax.launch.demo --out=out/demo
+
+The whole project in six minutes on two cores, without a download: makes three
+small datasets of synthetic sound, trains the preset `tiny`, is stopped by
+SIGTERM and resumes, evaluates, encodes and decodes held-out sound at two
+bitrates, and leaves sound, pictures and a text behind. Every step is one of the
+project's commands, printed before it runs.
+"""
+
+import json
+import pathlib
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from absl import app, flags
+
+from soundstream_jax import config, errors
+
+KINDS = ("voices", "instruments", "noises")
+MINUTES = 4
+# SIGTERM is sent once training has logged this step.
+STOP_AFTER_STEP = 100
+BITRATES = (6000, 3000)
+EXIT_PREEMPTED = 75
+
+_OUT = flags.DEFINE_string("out", "out/demo", "Where everything goes.")
+_STEPS = flags.DEFINE_integer(
+  "steps", None, "Training steps; default the preset's."
+)
+
+
+def main(_):
+  sys.exit(errors.run(_demo, pathlib.Path(_OUT.value)))
+
+
+def _demo(out: pathlib.Path) -> None:
+  began = time.monotonic()
+  if out.exists():
+    # Only what a demo left behind is replaced.
+    if any(out.iterdir()) and not (out / ".demo").exists():
+      raise errors.InputError(
+        f"--out={out} holds files that no demo made. Use an empty folder."
+      )
+    shutil.rmtree(out)
+  out.mkdir(parents=True)
+  (out / ".demo").touch()
+  workdir = out / "workdir"
+
+  _title(began, f"Make three datasets of {MINUTES} minutes each")
+  for kind in KINDS:
+    _run(
+      *_module("data_pipelines.prepare"),
+      "--dataset=synthetic",
+      f"--kind={kind}",
+      f"--minutes={MINUTES}",
+      f"--out={out / 'data' / kind}",
+    )
+
+  sources = ",".join(str(out / "data" / kind) for kind in KINDS)
+  train = [
+    *_module("train"),
+    "--config=tiny",
+    f"--workdir={workdir}",
+    f"--config.data.sources={sources}",
+  ]
+  if _STEPS.value:
+    train.append(f"--config.num_steps={_STEPS.value}")
+  _title(began, "Train, and lose the machine on the way")
+  _train_until_stopped(train, workdir / "metrics.jsonl")
+  _title(began, "The same command resumes")
+  _run(*train)
+
+  _title(began, "Evaluate on sound that training has not seen")
+  results = out / "results"
+  _run(
+    *_module("evaluate"),
+    f"--workdir={workdir}",
+    f"--bitrates={','.join(map(str, BITRATES))}",
+    f"--out={results}",
+  )
+  values = json.loads((results / "evaluation.json").read_text())
+
+  _title(began, "Encode and decode held-out sound at two bitrates")
+  original = results / f"00_{KINDS[0]}_original.wav"
+  command = [sys.executable, "-m", "soundstream_jax.codec"]
+  for bitrate in BITRATES:
+    coded = results / f"{bitrate}.sstr"
+    model = f"--model={workdir}"
+    _run(*command, "encode", original, coded, model, f"--bitrate={bitrate}")
+    _run(*command, "info", coded)
+    _run(*command, "decode", coded, coded.with_suffix(".wav"), model)
+
+  text = _explain(out, workdir, sources, values, original)
+  (out / "README.txt").write_text(text)
+  _title(began, "Done")
+  print(text)
+  failed = [n for n, passed in values["criteria"].items() if passed is False]
+  if failed:
+    raise errors.InputError(f"the model is not what it should be: {failed}.")
+
+
+def _module(name: str) -> list[str]:
+  return [sys.executable, "-m", f"soundstream_jax.{name}"]
+
+
+def _title(began: float, text: str) -> None:
+  minutes, seconds = divmod(round(time.monotonic() - began), 60)
+  print(f"\n=== {minutes}:{seconds:02d}  {text}", flush=True)
+
+
+def _announce(command) -> list[str]:
+  words = [str(word) for word in command]
+  shown = ["python" if word == sys.executable else word for word in words]
+  print(f"$ {shlex.join(shown)}", flush=True)
+  return words
+
+
+def _run(*command) -> None:
+  code = subprocess.run(_announce(command), check=False).returncode
+  if code:
+    raise errors.InputError(f"the command above ended with exit code {code}.")
+
+
+def _train_until_stopped(command, metrics: pathlib.Path) -> None:
+  """Starts training, sends SIGTERM after some steps, expects it to save."""
+  process = subprocess.Popen(_announce(command))
+  try:
+    while process.poll() is None:
+      if _last_step(metrics) >= STOP_AFTER_STEP:
+        print("$ kill -TERM", process.pid, flush=True)
+        process.send_signal(signal.SIGTERM)
+        break
+      time.sleep(0.2)
+    code = process.wait()
+  finally:
+    if process.poll() is None:
+      process.kill()
+  if code not in (0, EXIT_PREEMPTED):
+    raise errors.InputError(f"training ended with exit code {code}.")
+
+
+def _last_step(metrics: pathlib.Path) -> int:
+  if not metrics.is_file():
+    return 0
+  lines = metrics.read_text().splitlines()
+  # The last line may be half written.
+  return max((json.loads(line)["step"] for line in lines[-2:-1]), default=0)
+
+
+def _explain(out, workdir, sources, values, original) -> str:
+  best = values["rates"][-1]
+  marks = {True: "yes", False: "NO", None: "not measured"}
+  criteria = "\n".join(
+    f"  {marks[passed]:>12}  {name}"
+    for name, passed in values["criteria"].items()
+  )
+  return f"""\
+What the demo left in {out}
+
+results/{original.name}   held-out sound, as it was
+results/6000.wav, 3000.wav    the same after encoding at 6 and 3 kbit/s
+results/6000.sstr, 3000.sstr  the files in between; `soundstream info FILE`
+results/NN_*_original.wav     held-out voices, instruments and noises, and
+results/NN_*_decoded.wav      what the model makes of them at 6 kbit/s
+results/spectrograms.png      the same as pictures
+results/curves.png            the losses while it trained
+results/evaluation.json       the numbers
+workdir/                      checkpoints, metrics.jsonl, tensorboard/
+data/                         the three prepared datasets
+
+Log-mel distance at {best["bitrate_bps"]:.0f} bit/s: {best["log_mel"]:.3f}, \
+{best["si_sdr_db"]:.1f} dB SI-SDR.
+{criteria}
+
+What to type next
+  soundstream encode YOURS.wav yours.sstr --model={workdir} --bitrate=6000
+  soundstream decode yours.sstr back.wav --model={workdir}
+  python -m soundstream_jax.train --workdir={workdir} --config.num_steps=3000
+  tensorboard --logdir={workdir}
+
+On your own sound
+  python -m soundstream_jax.data_pipelines.prepare --dataset=audio_folder \\
+    --input=FOLDER --out=DATA
+  python -m soundstream_jax.train --config=tiny --workdir=RUN \\
+    --config.data.sources=DATA
+"""
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=config.parse_flags)

@@ -1,0 +1,216 @@
+"""Which values of a configuration can work together.
+
+Every rule names the field, the value and the fix, so that a run stops before
+it has touched a device or a file. The configuration is a `config.Config`.
+"""
+
+import dataclasses
+import math
+import operator
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from soundstream_jax import errors
+
+# A jax key keeps 32 bits of a seed: larger ones would repeat smaller ones.
+LARGEST_SEED = 2**32 - 1
+
+_LEAST = {
+  0: (
+    "seed",
+    "quantizer.kmeans_iterations",
+    "quantizer.revival_threshold",
+    "discriminator.start_step",
+    "loss.adversarial_weight",
+    "loss.feature_weight",
+    "loss.reconstruction_weight",
+    "loss.commitment_weight",
+    "optimizer.learning_rate",
+    "optimizer.discriminator_learning_rate",
+    "optimizer.warmup_steps",
+    "optimizer.decay_per_step",
+    "optimizer.clip_norm",
+    "data.num_workers",
+    "checkpoint.keep_every_steps",
+  ),
+  1: (
+    "num_steps",
+    "batch_size",
+    "max_bad_steps",
+    "audio.sample_rate_hz",
+    "model.encoder_channels",
+    "model.decoder_channels",
+    "model.embedding_dim",
+    "model.residual_kernel",
+    "quantizer.num_quantizers",
+    "quantizer.kmeans_batches",
+    "quantizer.revival_candidates",
+    "discriminator.wave_scales",
+    "discriminator.wave_channels",
+    "discriminator.wave_max_channels",
+    "discriminator.stft_channels",
+    "discriminator.stft_hop",
+    "loss.mel_bins",
+    "data.crop_samples",
+    "data.num_threads",
+    "data.prefetch_batches",
+    "mesh.fsdp",
+    "logging.every_steps",
+    "evaluation.every_steps",
+    "evaluation.num_clips",
+    "evaluation.clip_samples",
+    "checkpoint.every_steps",
+    "checkpoint.keep",
+  ),
+}
+
+
+def check(config: Any) -> None:
+  """Refuses values that cannot work, alone or together.
+
+  Raises:
+    InputError: names the field, the value, the rule and the fix.
+  """
+  hop = config.rates.hop_samples
+  for name, value in _fields(config):
+    values = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(v, float) and not math.isfinite(v) for v in values):
+      raise errors.InputError(f"{name}={value} must be finite.")
+  for least, names in _LEAST.items():
+    for name in names:
+      _at_least(config, name, least)
+  if config.seed > LARGEST_SEED:
+    raise errors.InputError(
+      f"seed={config.seed} must be at most {LARGEST_SEED}."
+    )
+  for name in ("data.crop_samples", "evaluation.clip_samples"):
+    samples = _get(config, name)
+    if samples % hop:
+      raise errors.InputError(
+        f"{name}={samples} is not a multiple of the hop {hop}, the product of "
+        f"model.strides={config.model.strides}. Use "
+        f"{max(1, samples // hop) * hop}."
+      )
+  for name in (
+    "quantizer.ema_decay",
+    "optimizer.beta1",
+    "optimizer.beta2",
+    "optimizer.ema_decay",
+  ):
+    if not 0 <= _get(config, name) < 1:
+      raise errors.InputError(
+        f"{name}={_get(config, name)} must be in [0, 1), for example 0.9."
+      )
+  _check_networks(config)
+  _check_analysis(config)
+  if len(config.data.gain_db) != 2 or (
+    config.data.gain_db[0] > config.data.gain_db[1]
+  ):
+    raise errors.InputError(
+      f"data.gain_db={config.data.gain_db} must be a lower and an upper bound "
+      "in dB, for example (-12.0,3.0)."
+    )
+  parse_sources(config.data.sources)
+
+
+def parse_sources(text: str) -> list[tuple[str, float]]:
+  """Splits 'DIR:weight,DIR' into (folder, weight); a missing weight is 1.
+
+  Raises:
+    InputError: an empty folder or a weight that is not a positive number.
+  """
+  sources = []
+  for item in filter(None, (part.strip() for part in text.split(","))):
+    folder, colon, weight = item.rpartition(":")
+    if not colon or "/" in weight:
+      folder, weight = item, "1"
+    try:
+      number = float(weight)
+    except ValueError:
+      number = -1.0
+    if not folder or not 0 < number < math.inf:
+      raise errors.InputError(
+        f"data.sources has {item!r}; write DIR:weight with a weight above 0, "
+        "for example speech:0.7,music:0.3."
+      )
+    sources.append((folder, number))
+  return sources
+
+
+def _check_networks(config: Any) -> None:
+  _one_of(config, "model.film", ("none", "encoder", "decoder"))
+  _one_of(config, "model.compute_dtype", ("float32", "bfloat16", "float64"))
+  _one_of(config, "discriminator.wave_norm", ("weight", "none"))
+  _one_of(config, "discriminator.stft_norm", ("layer", "weight", "none"))
+  if config.model.residual_hidden_ratio <= 0:
+    raise errors.InputError(
+      f"model.residual_hidden_ratio={config.model.residual_hidden_ratio} must "
+      "be above 0, for example 0.5."
+    )
+  if config.discriminator.wave_channels % 4:
+    raise errors.InputError(
+      f"discriminator.wave_channels={config.discriminator.wave_channels} is "
+      "not a multiple of 4, the inputs per group. Use 4, 8 or 16."
+    )
+
+
+def _check_analysis(config: Any) -> None:
+  """Windows of the spectral loss and of the STFT discriminator."""
+  windows = config.loss.spectral_windows
+  if not windows or min(windows) < 4:
+    raise errors.InputError(
+      f"loss.spectral_windows={windows} must hold windows of at least 4 "
+      "samples, for example (64,128,256,512,1024,2048)."
+    )
+  window = config.discriminator.stft_window
+  if window < 128 or window & (window - 1):
+    raise errors.InputError(
+      f"discriminator.stft_window={window} must be a power of two of at least "
+      "128; six stages divide its half by 64."
+    )
+  if config.discriminator.stft_hop > window:
+    raise errors.InputError(
+      f"discriminator.stft_hop={config.discriminator.stft_hop} is longer than "
+      f"discriminator.stft_window={window}. Use {window // 4}."
+    )
+  hop = config.rates.hop_samples
+  for name, longest in (
+    ("loss.spectral_windows", max(windows)),
+    ("discriminator.stft_window", window),
+  ):
+    if config.data.crop_samples < longest:
+      raise errors.InputError(
+        f"data.crop_samples={config.data.crop_samples} is shorter than a "
+        f"window of {longest} samples in {name}. Use at least "
+        f"{-(-longest // hop) * hop}."
+      )
+
+
+def _fields(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+  """Yields (dotted name, value) of every field below a dataclass."""
+  for field in dataclasses.fields(group):
+    value = getattr(group, field.name)
+    if dataclasses.is_dataclass(value):
+      yield from _fields(value, f"{prefix}{field.name}.")
+    else:
+      yield f"{prefix}{field.name}", value
+
+
+def _get(config: Any, name: str) -> Any:
+  return operator.attrgetter(name)(config)
+
+
+def _at_least(config: Any, name: str, least: int) -> None:
+  if _get(config, name) < least:
+    raise errors.InputError(
+      f"{name}={_get(config, name)} must be at least {least}."
+    )
+
+
+def _one_of(config: Any, name: str, choices: Sequence[str]) -> None:
+  value = _get(config, name)
+  if value not in choices:
+    raise errors.InputError(
+      f"{name}={value!r} is none of {', '.join(choices)}."
+      f"{errors.nearest(value, choices)}"
+    )

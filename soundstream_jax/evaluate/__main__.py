@@ -1,0 +1,100 @@
+"""python -m soundstream_jax.evaluate --workdir=DIR
+
+Reconstructs held-out clips with a checkpoint, prints a table and the four
+criteria, and with --out writes evaluation.json, wav files and pictures.
+"""
+
+import json
+import pathlib
+import sys
+
+from absl import app, flags, logging
+
+from soundstream_jax import checkpoint, errors
+from soundstream_jax import config as config_lib
+from soundstream_jax.audio import io
+from soundstream_jax.codec import codec as codec_lib
+from soundstream_jax.evaluate import evaluator, pictures, report
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Of a training run.")
+_WEIGHTS = flags.DEFINE_enum(
+  "weights", "ema", ["ema", "raw"], "Averaged or raw parameters."
+)
+_STEP = flags.DEFINE_integer("step", None, "Checkpoint; default the newest.")
+_SPLIT = flags.DEFINE_string(
+  "split", None, "Of the datasets; default the one that training measures on."
+)
+_BITRATES = flags.DEFINE_list(
+  "bitrates", [], "Bit/s, for example 3000,6000; default highest and half."
+)
+_OUT = flags.DEFINE_string(
+  "out", None, "Folder for evaluation.json, wav files and pictures."
+)
+flags.DEFINE_string(
+  "config", None, "--config.data.sources=DIR and the like override the run's."
+)
+
+
+def main(_):
+  logging.set_verbosity(logging.ERROR)
+  sys.exit(errors.run(_evaluate))
+
+
+def _evaluate() -> None:
+  workdir = _WORKDIR.value
+  if not workdir:
+    raise errors.InputError("--workdir is missing. Name a training run's.")
+  try:
+    bitrates = [float(text) for text in _BITRATES.value]
+  except ValueError:
+    raise errors.InputError(
+      f"--bitrates={','.join(_BITRATES.value)} must be numbers in bit/s, for "
+      "example 3000,6000."
+    ) from None
+  codec = codec_lib.Codec.load(
+    workdir, step=_STEP.value, weights=_WEIGHTS.value
+  )
+  config = config_lib.from_flags(checkpoint.read_config(workdir))
+  split = _SPLIT.value or config.evaluation.split
+  result = evaluator.evaluate(codec, config, split=split, bitrates_bps=bitrates)
+  metrics_file = pathlib.Path(workdir) / "metrics.jsonl"
+  early = None
+  if split == config.evaluation.split and metrics_file.is_file():
+    early = _early_log_mel(metrics_file, codec.step)
+  values = report.to_dict(result, early)
+  print(report.to_text(values))
+  if _OUT.value:
+    out = pathlib.Path(_OUT.value)
+    _write(out, result, values, codec.sample_rate_hz)
+    if metrics_file.is_file():
+      pictures.curves(metrics_file, out / "curves.png")
+
+
+def _write(out: pathlib.Path, result, values, sample_rate_hz: int) -> None:
+  out.mkdir(parents=True, exist_ok=True)
+  (out / "evaluation.json").write_text(json.dumps(values, indent=2) + "\n")
+  names = [
+    f"{i:02d}_{pathlib.Path(result.clips.source_names[source]).name}"
+    for i, source in enumerate(result.clips.source_index)
+  ]
+  for name, clip, output in zip(
+    names, result.clips.audio, result.outputs, strict=True
+  ):
+    io.write(out / f"{name}_original.wav", clip[:, 0], sample_rate_hz)
+    io.write(out / f"{name}_decoded.wav", output[:, 0], sample_rate_hz)
+  pictures.spectrograms(
+    result, names, out / "spectrograms.png", sample_rate_hz=sample_rate_hz
+  )
+
+
+def _early_log_mel(metrics_file: pathlib.Path, step: int) -> float | None:
+  """Returns the log-mel distance of the first held-out measurement."""
+  for line in metrics_file.read_text().splitlines():
+    row = json.loads(line)
+    if "eval/log_mel" in row and row["step"] < step:
+      return row["eval/log_mel"]
+  return None
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=config_lib.parse_flags)

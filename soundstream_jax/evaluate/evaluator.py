@@ -1,0 +1,152 @@
+"""Measures a checkpoint on held-out clips, with the codec that users run.
+
+Every clip goes through `codec.Codec` at each bitrate asked for. Two controls
+say whether the numbers mean anything: stationary noise with the training data's
+mean spectrum (what a model that has learnt nothing but loudness could play),
+and codes swapped between clips of a class (what a model whose codes carry
+nothing would survive).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from soundstream_jax import config as config_lib
+from soundstream_jax.codec import codec as codec_lib
+from soundstream_jax.data import loader
+from soundstream_jax.metrics import codebook_use, log_mel, si_sdr
+
+# Clips of the training split whose mean spectrum the noise control has.
+SPECTRUM_CLIPS = 24
+_WINDOW = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class AtBitrate:
+  """Numbers of one bitrate, one value per clip."""
+
+  bitrate_bps: float
+  num_quantizers: int
+  log_mel: np.ndarray  # [N]
+  si_sdr_db: np.ndarray  # [N]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """What a checkpoint does with held-out clips."""
+
+  step: int
+  weights: str
+  clips: loader.HeldOut
+  rates: list[AtBitrate]  # ascending
+  noise_log_mel: np.ndarray  # [N] the stationary noise control
+  swapped_log_mel: np.ndarray  # [N] codes of another clip of the class
+  perplexity: np.ndarray  # [Q]
+  dead_fraction: np.ndarray  # [Q] codes that no clip used
+  outputs: np.ndarray  # float32 [N, T, 1] at the highest bitrate
+
+
+def evaluate(
+  codec: codec_lib.Codec,
+  config: config_lib.Config,
+  *,
+  split: str,
+  bitrates_bps: Sequence[float] | None = None,
+) -> Evaluation:
+  """Encodes and decodes the fixed clips of a split.
+
+  Args:
+    codec: the model.
+    config: names the datasets and the clips.
+    split: 'validation' or 'test'.
+    bitrates_bps: None takes the highest and its half.
+
+  Raises:
+    InputError: no such split, or a bitrate that the model cannot make.
+  """
+  clips = loader.held_out(config, split=split)
+  rate = codec.sample_rate_hz
+  layers = sorted(
+    {codec.quantizers_for(b) for b in bitrates_bps}
+    if bitrates_bps
+    else {max(1, codec.num_quantizers // 2), codec.num_quantizers}
+  )
+  codes = [codec.encode(clip[:, 0]) for clip in clips.audio]
+
+  def decoded(clip_codes):
+    audio = codec.decode(clip_codes)[: clips.audio.shape[1]]
+    return audio[:, None]
+
+  def distances(outputs):
+    return log_mel.distance(clips.audio, outputs, sample_rate_hz=rate)
+
+  results = []
+  for depth in layers:
+    outputs = np.stack([decoded(c[:, :depth]) for c in codes])
+    results.append(
+      AtBitrate(
+        bitrate_bps=float(codec.rates.bitrate_bps(depth)),
+        num_quantizers=depth,
+        log_mel=distances(outputs),
+        si_sdr_db=si_sdr.ratio_db(clips.audio, outputs),
+      )
+    )
+  swapped = np.stack([decoded(codes[i]) for i in _partners(clips.source_index)])
+  spectrum_clips = loader.train_clips(config, SPECTRUM_CLIPS)
+  counts = np.stack(
+    [
+      np.bincount(layer, minlength=codec.codebook_size)
+      for layer in np.concatenate(codes).T
+    ]
+  )
+  return Evaluation(
+    step=codec.step,
+    weights=codec.weights,
+    clips=clips,
+    rates=results,
+    noise_log_mel=distances(
+      _stationary_noise(spectrum_clips.audio, clips.audio.shape)
+    ),
+    swapped_log_mel=distances(swapped),
+    perplexity=np.asarray(codebook_use.perplexity(counts)),
+    dead_fraction=np.asarray(codebook_use.dead_fraction(counts, threshold=0)),
+    outputs=outputs,
+  )
+
+
+def _partners(classes: Sequence[int]) -> list[int]:
+  """For every clip the next one of its class, in a ring.
+
+  A class with one clip takes the next clip of any class.
+  """
+  partners = []
+  for index, own in enumerate(classes):
+    ring = [i for i, other in enumerate(classes) if other == own]
+    if len(ring) == 1:
+      ring = list(range(len(classes)))
+    partners.append(ring[(ring.index(index) + 1) % len(ring)])
+  return partners
+
+
+def _stationary_noise(training: np.ndarray, shape) -> np.ndarray:
+  """Gaussian noise with the mean magnitude spectrum of clips [M, T, 1].
+
+  Mean magnitudes, since the distance compares logarithms of magnitudes: noise
+  of the mean power would be too loud by the bursts of its quiet-to-loud range.
+  """
+  frames = training[:, :, 0]
+  frames = frames[:, : frames.shape[1] // _WINDOW * _WINDOW]
+  frames = frames.reshape(-1, _WINDOW) * np.hanning(_WINDOW)
+  magnitude = np.mean(np.abs(np.fft.rfft(frames)), axis=0)
+  # Mean magnitude of windowed unit noise: sqrt(pi / 4 * sum of squares).
+  unit = np.sqrt(np.pi / 4 * np.sum(np.hanning(_WINDOW) ** 2))
+  count, samples, _ = shape
+  white = np.fft.rfft(np.random.default_rng(0).normal(size=(count, samples)))
+  response = np.interp(
+    np.linspace(0, 1, white.shape[1]),
+    np.linspace(0, 1, len(magnitude)),
+    magnitude / unit,
+  )
+  noise = np.fft.irfft(white * response[None, :], n=samples)
+  return noise.astype(np.float32)[:, :, None]

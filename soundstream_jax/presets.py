@@ -1,0 +1,212 @@
+"""Presets by name, and the --config flags that choose and change them.
+
+A preset is a Python file with get_config() -> ConfigDict. `--config=NAME`
+chooses one, `--config.a.b=value` changes a field; a flag that does not fit ends
+the command in one line, where absl and ml_collections print a traceback or a
+page of usage.
+"""
+
+import ast
+import dataclasses
+import importlib.util
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import ml_collections
+from absl import flags
+
+from soundstream_jax import errors
+
+_CONFIG_FLAG = re.compile(r"--?config(?:\.([^=]*))?(?:=(.*))?", re.DOTALL)
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def preset_files() -> dict[str, pathlib.Path]:
+  """Returns the shipped presets, name -> file, in the order of their names."""
+  spec = importlib.util.find_spec("soundstream_jax.configs")
+  folder = pathlib.Path(spec.origin).parent
+  return {
+    path.stem: path
+    for path in sorted(folder.glob("*.py"))
+    if not path.stem.startswith("_")
+  }
+
+
+def load(name: str) -> ml_collections.ConfigDict:
+  """Returns the ConfigDict of a shipped preset name or of a Python file.
+
+  A shipped name ("tiny") is the installed configs/NAME.py; anything that ends
+  in .py or contains a path separator is a file. Either defines `get_config()`.
+
+  Raises:
+    InputError: no such preset or file, with the nearest name, or a file that
+      is no preset.
+  """
+  if name.endswith(".py") or os.sep in name:
+    path = pathlib.Path(name)
+    if not path.is_file():
+      raise errors.InputError(f"--config={name}: there is no such file.")
+    if path.suffix != ".py":
+      raise errors.InputError(
+        f"--config={name} is not a Python file. Give a preset's name or a .py "
+        "file that defines get_config()."
+      )
+  else:
+    presets = preset_files()
+    if name not in presets:
+      raise errors.InputError(
+        f"--config={name} is not a preset.{errors.nearest(name, presets)} "
+        f"Presets: {', '.join(presets)}; or give a path to a .py file."
+      )
+    path = presets[name]
+  spec = importlib.util.spec_from_file_location("soundstream_preset", path)
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+  except SyntaxError as error:
+    raise errors.InputError(
+      f"--config={name}: line {error.lineno} is not Python ({error.msg})."
+    ) from None
+  config = module.get_config() if hasattr(module, "get_config") else None
+  if not isinstance(config, ml_collections.ConfigDict):
+    raise errors.InputError(
+      f"--config={name}: the file defines no get_config() that returns a "
+      "ConfigDict. Start from soundstream_jax.config.default()."
+    )
+  return config
+
+
+def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
+  """Sets config.key from the text of a flag, converted to the field's type.
+
+  Raises:
+    InputError: unknown key (with the nearest one) or text of another type.
+  """
+  flat = _flatten(config)
+  if key not in flat:
+    raise errors.InputError(
+      f"--config.{key}: there is no such field.{errors.nearest(key, flat)}"
+    )
+  try:
+    value = _parse(text, flat[key])
+  except (ValueError, SyntaxError, TypeError):
+    raise errors.InputError(
+      f"--config.{key}={text} is not a {type(flat[key]).__name__}; the present "
+      f"value is {flat[key]!r}."
+    ) from None
+  # A preset may hold 1 where the field is a float; the type is checked later.
+  with config.ignore_type():
+    config.update_from_flattened_dict({key: value})
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+  """Parses absl flags and keeps the `--config*` ones for `given`.
+
+  For `app.run(main, flags_parser=config.parse_flags)`. A flag error is one
+  line and exit code 2, with the nearest flag's name.
+  """
+  try:
+    return _parse_flags(argv)
+  except errors.InputError as error:
+    sys.exit(errors.report(error))
+
+
+def given() -> tuple[str | None, list[tuple[str, str]]]:
+  """Returns what --config was, and the (field, text) of every --config.field."""
+  return _GIVEN.name, list(_GIVEN.overrides)
+
+
+@dataclasses.dataclass
+class _Given:
+  """The --config flags of this process; absl keeps its own the same way."""
+
+  name: str | None = None
+  overrides: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+
+_GIVEN = _Given()
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+  _GIVEN.name, _GIVEN.overrides = None, []
+  try:
+    # Files named by --flagfile may hold --config flags too.
+    arguments = flags.FLAGS.read_flags_from_files(list(argv[1:]))
+    positional = flags.FLAGS([argv[0], *_take_config_flags(arguments)])
+  except flags.UnrecognizedFlagError as error:
+    raise errors.InputError(
+      f"there is no flag --{error.flagname}."
+      f"{errors.nearest(error.flagname, flags.FLAGS)} --help lists them."
+    ) from None
+  except flags.Error as error:
+    raise errors.InputError(str(error)) from None
+  if len(positional) > 1:
+    raise errors.InputError(
+      f"unexpected argument {positional[1]!r}; options are written "
+      "--name=value."
+    )
+  return positional
+
+
+def _take_config_flags(arguments: Sequence[str]) -> list[str]:
+  """Moves the --config flags to `_GIVEN`; returns the other arguments."""
+  rest, waiting = [], list(arguments)
+  while waiting:
+    argument = waiting.pop(0)
+    if argument == "--":
+      return [*rest, argument, *waiting]
+    match = _CONFIG_FLAG.fullmatch(argument)
+    if match is None:
+      rest.append(argument)
+      continue
+    key, text = match.groups()
+    if text is None:
+      if not waiting or waiting[0].startswith("--"):
+        raise errors.InputError(
+          f"{argument} has no value. Write {argument}=VALUE."
+        )
+      text = waiting.pop(0)
+    if key is None:
+      _GIVEN.name = text
+    else:
+      _GIVEN.overrides.append((key, text))
+  return rest
+
+
+def _parse(text: str, present: Any) -> Any:
+  """Reads the text of a flag as the type of the present value.
+
+  Raises:
+    ValueError, SyntaxError, TypeError: the text is of another type.
+  """
+  if isinstance(present, str):
+    return text
+  if isinstance(present, bool):
+    if text.lower() not in _BOOLEANS:
+      raise ValueError(text)
+    return _BOOLEANS[text.lower()]
+  if isinstance(present, int):
+    return int(text)
+  if isinstance(present, float):
+    return float(text)
+  value = ast.literal_eval(text)
+  if not isinstance(value, list | tuple):
+    raise ValueError(text)
+  return tuple(value)
+
+
+def _flatten(
+  config: ml_collections.ConfigDict, prefix: str = ""
+) -> dict[str, Any]:
+  """Returns the fields by their dotted names."""
+  flat = {}
+  for name, value in config.items():
+    if isinstance(value, ml_collections.ConfigDict):
+      flat |= _flatten(value, f"{prefix}{name}.")
+    else:
+      flat[f"{prefix}{name}"] = value
+  return flat

@@ -1,0 +1,123 @@
+"""Laws of a workdir's files: whole or absent, pinned or pruned.
+
+What is inside a checkpoint is tested with training and with the codec.
+"""
+
+import json
+
+import numpy as np
+import pytest
+
+from soundstream_jax import checkpoint, config, errors
+
+CONFIG = config.Config(num_steps=7)
+
+
+def save(workdir, steps, **settings):
+  """Writes checkpoints with one small array in each item."""
+  checkpoints = checkpoint.Checkpoints(workdir, config.Checkpoint(**settings))
+  for step in steps:
+    items = {
+      name: {"value": np.full(3, step, np.float32)}
+      for name in checkpoint.ITEMS
+      if name != "meta"
+    }
+    checkpoints.save(step, items, config=CONFIG, data={"step": step})
+  checkpoints.wait()
+  checkpoints.close()
+
+
+def test_a_saved_configuration_is_read_back_and_leaves_no_other_file(tmp_path):
+  for run in (config.Config(), CONFIG):
+    checkpoint.write_config(tmp_path, run)
+    assert config.from_dict(checkpoint.read_config(tmp_path)) == run
+  assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_folder_without_a_run_has_nothing_and_reading_it_makes_nothing(
+  tmp_path,
+):
+  for folder in (tmp_path, tmp_path / "absent"):
+    assert checkpoint.read_config(folder) is None
+    assert checkpoint.steps(folder) == []
+    assert checkpoint.pinned(folder) == set()
+    checkpoint.unpin(folder, 3)
+    with pytest.raises(errors.InputError, match="holds no checkpoint"):
+      checkpoint.restore_params_only(folder)
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_configuration_is_bad_input_and_is_left_as_it_is(tmp_path):
+  file = tmp_path / "config.json"
+  file.write_text('{"num_steps": ')
+  with pytest.raises(
+    errors.InputError, match=r"config\.json is not valid JSON"
+  ):
+    checkpoint.read_config(tmp_path)
+  assert file.read_text() == '{"num_steps": '
+
+
+def test_what_is_restored_is_what_was_saved(tmp_path):
+  save(tmp_path, [1, 2], keep=2)
+  checkpoints = checkpoint.Checkpoints(tmp_path, CONFIG.checkpoint)
+  abstract = {
+    name: {"value": np.zeros(3, np.float32)}
+    for name in checkpoint.ITEMS
+    if name != "meta"
+  }
+  assert checkpoints.latest_step() == 2
+  for step in (1, 2):
+    restored = checkpoints.restore(abstract, step)
+    for name in abstract:
+      np.testing.assert_array_equal(restored[name]["value"], step)
+    assert restored["meta"] == checkpoint.read_meta(tmp_path, step)
+    assert restored["meta"]["data"] == {"step": step}
+    assert config.from_dict(restored["meta"]["config"]) == CONFIG
+  checkpoints.close()
+
+
+def test_the_newest_and_the_multiples_and_the_pins_are_kept(tmp_path):
+  save(tmp_path, [1, 2, 3, 4], keep=2)
+  assert checkpoint.steps(tmp_path) == [3, 4]
+  checkpoint.pin(tmp_path, 3)
+  assert checkpoint.pinned(tmp_path) == {3}
+  save(tmp_path, [5, 6, 7, 8], keep=1, keep_every_steps=5)
+  assert checkpoint.steps(tmp_path) == [3, 5, 8]
+  checkpoint.unpin(tmp_path, 3)
+  assert checkpoint.pinned(tmp_path) == set()
+  save(tmp_path, [9], keep=1, keep_every_steps=5)
+  assert checkpoint.steps(tmp_path) == [5, 9]
+
+
+def test_only_finished_checkpoints_count(tmp_path):
+  save(tmp_path, [4], keep=1)
+  folder = tmp_path / "checkpoints"
+  (folder / "5.orbax-checkpoint-tmp").mkdir()
+  (folder / "6").mkdir()
+  (folder / "notes.txt").touch()
+  assert checkpoint.steps(tmp_path) == [4]
+
+
+def test_a_step_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+  with pytest.raises(errors.InputError, match=r"step 3\. Present: none"):
+    checkpoint.pin(tmp_path, 3)
+  save(tmp_path, [4, 8], keep=2)
+  with pytest.raises(errors.InputError, match=r"step 3\. Present: 4, 8"):
+    checkpoint.pin(tmp_path, 3)
+  with pytest.raises(errors.InputError, match=r"step 3\. Present: 4, 8"):
+    checkpoint.restore_params_only(tmp_path, step=3)
+  assert not (tmp_path / "pins").exists()
+
+
+def test_weights_are_averaged_or_raw(tmp_path):
+  with pytest.raises(errors.InputError, match="'best' is none of ema, raw"):
+    checkpoint.restore_params_only(tmp_path, weights="best")
+
+
+def test_a_checkpoint_of_another_format_is_refused(tmp_path):
+  save(tmp_path, [4], keep=1)
+  path = tmp_path / "checkpoints/4/meta/metadata"
+  meta = json.loads(path.read_text())
+  path.write_text(json.dumps(meta | {"format_version": 2}))
+  with pytest.raises(errors.InputError, match="format 2; this version reads 1"):
+    checkpoint.restore_params_only(tmp_path)

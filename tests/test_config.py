@@ -1,0 +1,362 @@
+"""Laws of the configuration: nothing misspelt, mistyped or impossible gets in.
+
+What may differ on resume is tested field by field.
+"""
+
+import dataclasses
+import fnmatch
+import json
+import math
+
+import ml_collections
+import pytest
+
+from soundstream_jax import config, errors
+
+
+def fields_of(group, prefix=""):
+  """Returns every field below a dataclass, dotted name -> value."""
+  flat = {}
+  for field in dataclasses.fields(group):
+    value = getattr(group, field.name)
+    if dataclasses.is_dataclass(value):
+      flat |= fields_of(value, f"{prefix}{field.name}.")
+    else:
+      flat[prefix + field.name] = value
+  return flat
+
+
+FIELDS = fields_of(config.Config())
+
+# Valid values of fields where adding one or halving gives none.
+OTHERS = {
+  "model.strides": (8, 5, 4, 2),
+  "model.film": "encoder",
+  "model.compute_dtype": "bfloat16",
+  "quantizer.codebook_size": 512,
+  "discriminator.wave_channels": 8,
+  "discriminator.wave_norm": "none",
+  "discriminator.stft_window": 512,
+  "discriminator.stft_norm": "none",
+  "loss.spectral_windows": (64, 128),
+  "data.sources": "one:2,two:3",
+  "data.crop_samples": 48_000,
+  "data.gain_db": (-6.0, 0.0),
+  "evaluation.clip_samples": 24_000,
+  "evaluation.at_steps": (5, 50),
+}
+
+
+def other_value(name):
+  """Returns a valid value of the field that is not its default."""
+  value = FIELDS[name]
+  if name in OTHERS:
+    return OTHERS[name]
+  if isinstance(value, bool):
+    return not value
+  if isinstance(value, int):
+    return value + 1
+  return value / 2 if isinstance(value, float) else value + "x"
+
+
+def with_fields(others):
+  """Builds the default configuration with other values, by dotted name."""
+  values = config.default()
+  with values.ignore_type():
+    values.update_from_flattened_dict(others)
+  return config.from_dict(values)
+
+
+def with_field(name, value):
+  return with_fields({name: value})
+
+
+def from_command_line(*flags, saved=None):
+  config.parse_flags(["train", *flags])
+  return config.from_flags(saved)
+
+
+@pytest.fixture(autouse=True)
+def _no_flags_left():
+  yield
+  config.parse_flags(["train"])
+
+
+def test_the_default_is_the_default_of_every_dataclass():
+  assert config.from_dict(config.default()) == config.Config()
+  assert config.from_dict({}) == config.Config()
+
+
+def test_a_configuration_holds_nothing_that_can_be_changed():
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    config.Config().num_steps = 1
+  hash(config.Config())
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_field_survives_json(name):
+  before = with_field(name, other_value(name))
+  assert config.get(before, name) == other_value(name) != FIELDS[name]
+  saved = json.loads(json.dumps(config.to_dict(before)))
+  assert config.from_dict(saved) == before
+  assert saved == config.to_dict(before)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_field_can_be_set_by_a_flag_of_its_name(name):
+  text = str(other_value(name))
+  chosen = from_command_line(f"--config.{name}={text}", saved={})
+  assert chosen == with_field(name, other_value(name))
+
+
+@pytest.mark.parametrize(
+  "name", [n for n, v in FIELDS.items() if not isinstance(v, str)]
+)
+def test_a_flag_of_another_type_names_field_and_value(name):
+  with pytest.raises(errors.InputError, match=rf"{name}=lots is not a"):
+    from_command_line(f"--config.{name}=lots", saved={})
+
+
+@pytest.mark.parametrize(
+  ("name", "text"),
+  [
+    ("num_steps", "1.5"),
+    ("num_steps", ""),
+    ("num_steps", "true"),
+    ("quantizer.dropout", "2"),
+    ("model.strides", "8"),
+    ("model.strides", "(2,'a')"),
+    ("model.strides", "(2,4.5)"),
+    ("model.strides", "(2,"),
+    ("model.strides", "{[]:1}"),
+    ("data.gain_db", "('a',1)"),
+  ],
+)
+def test_a_value_of_another_type_is_refused(name, text):
+  with pytest.raises(errors.InputError, match=name):
+    from_command_line(f"--config.{name}={text}", saved={})
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_misspelt_field_is_refused_with_the_nearest_name(name):
+  misspelt = f"{name}z"
+  with pytest.raises(errors.InputError, match=rf"mean '{name}'\?"):
+    from_command_line(f"--config.{misspelt}=1", saved={})
+  with pytest.raises(
+    errors.InputError, match=rf"{misspelt}\..*'{name.split('.')[-1]}'"
+  ):
+    with_field(misspelt, 1)
+
+
+@pytest.mark.parametrize("value", [3, None, [1], "x"])
+def test_a_group_that_is_no_mapping_is_refused(value):
+  with pytest.raises(errors.InputError, match=r"config\.model="):
+    config.from_dict({"model": value})
+  with pytest.raises(errors.InputError, match="config="):
+    config.from_dict(value)
+
+
+@pytest.mark.parametrize(
+  "name", [n for n, v in FIELDS.items() if isinstance(v, float)]
+)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_no_number_may_be_infinite_or_undefined(name, value):
+  with pytest.raises(errors.InputError, match=name):
+    with_field(name, value)
+
+
+@pytest.mark.parametrize(
+  ("name", "value", "fix"),
+  [
+    ("seed", -1, "at least 0"),
+    ("seed", 2**32, "at most 4294967295"),
+    ("batch_size", 0, "at least 1"),
+    ("audio.sample_rate_hz", 0, "at least 1"),
+    ("model.strides", (), "(2,4,5,8)"),
+    ("model.strides", (2, 0), "(2,4,5,8)"),
+    ("model.strides", (2, 4, 5, 7), "Use 23800."),
+    ("model.film", "middle", "none, encoder, decoder"),
+    ("model.compute_dtype", "float16", "'bfloat16'"),
+    ("model.residual_hidden_ratio", 0.0, "0.5"),
+    ("quantizer.codebook_size", 1000, "Use 512 or 1024."),
+    ("quantizer.ema_decay", 1.0, "[0, 1)"),
+    ("discriminator.wave_channels", 6, "Use 4, 8 or 16."),
+    ("discriminator.wave_channels", 0, "at least 1"),
+    ("discriminator.stft_window", 1000, "power of two"),
+    ("discriminator.stft_hop", 2048, "Use 256."),
+    ("discriminator.stft_norm", "layr", "'layer'"),
+    ("loss.spectral_windows", (), "(64,128,256,512,1024,2048)"),
+    ("loss.spectral_windows", (64, 2), "(64,128,256,512,1024,2048)"),
+    ("optimizer.beta2", 1.0, "[0, 1)"),
+    ("optimizer.learning_rate", -1.0, "at least 0"),
+    ("data.crop_samples", 24_001, "Use 24000."),
+    ("data.crop_samples", 1, "Use 320."),
+    ("data.gain_db", (3.0, -3.0), "(-12.0,3.0)"),
+    ("data.gain_db", (3.0,), "(-12.0,3.0)"),
+    ("data.num_workers", -1, "at least 0"),
+    ("data.sources", "a:0", "DIR:weight"),
+    ("data.sources", "a:b", "DIR:weight"),
+    ("data.sources", "a:inf", "DIR:weight"),
+    ("data.sources", ":1", "DIR:weight"),
+    ("evaluation.clip_samples", 100, "Use 320."),
+    ("checkpoint.keep", 0, "at least 1"),
+    ("mesh.fsdp", 0, "at least 1"),
+  ],
+)
+def test_an_impossible_value_is_refused_with_field_value_and_fix(
+  name, value, fix
+):
+  with pytest.raises(errors.InputError) as caught:
+    with_field(name, value)
+  message = str(caught.value)
+  shown = repr(value) if name == "data.sources" else f"={value}"
+  assert shown.strip("=") in message
+  assert name in message
+  assert fix in message
+
+
+@pytest.mark.parametrize(
+  ("name", "value"),
+  [
+    ("loss.spectral_windows", (64, 25_000)),
+    ("discriminator.stft_window", 32_768),
+  ],
+)
+def test_a_window_longer_than_the_crop_names_both_and_a_crop_that_fits(
+  name, value
+):
+  with pytest.raises(errors.InputError, match=name) as caught:
+    with_fields({name: value})
+  message = str(caught.value)
+  assert message.startswith("data.crop_samples=24000 is shorter")
+  crop = int(message.split("Use at least ")[1].rstrip("."))
+  with_fields({name: value, "data.crop_samples": crop})
+  with pytest.raises(errors.InputError):
+    with_fields({name: value, "data.crop_samples": crop - 320})
+
+
+@pytest.mark.parametrize(
+  ("text", "sources"),
+  [
+    ("", []),
+    ("a", [("a", 1.0)]),
+    ("a,b:2", [("a", 1.0), ("b", 2.0)]),
+    (" /x/y:0.5 , /z ,", [("/x/y", 0.5), ("/z", 1.0)]),
+    ("/odd:/name", [("/odd:/name", 1.0)]),
+  ],
+)
+def test_sources_are_folders_with_weights_and_one_is_the_default(text, sources):
+  assert config.parse_sources(text) == sources
+
+
+@pytest.mark.parametrize("name", [n for n in FIELDS if n != "data.sources"])
+def test_a_resumed_run_stops_for_every_field_that_is_not_in_the_table(name):
+  now = with_field(name, other_value(name))
+  differences = config.resume_differences(config.Config(), now)
+  if any(fnmatch.fnmatch(name, n) for n in config.MAY_CHANGE_ON_RESUME):
+    assert differences == []
+  else:
+    assert len(differences) == 1
+    assert differences[0].startswith(f"{name}: ")
+
+
+def test_every_name_in_the_resume_table_is_a_field():
+  for pattern in config.MAY_CHANGE_ON_RESUME:
+    assert fnmatch.filter(FIELDS, pattern), pattern
+
+
+def test_a_resumed_run_may_move_its_data_but_not_weigh_it_otherwise():
+  def moved(before, after):
+    return config.resume_differences(
+      with_field("data.sources", before), with_field("data.sources", after)
+    )
+
+  assert moved("a:0.3,b:0.7", "/new/a:0.3,/new/b:0.7") == []
+  assert moved("a", "b:1") == []
+  assert moved("a:0.3,b:0.7", "a:0.4,b:0.6") != []
+  assert moved("a", "a,b") != []
+
+
+def test_without_a_preset_the_saved_configuration_is_taken():
+  saved = config.to_dict(with_field("model.strides", (8, 5, 4, 2)))
+  now = from_command_line("--config.num_steps=7", saved=saved)
+  assert now.num_steps == 7
+  assert now.model.strides == (8, 5, 4, 2)
+
+
+def test_a_preset_is_taken_before_the_saved_configuration():
+  saved = config.to_dict(with_field("num_steps", 7))
+  chosen = from_command_line("--config=tiny", saved=saved)
+  assert chosen == config.from_dict(config.load("tiny"))
+
+
+def test_without_preset_and_saved_configuration_the_presets_are_listed():
+  with pytest.raises(errors.InputError, match=r"--config is missing.*tiny"):
+    from_command_line()
+
+
+@pytest.mark.parametrize(
+  "flags",
+  [
+    ("--config=tiny", "--config.num_steps=5"),
+    ("--config", "tiny", "--config.num_steps", "5"),
+    ("-config=tiny", "-config.num_steps=5"),
+    ("--config.num_steps=4", "--config=tiny", "--config.num_steps=5"),
+  ],
+)
+def test_every_way_to_write_a_flag_means_the_same_and_the_last_counts(flags):
+  chosen = from_command_line(*flags)
+  expected = config.load("tiny")
+  expected.num_steps = 5
+  assert chosen == config.from_dict(expected)
+
+
+def test_flags_in_a_flagfile_count_like_others(tmp_path):
+  file = tmp_path / "flags"
+  file.write_text("--config=tiny\n# a comment\n--config.num_steps=5\n")
+  assert from_command_line(f"--flagfile={file}").num_steps == 5
+
+
+def test_each_command_line_is_read_anew():
+  from_command_line("--config=tiny", "--config.num_steps=5")
+  config.parse_flags(["train"])
+  assert config.from_flags({}) == config.Config()
+
+
+def test_a_preset_may_be_a_file(tmp_path):
+  file = tmp_path / "mine.py"
+  file.write_text(
+    "from soundstream_jax import config\n"
+    "def get_config():\n"
+    "  c = config.load('tiny')\n"
+    "  c.num_steps = 3\n"
+    "  return c\n"
+  )
+  assert from_command_line(f"--config={file}").num_steps == 3
+
+
+@pytest.mark.parametrize(
+  ("name", "text", "problem"),
+  [
+    ("absent.py", None, "no such file"),
+    ("config.json", "{}", "not a Python file"),
+    ("broken.py", "def get_config(:\n", "line 1 is not Python"),
+    ("empty.py", "", "defines no get_config"),
+    ("none.py", "def get_config(): pass\n", "returns a ConfigDict"),
+  ],
+)
+def test_a_file_that_is_no_preset_is_refused(tmp_path, name, text, problem):
+  file = tmp_path / name
+  if text is not None:
+    file.write_text(text)
+  with pytest.raises(errors.InputError, match=problem):
+    config.load(str(file))
+
+
+def test_a_field_that_a_preset_invents_is_refused():
+  values = config.default()
+  values.model.stride = (2, 4)
+  with pytest.raises(errors.InputError, match=r"model.stride\..*'strides'"):
+    config.from_dict(values)
+  with pytest.raises(errors.InputError, match="no field network"):
+    config.from_dict(ml_collections.ConfigDict({"network": {}}))

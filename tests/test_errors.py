@@ -1,0 +1,40 @@
+"""Laws of bad input: one line, exit code 2; our own bugs keep a traceback."""
+
+import pytest
+
+from soundstream_jax import errors
+
+
+def fail(message):
+  raise errors.InputError(message)
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (75, 75)])
+def test_a_command_that_does_not_fail_keeps_its_exit_code(returned, code):
+  assert errors.run(lambda: returned) == code
+
+
+def test_a_command_gets_its_arguments():
+  seen = []
+  errors.run(lambda *args: seen.extend(args), 1, "two")
+  assert seen == [1, "two"]
+
+
+def test_bad_input_is_one_line_on_stderr_and_exit_code_2(capsys):
+  assert errors.run(fail, "a=3 is odd.\n  Use 2\n\tor 4.\n") == 2
+  out, err = capsys.readouterr()
+  assert out == ""
+  assert err == "error: a=3 is odd. Use 2 or 4.\n"
+
+
+def test_a_bug_of_ours_is_not_reported_as_bad_input():
+  with pytest.raises(ZeroDivisionError):
+    errors.run(lambda: 1 // 0)
+
+
+def test_the_nearest_known_name_is_offered_and_a_far_one_is_not():
+  known = ("tiny", "soundstream_24khz")
+  assert errors.nearest("tyni", known) == " Did you mean 'tiny'?"
+  assert errors.nearest("soundstream24", known).endswith("'soundstream_24khz'?")
+  assert errors.nearest("xqw", known) == ""
+  assert errors.nearest("tiny", ()) == ""

@@ -1,0 +1,232 @@
+"""Laws of the package's shape: who imports whom, and what importing does.
+
+The flow is rates -> config -> audio, data -> model -> losses -> checkpoint ->
+train -> codec -> evaluate, export: a module imports from its own level and from
+those before it.
+"""
+
+import ast
+import functools
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = "soundstream_jax"
+LEAVES = ("configs", "launch", "data_pipelines")
+
+LEVELS = (
+  {"errors"},
+  {"rates"},
+  {"constraints", "presets"},
+  {"config", "rng"},
+  {"audio", "data", "distributed"},
+  {"model", "sharding"},
+  {"losses", "metrics"},
+  {"checkpoint"},
+  {"train"},
+  {"codec"},
+  {"evaluate", "export"},
+)
+RANK = {part: rank for rank, parts in enumerate(LEVELS) for part in parts}
+
+# Beyond the levels: importer -> parts that it never sees.
+STRANGERS = {
+  "model": {"data"},
+  "losses": {"model", "data"},
+  "metrics": {"model", "data", "losses"},
+  "codec": {"train"},
+  "evaluate": {"train", "export"},
+  "export": {"train", "evaluate"},
+}
+
+# Reading these runs code that a file brings along.
+UNSAFE = {"pickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve"}
+
+
+def module_files():
+  """Returns module name -> file; leaves are inside the package."""
+  folders = {PACKAGE: ROOT / PACKAGE}
+  folders |= {f"{PACKAGE}.{leaf}": ROOT / leaf for leaf in LEAVES}
+  return {
+    ".".join(
+      (name, *path.relative_to(folder).with_suffix("").parts)
+    ).removesuffix(".__init__"): path
+    for name, folder in folders.items()
+    for path in sorted(folder.rglob("*.py"))
+  }
+
+
+FILES = module_files()
+
+
+@functools.cache
+def tree_of(name):
+  return ast.parse(FILES[name].read_text())
+
+
+@functools.cache
+def imports_of(name):
+  """Returns the names of what a module imports, anywhere in its file.
+
+  `from a import b` is "a.b" where that is a module of ours, else "a".
+  """
+  found = set()
+  for node in ast.walk(tree_of(name)):
+    if isinstance(node, ast.Import):
+      found |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f"{name}: relative import"
+      for alias in node.names:
+        inner = f"{node.module}.{alias.name}"
+        found.add(inner if inner in FILES else node.module)
+  return frozenset(found)
+
+
+def part_of(name):
+  """Returns 'train' for soundstream_jax.train.loop, '' for the package."""
+  return [*name.split("."), ""][1]
+
+
+def own_imports(name):
+  return {i for i in imports_of(name) if i.split(".")[0] == PACKAGE}
+
+
+def closure(name):
+  """Returns every module of ours that importing `name` needs."""
+  found, waiting = set(), [name]
+  while waiting:
+    module = waiting.pop()
+    if module not in found and module in FILES:
+      found.add(module)
+      waiting += own_imports(module)
+  return found
+
+
+def outside_imports(names):
+  """Returns the top-level packages of others that the modules import."""
+  return {i.split(".")[0] for name in names for i in imports_of(name)}
+
+
+CORE = [name for name in FILES if part_of(name) not in ("", *LEAVES)]
+
+
+def test_every_part_of_the_package_has_a_level():
+  assert {part_of(name) for name in CORE} <= set(RANK)
+
+
+def test_a_module_imports_only_from_its_level_or_before():
+  assert [
+    (name, imported)
+    for name in CORE
+    for imported in own_imports(name) - {PACKAGE}
+    if RANK.get(part_of(imported), len(LEVELS)) > RANK[part_of(name)]
+  ] == []
+
+
+def test_parts_that_do_not_know_each_other_import_nothing_of_each_other():
+  assert [
+    (name, imported)
+    for name in CORE
+    for imported in own_imports(name)
+    if part_of(imported) in STRANGERS.get(part_of(name), ())
+  ] == []
+
+
+def test_a_leaf_is_imported_by_nobody_but_itself():
+  assert [
+    (name, imported)
+    for name in FILES
+    for imported in own_imports(name)
+    if part_of(imported) in LEAVES and part_of(imported) != part_of(name)
+  ] == []
+
+
+def test_a_leaf_is_never_imported_by_its_folders_name():
+  assert outside_imports(FILES).isdisjoint({*LEAVES, "tests"})
+
+
+def test_what_is_imported_from_the_package_is_a_module():
+  assert [
+    (name, f"{node.module}.{alias.name}")
+    for name in FILES
+    for node in ast.walk(tree_of(name))
+    if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == PACKAGE
+    for alias in node.names
+    if f"{node.module}.{alias.name}" not in FILES
+  ] == []
+
+
+def test_every_file_says_what_it_is():
+  assert [n for n in FILES if not ast.get_docstring(tree_of(n))] == []
+
+
+def test_nothing_that_runs_code_from_a_file_is_imported():
+  assert outside_imports(FILES).isdisjoint(UNSAFE)
+
+
+def test_nothing_needs_tensorflow():
+  assert "tensorflow" not in outside_imports(FILES)
+
+
+def test_nothing_below_training_is_compiled_on_its_own():
+  assert [
+    (name, node.lineno)
+    for name in CORE
+    if RANK[part_of(name)] < RANK["train"]
+    for node in ast.walk(tree_of(name))
+    if isinstance(node, ast.Attribute) and node.attr in ("jit", "pjit", "pmap")
+  ] == []
+
+
+def test_only_the_train_step_sees_model_losses_and_discriminators():
+  def sees_both(name):
+    return {"model", "losses"} <= set(map(part_of, own_imports(name)))
+
+  assert list(filter(sees_both, CORE)) == [f"{PACKAGE}.train.step"]
+
+
+def test_the_package_itself_imports_no_jax():
+  assert "jax" not in outside_imports(closure(PACKAGE))
+
+
+def test_worker_processes_load_no_jax():
+  needed = closure(f"{PACKAGE}.data.transforms")
+  assert outside_imports(needed).isdisjoint({"jax", "flax", "optax"})
+
+
+@pytest.mark.parametrize("part", ["codec", "evaluate", "export"])
+def test_who_uses_a_model_loads_no_optimizer(part):
+  modules = [name for name in CORE if part_of(name) == part]
+  for name in modules:
+    assert "optax" not in outside_imports(closure(name))
+
+
+IMPORT_ALL = """
+import importlib, sys
+from absl import flags
+for name in sys.argv[1:]:
+  known = set(flags.FLAGS)
+  importlib.import_module(name)
+  # Two commands may each have a flag of the same name.
+  for flag in set(flags.FLAGS) - known:
+    delattr(flags.FLAGS, flag)
+for name in ("tensorflow", "matplotlib"):
+  assert name not in sys.modules, name
+"""
+
+
+def test_importing_everything_touches_no_device_and_prints_nothing(tmp_path):
+  # With no such platform, whatever asks jax for a device fails.
+  done = subprocess.run(
+    [sys.executable, "-c", IMPORT_ALL, *FILES],
+    env=os.environ | {"JAX_PLATFORMS": "none_such"},
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+  )
+  assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+  assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,279 @@
+"""Laws of the training step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from soundstream_jax import distributed
+from soundstream_jax.losses import objective
+from soundstream_jax.model import soundstream
+from soundstream_jax.train import codebook_init, optimizer
+from soundstream_jax.train import state as state_lib
+from soundstream_jax.train import step as step_lib
+
+
+def _batch(config, seed=0):
+  shape = (config.batch_size, config.data.crop_samples, 1)
+  noise = np.random.default_rng(seed).normal(size=shape)
+  return (0.2 * noise).astype(np.float32)
+
+
+def _built(config):
+  """Returns (step, fresh state after k-means); the step donates its state."""
+  mesh = distributed.make_mesh(config.mesh, jax.devices()[: _size(config)])
+  step, (abstract, _) = step_lib.build(config, mesh)
+  state = state_lib.init(
+    config, jax.tree.map(lambda leaf: leaf.sharding, abstract)
+  )
+  batches = [_batch(config)] * config.quantizer.kmeans_batches
+  return step, codebook_init.initialise(config, mesh, state, batches)
+
+
+def _size(config):
+  return max(1, config.mesh.data) * config.mesh.fsdp
+
+
+def _copy(tree):
+  return jax.tree.map(lambda leaf: np.array(leaf), tree)
+
+
+@pytest.fixture(scope="module")
+def small(small_config):
+  config = small_config()
+  with jax.numpy_dtype_promotion("strict"):
+    step, state = _built(config)
+    host = _copy(state)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+
+    def fresh():
+      return jax.tree.map(jax.device_put, host, shardings)
+
+    # Traced here, under strict promotion.
+    step(fresh(), _batch(config))
+  return config, step, fresh
+
+
+def test_a_step_changes_everything_that_learns(small):
+  config, step, fresh = small
+  before = _copy(fresh())
+  after, metrics = step(fresh(), _batch(config))
+  after = _copy(after)
+  assert after.step == 1
+  assert metrics["bad/term"] == -1
+  for name in ("params", "disc_params", "ema_params"):
+    old, new = getattr(before, name), getattr(after, name)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(old):
+      other = new
+      for key in path:
+        other = other[key.key]
+      assert np.any(leaf != other), jax.tree_util.keystr(path)
+  assert np.any(before.codebooks.vectors != after.codebooks.vectors)
+
+
+def test_the_loop_does_not_recompile(small):
+  config, step, fresh = small
+  state = fresh()
+  sizes = step._cache_size()
+  for seed in range(3):
+    state, _ = step(state, _batch(config, seed))
+  assert step._cache_size() == sizes
+
+
+def test_a_step_is_a_pure_function_of_state_and_batch(small):
+  config, step, fresh = small
+  once, _ = step(fresh(), _batch(config))
+  again, _ = step(fresh(), _batch(config))
+  for a, b in zip(
+    jax.tree.leaves(_copy(once)), jax.tree.leaves(_copy(again)), strict=True
+  ):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_every_generator_parameter_gets_the_sum_of_all_losses(small):
+  """The pulled-back gradient equals plain autodiff of the whole objective."""
+  config, _, fresh = small
+  state, audio = fresh(), jnp.asarray(_batch(config))
+  net = soundstream.from_config(config)
+  discriminators = state_lib.discriminator_module(config)
+
+  def loss(params):
+    output = net.apply(
+      soundstream.variables(params, state.codebooks.vectors), audio
+    )
+    rate = config.audio.sample_rate_hz
+    rec, _ = objective.reconstruction(config.loss, rate, audio, output.audio)
+    commit, _ = objective.commitment(config.loss, output.commitment)
+    real = discriminators.apply({"params": state.disc_params}, audio)
+    fake = discriminators.apply({"params": state.disc_params}, output.audio)
+    adv, _ = objective.adversarial(config.loss, real, fake)
+    return rec + commit + adv
+
+  expected = jax.jit(jax.grad(loss))(state.params)
+  seen = {}
+  original = step_lib._named_gradient
+
+  def spy(name, gradient):
+    if name == "generator":
+      jax.debug.callback(lambda g: seen.update(gradient=_copy(g)), gradient)
+    return original(name, gradient)
+
+  step_lib._named_gradient = spy
+  try:
+    quiet = _with(config, dropout=False)
+    function = step_lib._step_function(quiet)
+    jax.block_until_ready(jax.jit(function)(state, audio))
+    jax.effects_barrier()
+  finally:
+    step_lib._named_gradient = original
+  flat = jax.tree_util.tree_leaves_with_path(expected)
+  scale = max(float(jnp.max(jnp.abs(leaf))) for _, leaf in flat)
+  for (path, a), b in zip(
+    flat, jax.tree.leaves(seen["gradient"]), strict=True
+  ):
+    np.testing.assert_allclose(
+      b, a, rtol=1e-3, atol=1e-4 * scale, err_msg=str(path)
+    )
+
+
+def _with(config, *, dropout):
+  import dataclasses
+
+  quantizer = dataclasses.replace(config.quantizer, dropout=dropout)
+  return dataclasses.replace(config, quantizer=quantizer)
+
+
+def _assert_only_counters_moved(before, after):
+  assert after.step == before.step + 1
+  assert after.bad_steps == before.bad_steps + 1
+  frozen = {"step": 0, "bad_steps": 0}
+  for (path, a), b in zip(
+    jax.tree_util.tree_leaves_with_path(before.replace(**frozen)),
+    jax.tree.leaves(after.replace(**frozen)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_bad_audio_changes_nothing_but_the_counters(small, value):
+  config, step, fresh = small
+  batch = _batch(config)
+  batch[1, 100] = value
+  after, metrics = step(fresh(), batch)
+  _assert_only_counters_moved(_copy(fresh()), _copy(after))
+  assert step_lib.CHECKED[int(metrics["bad/term"])] == "audio"
+  recovered, metrics = step(after, _batch(config))
+  assert int(metrics["bad/term"]) == -1
+  assert int(recovered.bad_steps) == 0
+
+
+@pytest.mark.parametrize(
+  "where", ["latents", "generator gradient", "discriminator gradient"]
+)
+def test_a_bad_value_inside_changes_nothing_but_the_counters(
+  small, where, monkeypatch
+):
+  config, _, fresh = small
+  if where == "latents":
+    encode = soundstream.SoundStream.encode
+
+    def broken(self, audio, *, denoise=None):
+      return encode(self, audio, denoise=denoise).at[0, 3, 0].set(jnp.nan)
+
+    monkeypatch.setattr(soundstream.SoundStream, "encode", broken)
+  else:
+
+    def poisoned(name, gradient):
+      if f"{name} gradient" != where:
+        return gradient
+      leaves, treedef = jax.tree.flatten(gradient)
+      leaves[0] = leaves[0].at[(0,) * leaves[0].ndim].set(jnp.inf)
+      return jax.tree.unflatten(treedef, leaves)
+
+    monkeypatch.setattr(step_lib, "_named_gradient", poisoned)
+  broken_step = jax.jit(step_lib._step_function(config))
+  after, metrics = broken_step(fresh(), _batch(config))
+  _assert_only_counters_moved(_copy(fresh()), _copy(after))
+  assert step_lib.CHECKED[int(metrics["bad/term"])] == where
+
+
+def test_discriminators_rest_until_their_start(small_config):
+  config = small_config(**{"discriminator.start_step": 2})
+  step, state = _built(config)
+  first = _copy(state)
+  for _ in range(2):
+    state, metrics = step(state, _batch(config))
+    assert float(metrics["loss/adversarial"]) == 0
+  resting = _copy(state)
+  for name in ("disc_params", "disc_opt_state"):
+    for a, b in zip(
+      jax.tree.leaves(getattr(first, name)),
+      jax.tree.leaves(getattr(resting, name)),
+      strict=True,
+    ):
+      np.testing.assert_array_equal(a, b)
+  state, metrics = step(state, _batch(config))
+  assert float(metrics["loss/adversarial"]) > 0
+  moved = [
+    np.any(np.asarray(a) != b)
+    for a, b in zip(
+      jax.tree.leaves(state.disc_params),
+      jax.tree.leaves(resting.disc_params),
+      strict=True,
+    )
+  ]
+  assert all(moved)
+
+
+def test_eight_devices_compute_what_one_does(small_config):
+  """Losses and statistics of one step from one state; codes may tie."""
+  metrics = {}
+  for data in (1, 8):
+    config = small_config(**{"mesh.data": data, "batch_size": 8})
+    step, state = _built(config)
+    state, values = step(state, _batch(config))
+    metrics[data] = _copy(values), _copy(state.codebooks.counts)
+  for name, one in metrics[1][0].items():
+    np.testing.assert_allclose(
+      metrics[8][0][name], one, rtol=1e-3, atol=1e-5, err_msg=name
+    )
+  np.testing.assert_allclose(metrics[8][1], metrics[1][1], atol=0.02)
+
+
+def test_fresh_state_equals_what_the_optimizers_would_make(small_config):
+  config = small_config()
+  mesh = distributed.make_mesh(config.mesh, jax.devices()[:1])
+  _, (abstract, _) = step_lib.build(config, mesh)
+  state = state_lib.init(
+    config, jax.tree.map(lambda leaf: leaf.sharding, abstract)
+  )
+  generator, discriminator = optimizer.build(config.optimizer)
+  for ours, theirs in (
+    (state.opt_state, generator.init(state.params)),
+    (state.disc_opt_state, discriminator.init(state.disc_params)),
+  ):
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for a, b in zip(
+      jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True
+    ):
+      np.testing.assert_array_equal(a, b)
+
+
+def test_averaging_starts_fast_and_ends_at_its_decay():
+  old, new = {"w": jnp.asarray([1.0])}, {"w": jnp.asarray([2.0])}
+  for t, rate in ((0, 0.1), (90, 0.91), (10_000, 0.99)):
+    average = optimizer.average(old, new, jnp.int32(t), decay=0.99)
+    np.testing.assert_allclose(
+      average["w"], rate * 1.0 + (1 - rate) * 2.0, rtol=1e-5
+    )
+
+
+def test_kmeans_with_fewer_frames_than_codes_stops_with_the_numbers(
+  small_config,
+):
+  config = small_config(
+    **{"quantizer.codebook_size": 1024, "data.crop_samples": 800}
+  )
+  with pytest.raises(ValueError, match=r"400 frames for 1024 codes.*=3"):
+    codebook_init.check(config)
