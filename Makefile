@@ -20,9 +20,9 @@ PLOTS := $(VENV)/.installed-plots
 TEST := $(VENV)/.installed-test
 
 PYTEST := $(PYTHON) -m pytest
-# Files that compile no training step.
-FAST := $(wildcard tests/test_*.py $(addprefix tests/, audio data \
-  data_pipelines losses metrics model codec))
+# What compiles no training step and no network of the paper's size.
+FAST := $(wildcard tests/test_*.py $(addprefix tests/, \
+  audio data data_pipelines losses metrics codec))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -38,7 +38,7 @@ demo: $(PLOTS) ## train a small codec on synthetic sound and decode clips
 test: $(TEST) ## all tests but the slow ones
 	$(PYTEST) -m "not slow and not slurm"
 
-test-fast: $(TEST) ## tests that compile no training step
+test-fast: $(TEST) ## two minutes of tests: no training, no big network
 	$(PYTEST) -m "not slow and not slurm" $(FAST)
 
 test-slow: $(TEST) ## wheel, several processes, long training

@@ -1,16 +1,19 @@
 """Strided and grouped convolutions computed as plain dense ones, for speed.
 
 XLA runs the gradients of strided and of finely grouped convolutions through
-slow general code on a CPU (and grouped ones on a TPU). Both can be written as
-stride-1 convolutions without groups, which it runs as matrix products:
+slow general code on a CPU (and grouped ones on a TPU), and convolutions of few
+channels fill neither vectors nor lanes. All can be written as stride-1
+convolutions without groups between enough channels, which are matrix products:
 
 * a stride s folds s neighbouring samples into the channels, and a kernel of k
   becomes one of ceil(k / s) taps over s times as many channels;
 * neighbouring groups merge into a block of up to `BLOCK_INPUTS` inputs whose
-  kernel is block-diagonal, and the blocks are convolved one by one.
+  kernel is block-diagonal, and the blocks are convolved one by one;
+* with few channels, neighbouring outputs become channels of one.
 
-The result is the same sum in another order. The kernel that is stored and
-learnt keeps the standard layout.
+The result is the same sum in another order, with some terms times zero: a NaN
+in the input spreads a little further than it otherwise would. The kernel that
+is stored and learnt keeps the standard layout.
 """
 
 import math

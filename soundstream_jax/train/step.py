@@ -155,8 +155,8 @@ def _step_function(config: config_lib.Config):
     disc_gradient = _named_gradient("discriminator", disc_gradient)
 
     metrics = rec_metrics | commit_metrics | adv_metrics
-    generator_norm = optax.global_norm(gradient)
-    discriminator_norm = optax.global_norm(disc_gradient)
+    generator_norm = optax.tree.norm(gradient)
+    discriminator_norm = optax.tree.norm(disc_gradient)
     bad_term = _first_bad(
       audio,
       output.latents,

@@ -117,7 +117,9 @@ def value_and_grad():
   """The loss at the narrowest and widest scale, and its slope."""
   with jax.numpy_dtype_promotion("strict"):
     return jax.jit(
-      jax.value_and_grad(lambda x, y: distance(x, y, (64, 2048)).total, 1),
+      jax.value_and_grad(
+        lambda x, y: distance.__wrapped__(x, y, (64, 2048)).total, argnums=1
+      ),
       compiler_options=QUICK,
     )
 

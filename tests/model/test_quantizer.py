@@ -121,9 +121,7 @@ def test_statistics_count_and_sum_active_frames_only(latents, vectors):
           sums[layer, codes[b, f, layer]] += residual[b, f]
     residual = residual - np.asarray(vectors)[layer][codes[..., layer]]
   np.testing.assert_array_equal(output.statistics.counts, counts)
-  np.testing.assert_allclose(
-    output.statistics.sums, sums, rtol=1e-5, atol=1e-5
-  )
+  np.testing.assert_allclose(output.statistics.sums, sums, rtol=1e-5, atol=1e-5)
 
 
 def test_candidates_are_residuals_of_active_examples(latents, vectors):

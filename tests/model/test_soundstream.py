@@ -46,7 +46,7 @@ def test_parameter_counts_are_those_of_table_one(kernel, hidden_ratio):
 @pytest.fixture(scope="module")
 def small(small_config):
   """(config, net, jitted apply, variables)."""
-  return _build(small_config())
+  return _build(small_config(**{"model.strides": (2, 4)}))
 
 
 def _build(config):
@@ -66,9 +66,11 @@ def _audio(batch, samples):
 
 
 def test_output_has_the_shapes_that_the_letters_say(small):
-  config, net, variables = small
+  _, net, variables = small
   output = jax.eval_shape(
-    lambda v, x: net.apply(v, x, key=jax.random.key(0)), variables, _audio(2, 80)
+    lambda v, x: net.apply(v, x, key=jax.random.key(0)),
+    variables,
+    _audio(2, 80),
   )
   assert output.audio.shape == (2, 80, 1)
   assert output.latents.shape == (2, 10, 8)
@@ -85,9 +87,7 @@ def test_nothing_in_the_future_changes_the_past(small):
   decode = jax.jit(lambda z: net.apply(variables, z, method="decode"))
   audio = _audio(1, 40 * hop)
   poisoned = audio.at[:, 25 * hop :].set(jnp.nan)
-  np.testing.assert_array_equal(
-    encode(audio)[:, :25], encode(poisoned)[:, :25]
-  )
+  np.testing.assert_array_equal(encode(audio)[:, :25], encode(poisoned)[:, :25])
   latents = jax.random.normal(jax.random.key(3), (1, 40, 8))
   poisoned = latents.at[:, 25:].set(jnp.nan)
   np.testing.assert_array_equal(
@@ -133,7 +133,7 @@ def test_decoding_the_codes_is_the_reconstruction(small):
 
 @pytest.mark.parametrize("side", ["encoder", "decoder"])
 def test_film_conditions_one_side_and_learns(side, small_config):
-  config, net, variables = _build(small_config(**{"model.film": side}))
+  _, net, variables = _build(small_config(**{"model.film": side}))
   audio = _audio(2, 80)
   denoise = jnp.asarray([True, False])
 
@@ -154,7 +154,7 @@ def test_film_conditions_one_side_and_learns(side, small_config):
 
 
 def test_bfloat16_keeps_parameters_and_results_in_float32(small_config):
-  config, net, variables = _build(
+  _, net, variables = _build(
     small_config(**{"model.compute_dtype": "bfloat16"})
   )
   assert all(p.dtype == np.float32 for p in jax.tree.leaves(variables))

@@ -1,0 +1,79 @@
+"""Every command in the README works as printed."""
+
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from soundstream_jax.audio import io
+
+ROOT = pathlib.Path(__file__).parents[1]
+# Run by the slow test of the demo, and by whoever runs this.
+ELSEWHERE = {"make demo", "make test"}
+# The README's model has to make the README's bitrate.
+MODEL = {
+  "model.strides": (4, 4, 4, 5),
+  "quantizer.codebook_size": 256,
+  "quantizer.num_quantizers": 5,
+  "evaluation.clip_samples": 24_000,
+  "data.crop_samples": 3_200,
+  "quantizer.kmeans_batches": 8,
+}
+
+
+def _commands():
+  text = (ROOT / "README.md").read_text()
+  lines = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.S)).splitlines()
+  return [line.split("#")[0].strip() for line in lines if line.strip()]
+
+
+@pytest.mark.slow
+def test_every_command_of_the_readme_works_in_order(tmp_path, small_overrides):
+  rng = np.random.default_rng(0)
+  for speaker in range(12):
+    folder = tmp_path / "recordings" / f"speaker{speaker:02d}"
+    folder.mkdir(parents=True)
+    noise = rng.normal(size=(44_100 * 4, 2)) * 0.1
+    io.write(folder / "a.wav", noise.astype(np.float32), 44_100)
+  io.write(tmp_path / "speech.wav", noise.astype(np.float32), 44_100)
+  environment = {
+    **os.environ,
+    "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+  }
+  environment.pop("XLA_FLAGS", None)
+  small = {**small_overrides, **MODEL}
+  small.pop("compilation_cache")
+  ran = 0
+  for command in _commands():
+    if command in ELSEWHERE:
+      continue
+    words = shlex.split(command)
+    if "soundstream_jax.data_pipelines.prepare" in words:
+      words.append("--split=60,20,20")
+    if "soundstream_jax.train" in words:
+      words += [f"--config.{name}={value}" for name, value in small.items()]
+    result = subprocess.run(
+      words,
+      cwd=tmp_path,
+      env=environment,
+      capture_output=True,
+      text=True,
+      timeout=600,
+      check=False,
+    )
+    assert result.returncode == 0, f"{command}\n{result.stderr[-3000:]}"
+    ran += 1
+  assert ran == 6
+  assert (tmp_path / "decoded.wav").exists()
+  assert (tmp_path / "runs/speech/evaluation/spectrograms.png").exists()
+
+
+def test_the_readme_names_only_files_that_exist():
+  text = (ROOT / "README.md").read_text()
+  for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
+    assert (ROOT / target).exists(), target

@@ -1,0 +1,258 @@
+"""A killed run goes on as if nothing had happened."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from soundstream_jax import checkpoint, errors
+from soundstream_jax import config as config_lib
+from soundstream_jax.data import loader as loader_lib
+from soundstream_jax.train import loop
+
+
+def _flags(overrides, voices, workdir, **more):
+  values = {**overrides, "data.sources": voices, **more}
+  return [
+    f"--workdir={workdir}",
+    *(f"--config.{name}={value}" for name, value in values.items()),
+  ]
+
+
+def _command(flags, *, preset="tiny"):
+  return [
+    sys.executable,
+    "-m",
+    "soundstream_jax.train",
+    *([f"--config={preset}"] if preset else []),
+    *flags,
+  ]
+
+
+def _environment():
+  # One device, as on a user's machine.
+  flags = "--xla_backend_optimization_level=0"
+  return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+
+
+def _run(command, **options):
+  return subprocess.run(
+    command,
+    env=_environment(),
+    capture_output=True,
+    text=True,
+    timeout=300,
+    check=False,
+    **options,
+  )
+
+
+def _arrays(workdir, step):
+  """Every array of a checkpoint, by path."""
+  found = {}
+  folder = workdir.absolute() / "checkpoints" / str(step)
+  for item in ("params", "ema_params", "codebooks", "trainer"):
+    tree = ocp.PyTreeCheckpointer().restore(folder / item)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+      found[item + jax.tree_util.keystr(path)] = np.asarray(leaf)
+  return found
+
+
+@pytest.mark.filterwarnings("ignore:Sharding info not provided")
+def test_three_steps_killed_and_three_more_equal_six(
+  small_overrides, voices, tmp_path
+):
+  whole, halves = tmp_path / "whole", tmp_path / "halves"
+  cache = tmp_path / "cache"
+  shared = {"compilation_cache": cache}
+  result = _run(_command(_flags(small_overrides, voices, whole, **shared)))
+  assert result.returncode == 0, result.stderr
+  # The second run is killed, not stopped, once step 3 is on disk.
+  endless = _flags(small_overrides, voices, halves, num_steps=400, **shared)
+  process = subprocess.Popen(
+    _command(endless), env=_environment(), stderr=subprocess.DEVNULL
+  )
+  try:
+    deadline = time.monotonic() + 240
+    while not checkpoint.steps(halves) and time.monotonic() < deadline:
+      time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+  finally:
+    process.kill()
+    process.wait()
+  # Whatever the killed run had begun after step 3 does not count.
+  for step in checkpoint.steps(halves)[1:]:
+    shutil.rmtree(halves / "checkpoints" / str(step))
+  assert checkpoint.steps(halves) == [3]
+  result = _run(_command(_flags({}, voices, halves, num_steps=6), preset=None))
+  assert result.returncode == 0, result.stderr
+  assert "resuming" in result.stderr
+  one, other = _arrays(whole, 6), _arrays(halves, 6)
+  assert one.keys() == other.keys()
+  assert len(one) > 100
+  for name, array in one.items():
+    np.testing.assert_array_equal(array, other[name], err_msg=name)
+  # The compiled program came from the cache; a damaged entry is ignored.
+  entries = [p for p in cache.rglob("*") if p.is_file()]
+  assert entries
+  for entry in entries:
+    entry.write_bytes(b"damaged" + entry.read_bytes()[7:40])
+  result = _run(_command(_flags({}, voices, halves, num_steps=7), preset=None))
+  assert result.returncode == 0, result.stderr
+  assert checkpoint.steps(halves)[-1] == 7
+
+
+@pytest.fixture(scope="module")
+def trained(small_config, voices, tmp_path_factory):
+  """(config, workdir) of a finished run of six steps, in this process."""
+  workdir = tmp_path_factory.mktemp("runs") / "trained"
+  config = small_config(**{"data.sources": voices})
+  assert loop.train(config, workdir) == 0
+  return config, workdir
+
+
+def test_sigterm_saves_the_step_and_exits_with_its_own_code(
+  small_config, voices, tmp_path, monkeypatch
+):
+  config = small_config(
+    **{"data.sources": voices, "checkpoint.every_steps": 1_000}
+  )
+  read = loop._Run._read
+
+  def and_then_stop(self, step, metrics, clock):
+    if step == 2:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return read(self, step, metrics, clock)
+
+  monkeypatch.setattr(loop._Run, "_read", and_then_stop)
+  before = signal.getsignal(signal.SIGTERM)
+  assert loop.train(config, tmp_path / "run") == loop.EXIT_PREEMPTED
+  assert signal.getsignal(signal.SIGTERM) is before
+  assert checkpoint.steps(tmp_path / "run") == [3]
+
+
+def test_logs_say_speed_losses_and_codebook_use(trained):
+  _, workdir = trained
+  rows = [
+    json.loads(line)
+    for line in (workdir / "metrics.jsonl").read_text().splitlines()
+  ]
+  steps = [row["step"] for row in rows if "loss/reconstruction" in row]
+  assert steps == [1, 2, 3, 4, 5, 6]
+  last = [row for row in rows if "loss/reconstruction" in row][-1]
+  for name in (
+    "codebook/perplexity/00",
+    "codebook/dead/02",
+    "speed/steps_per_second",
+    "speed/audio_seconds_per_second",
+    "speed/data_wait_share",
+    "gradient_norm/generator",
+  ):
+    assert np.isfinite(last[name]), name
+
+
+def test_another_configuration_stops_with_the_difference(trained):
+  config, workdir = trained
+  other = dataclasses.replace(
+    config,
+    optimizer=dataclasses.replace(config.optimizer, learning_rate=1.0),
+  )
+  with pytest.raises(
+    errors.InputError, match=r"optimizer.learning_rate: .* -> 1.0"
+  ):
+    loop.train(other, workdir)
+
+
+def test_what_may_change_on_resume_may_change(trained):
+  config, workdir = trained
+  other = dataclasses.replace(
+    config,
+    num_steps=6,
+    mesh=config_lib.Mesh(data=2),
+    checkpoint=config_lib.Checkpoint(every_steps=100, keep=9),
+  )
+  assert loop.train(other, workdir) == 0
+
+
+def test_warm_start_takes_weights_with_fresh_optimizers(
+  trained, small_config, voices, tmp_path
+):
+  _, workdir = trained
+  config = small_config(
+    **{
+      "data.sources": voices,
+      "init_from": str(workdir),
+      "num_steps": 1,
+      "optimizer.learning_rate": 0.0,
+    }
+  )
+  assert loop.train(config, tmp_path / "warm") == 0
+  theirs = checkpoint.restore_params_only(workdir)
+  ours = checkpoint.restore_params_only(tmp_path / "warm", weights="raw")
+  for a, b in zip(
+    jax.tree.leaves(theirs.params), jax.tree.leaves(ours.params), strict=True
+  ):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_warm_start_refuses_another_model(
+  trained, small_config, voices, tmp_path
+):
+  _, workdir = trained
+  config = small_config(
+    **{
+      "data.sources": voices,
+      "init_from": str(workdir),
+      "model.encoder_channels": 8,
+    }
+  )
+  with pytest.raises(errors.InputError, match="encoder_channels=4"):
+    loop.train(config, tmp_path / "warm")
+
+
+def test_bad_steps_in_a_row_stop_with_the_first_bad_term(
+  small_config, voices, tmp_path, monkeypatch, caplog
+):
+  config = small_config(
+    **{"data.sources": voices, "max_bad_steps": 2, "num_steps": 50}
+  )
+  following = loader_lib.Loader.__next__
+
+  def damaged(self):
+    batch = following(self)
+    if self.step > 3:
+      batch = batch.copy()
+      batch[0, 0] = np.nan
+    return batch
+
+  monkeypatch.setattr(loader_lib.Loader, "__next__", damaged)
+  assert loop.train(config, tmp_path / "run") == loop.EXIT_BAD_STEPS
+  assert "the first bad term is audio" in caplog.text
+  last = checkpoint.steps(tmp_path / "run")[-1]
+  params = checkpoint.restore_params_only(tmp_path / "run", step=last).params
+  assert all(np.all(np.isfinite(p)) for p in jax.tree.leaves(params))
+
+
+def test_pinned_checkpoints_are_never_pruned(small_config, voices, tmp_path):
+  config = small_config(
+    **{
+      "data.sources": voices,
+      "checkpoint.every_steps": 1,
+      "checkpoint.keep": 1,
+      "num_steps": 2,
+    }
+  )
+  assert loop.train(config, tmp_path / "run") == 0
+  checkpoint.pin(tmp_path / "run", 2)
+  longer = dataclasses.replace(config, num_steps=5)
+  assert loop.train(longer, tmp_path / "run") == 0
+  assert checkpoint.steps(tmp_path / "run") == [2, 5]
