@@ -116,13 +116,19 @@ def refused(server, tmp_path):
     ),
     ("--config.batch_size=9", "not a multiple of the 8 devices. Use 8."),
     ("--config.mesh.fsdp=3", "divides 8"),
+    (
+      "--config.quantizer.kmeans_batches=1",
+      "240 frames for 256 codes (batch_size=8, data.crop_samples=9600). Use "
+      "quantizer.kmeans_batches=2 or more",
+    ),
+    ("--config.init_from=empty", "init_from=empty holds no checkpoint"),
     ("--config.data.sources=empty", "empty is empty"),
     ("--config.data.sources=", "data.sources is empty"),
     ("--config.data.sources=empty:x", "DIR:weight"),
     # What is in the wrong place.
     ("tiny", "unexpected argument 'tiny'"),
     ("--workdir=", "--workdir is missing"),
-    ("--workdir=file", "--workdir=file is a file"),
+    ("--workdir=file", "--workdir=file: file is a file"),
     ("--workdir=file/run", "--workdir=file/run: file is a file"),
   ],
 )

@@ -27,8 +27,8 @@ flags.DEFINE_string(
 
 def main(_):
   logging.set_verbosity(logging.INFO)
-  # Orbax logs every file it writes; a run logs one line per event.
-  logging.get_absl_logger().addFilter(_from_this_package)
+  # JAX and Orbax remark on much; a run logs one line per event.
+  logging.get_absl_handler().addFilter(_from_this_package)
   sys.exit(errors.run(_train))
 
 

@@ -1,0 +1,102 @@
+"""The evaluation's controls, report and command."""
+
+import json
+
+import numpy as np
+import pytest
+
+from soundstream_jax.evaluate import evaluator, report
+from soundstream_jax.metrics import log_mel
+from soundstream_jax.train import loop
+
+
+def test_swapped_codes_come_from_another_clip_of_the_class():
+  classes = [0, 1, 0, 2, 1, 0]
+  partners = evaluator._partners(classes)
+  assert all(partner != index for index, partner in enumerate(partners))
+  for index in (0, 1, 2, 4, 5):
+    assert classes[partners[index]] == classes[index]
+  assert evaluator._partners([0]) == [0]
+
+
+def test_stationary_noise_has_the_mean_spectrum_of_the_training_clips():
+  rng = np.random.default_rng(0)
+  white = rng.normal(size=(6, 48_000))
+  coloured = np.stack([np.convolve(w, [1, 0.9], "same") for w in white])
+  coloured = 0.05 * coloured[:, :, None].astype(np.float32)
+  noise = evaluator._stationary_noise(coloured, (6, 48_000, 1))
+  assert noise.shape == (6, 48_000, 1)
+  # The same process from another seed is as close as noise can be.
+  other = np.roll(coloured, 1, axis=0)
+  chance = log_mel.distance(coloured, other, sample_rate_hz=24_000).mean()
+  reached = log_mel.distance(coloured, noise, sample_rate_hz=24_000).mean()
+  assert reached < 1.05 * chance
+
+
+@pytest.fixture(scope="module")
+def evaluated(small_config, voices, tmp_path_factory):
+  """(folder, values) of `python -m soundstream_jax.evaluate` on a small run."""
+  import subprocess
+  import sys
+
+  workdir = tmp_path_factory.mktemp("evaluated") / "run"
+  config = small_config(
+    **{"data.sources": voices, "num_steps": 2, "evaluation.at_steps": (1,)}
+  )
+  assert loop.train(config, workdir) == 0
+  out = workdir / "evaluation"
+  result = subprocess.run(
+    [
+      sys.executable,
+      "-m",
+      "soundstream_jax.evaluate",
+      f"--workdir={workdir}",
+      f"--out={out}",
+    ],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert result.returncode == 0, result.stderr
+  return out, json.loads((out / "evaluation.json").read_text()), result.stdout
+
+
+def test_the_command_writes_numbers_sound_and_pictures(evaluated):
+  out, values, stdout = evaluated
+  names = {path.name for path in out.iterdir()}
+  assert {"evaluation.json", "curves.png", "spectrograms.png"} <= names
+  assert {"00_voices_original.wav", "00_voices_decoded.wav"} <= names
+  assert "better at the higher bitrate" in stdout
+  assert len(values["perplexity"]) == 3
+  # An untrained model has learnt nothing, and the report says so.
+  assert values["early_log_mel"] is not None
+  key = "at most half of its value early in training"
+  assert values["criteria"][key] is False
+
+
+def test_a_live_model_passes_all_criteria_and_a_dead_one_none():
+  class Clips:
+    group, source_names, source_index = ["a", "b"], ["x"], [0, 0]
+
+  def result(low, high, noise, swapped):
+    def rate(bps, value):
+      values = np.full(2, value)
+      return evaluator.AtBitrate(bps, 1, values, values)
+
+    return evaluator.Evaluation(
+      step=1,
+      weights="ema",
+      clips=Clips,
+      rates=[rate(3000, low), rate(6000, high)],
+      noise_log_mel=np.full(2, noise),
+      swapped_log_mel=np.full(2, swapped),
+      perplexity=np.ones(1),
+      dead_fraction=np.zeros(1),
+      outputs=np.zeros((2, 1, 1)),
+    )
+
+  alive = report.to_dict(result(1.0, 0.9, 1.2, 1.5), early_log_mel=2.0)
+  assert all(alive["criteria"].values())
+  dead = report.to_dict(result(1.0, 1.0, 0.9, 1.1), early_log_mel=1.5)
+  assert not any(dead["criteria"].values())
+  assert "NO" in report.to_text(dead)

@@ -1,0 +1,60 @@
+"""The demo works as the README promises."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def _demo(out, *more):
+  environment = {**os.environ}
+  environment.pop("XLA_FLAGS", None)
+  return subprocess.run(
+    [
+      sys.executable,
+      "-m",
+      "soundstream_jax.launch.demo",
+      f"--out={out}",
+      *more,
+    ],
+    env=environment,
+    capture_output=True,
+    text=True,
+    timeout=1500,
+    check=False,
+  )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1600)
+def test_the_demo_trains_resumes_and_leaves_sound_pictures_and_a_text(
+  tmp_path,
+):
+  out = tmp_path / "demo"
+  result = _demo(out)
+  assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+  values = json.loads((out / "results/evaluation.json").read_text())
+  assert all(values["criteria"].values())
+  assert "resuming" in result.stderr
+  for name in (
+    "README.txt",
+    "results/curves.png",
+    "results/spectrograms.png",
+    "results/6000.wav",
+    "results/3000.wav",
+  ):
+    assert (out / name).stat().st_size > 0, name
+  assert (out / "results/6000.sstr").stat().st_size > 1.8 * (
+    (out / "results/3000.sstr").stat().st_size - 104
+  )
+
+
+def test_the_demo_replaces_no_files_that_it_did_not_make(tmp_path):
+  (tmp_path / "mine.txt").write_text("keep")
+  result = _demo(tmp_path)
+  assert result.returncode == 2
+  assert result.stderr.startswith("error: --out=")
+  assert result.stderr.count("\n") == 1
+  assert (tmp_path / "mine.txt").read_text() == "keep"
