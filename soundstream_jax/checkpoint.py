@@ -168,7 +168,7 @@ def steps(workdir) -> list[int]:
   return sorted(
     int(path.name)
     for path in folder.iterdir()
-    if path.name.isdigit() and (path / "meta").is_dir()
+    if path.name.isdecimal() and (path / "meta").is_dir()
   )
 
 
@@ -194,7 +194,7 @@ def pinned(workdir) -> set[int]:
   folder = pathlib.Path(workdir) / "pins"
   if not folder.is_dir():
     return set()
-  return {int(path.name) for path in folder.iterdir() if path.name.isdigit()}
+  return {int(path.name) for path in folder.iterdir() if path.name.isdecimal()}
 
 
 def restore_params_only(

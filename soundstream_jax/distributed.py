@@ -1,7 +1,5 @@
 """Devices as a mesh, and who may write text."""
 
-import math
-
 import jax
 from jax.sharding import AxisType, Mesh
 
@@ -13,16 +11,22 @@ AXES = ("data", "fsdp")
 
 
 def make_mesh(mesh: config_lib.Mesh, devices=None) -> Mesh:
-  """Returns a mesh of all devices with axes ("data", "fsdp").
+  """Returns a mesh with axes ("data", "fsdp").
+
+  One process may use fewer devices than it has; several use all of them.
 
   Raises:
-    InputError: the sizes do not multiply to the number of devices.
+    InputError: the sizes do not fit the number of devices.
   """
   devices = jax.devices() if devices is None else devices
   data, fsdp = mesh.data, mesh.fsdp
   if data == -1:
     data = max(1, len(devices) // fsdp)
-  if math.prod((data, fsdp)) != len(devices):
+    fits = data * fsdp == len(devices)
+  else:
+    few = jax.process_count() == 1 and 1 <= data * fsdp < len(devices)
+    fits = few or data * fsdp == len(devices)
+  if not fits:
     raise errors.InputError(
       f"mesh.data={mesh.data}, mesh.fsdp={mesh.fsdp} do not cover the "
       f"{len(devices)} devices. Use --config.mesh.data=-1 and an fsdp that "
@@ -30,7 +34,10 @@ def make_mesh(mesh: config_lib.Mesh, devices=None) -> Mesh:
     )
   # Auto axes: Explicit ones, the default, refuse ordinary gathers and STFTs.
   return jax.make_mesh(
-    (data, fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices
+    (data, fsdp),
+    AXES,
+    axis_types=(AxisType.Auto,) * 2,
+    devices=devices[: data * fsdp],
   )
 
 

@@ -35,11 +35,15 @@ def test_a_mesh_covers_all_devices_with_auto_axes(data, fsdp, shape):
 
 
 @pytest.mark.parametrize(
-  ("data", "fsdp"), [(-1, 3), (-1, 16), (3, 1), (8, 2), (0, 8)]
+  ("data", "fsdp"), [(-1, 3), (-1, 16), (3, 3), (8, 2), (0, 8)]
 )
 def test_a_mesh_that_does_not_cover_the_devices_is_refused(data, fsdp):
   with pytest.raises(errors.InputError, match=rf"fsdp={fsdp} do.*8 devices"):
     mesh_of(data, fsdp)
+
+
+def test_one_process_may_use_the_first_of_its_devices():
+  assert list(mesh_of(2, 1).devices.flat) == jax.devices()[:2]
 
 
 def test_a_mesh_takes_the_devices_it_is_given():

@@ -36,8 +36,11 @@ def _train() -> int:
   if not _WORKDIR.value:
     raise errors.InputError("--workdir is missing. Name a folder for the run.")
   workdir = pathlib.Path(_WORKDIR.value)
-  if workdir.exists() and not workdir.is_dir():
-    raise errors.InputError(f"--workdir={workdir} is a file, not a folder.")
+  for folder in (workdir, *workdir.parents):
+    if folder.is_file():
+      raise errors.InputError(
+        f"--workdir={workdir}: {folder} is a file, not a folder."
+      )
   config = config_lib.from_flags(checkpoint.read_config(workdir))
   _use_compilation_cache(config.compilation_cache)
   return loop.train(config, workdir)

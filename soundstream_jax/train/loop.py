@@ -12,18 +12,12 @@ import jax
 import numpy as np
 from absl import logging
 
-from soundstream_jax import (
-  checkpoint,
-  distributed,
-  errors,
-  rates,
-  sharding,
-)
+from soundstream_jax import checkpoint, distributed, rates
 from soundstream_jax import config as config_lib
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.data import source as source_lib
-from soundstream_jax.train import codebook_init, validation
 from soundstream_jax.train import logging as logging_lib
+from soundstream_jax.train import start, validation
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 
@@ -44,20 +38,22 @@ def train(config: config_lib.Config, workdir) -> int:
     InputError: data, mesh or workdir do not fit the configuration.
   """
   workdir = pathlib.Path(workdir)
+  start.check(config, workdir)
   mesh = distributed.make_mesh(config.mesh)
-  step, abstract = step_lib.build(config, mesh)
+  # Data first: what is wrong with it shows before anything takes time.
   loader = loader_lib.train_loader(
     config,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
   )
   clips = _held_out(config)
+  step, abstract = step_lib.build(config, mesh)
   workdir.mkdir(parents=True, exist_ok=True)
   checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint)
   try:
-    state = _restore(config, workdir, checkpoints, abstract[0])
+    state = start.restore(workdir, checkpoints, abstract[0])
     if state is None:
-      state = _start(config, mesh, loader, abstract[0])
+      state = start.begin(config, mesh, loader, abstract[0])
     checkpoint.write_config(workdir, config)
     _describe(config, mesh, state)
     run = _Run(
@@ -197,82 +193,6 @@ class _Run:
       config=self.config,
       data=self.loader.state(),
     )
-
-
-def _restore(config, workdir, checkpoints, abstract):
-  """Returns the newest state, or None; refuses another configuration."""
-  latest = checkpoints.latest_step()
-  saved = checkpoint.read_config(workdir)
-  if saved is not None:
-    differences = config_lib.resume_differences(
-      config_lib.from_dict(saved), config
-    )
-    if differences:
-      raise errors.InputError(
-        f"{workdir} holds a run with another configuration: "
-        f"{'; '.join(differences)}. Undo these overrides, or use a new "
-        "--workdir (--config.init_from takes over its weights)."
-      )
-  if latest is None:
-    return None
-  items = checkpoints.restore(state_lib.to_items(abstract), latest)
-  logging.info("resuming %s at step %d", workdir, latest)
-  return state_lib.from_items(items)
-
-
-def _start(config, mesh, loader, abstract) -> state_lib.TrainState:
-  """Returns step 0: fresh, or with the weights of config.init_from."""
-  if not config.init_from:
-    codebook_init.check(config)
-  shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-  state = state_lib.init(config, shardings)
-  if config.init_from:
-    return _warm_start(config, state)
-  logging.info(
-    "k-means on %d frames for %d codes",
-    codebook_init.num_frames(config),
-    config.quantizer.codebook_size,
-  )
-  loader.seek(0)
-  batches = [
-    jax.make_array_from_process_local_data(sharding.batch(mesh), next(loader))
-    for _ in range(config.quantizer.kmeans_batches)
-  ]
-  return codebook_init.initialise(config, mesh, state, batches)
-
-
-def _warm_start(config, state) -> state_lib.TrainState:
-  """Takes averaged parameters and codebooks of another run."""
-  other = checkpoint.restore_params_only(config.init_from)
-  for name in ("audio", "model"):
-    theirs, ours = getattr(other.config, name), getattr(config, name)
-    for field in dataclasses.fields(ours):
-      before, after = getattr(theirs, field.name), getattr(ours, field.name)
-      if before != after:
-        raise errors.InputError(
-          f"init_from={config.init_from} has {name}.{field.name}={before}, "
-          f"this run {after}. Set --config.{name}.{field.name}={before}."
-        )
-  if other.codebooks.vectors.shape != state.codebooks.vectors.shape:
-    raise errors.InputError(
-      f"init_from={config.init_from} has codebooks [Q,K,D] = "
-      f"{list(other.codebooks.vectors.shape)}, this run "
-      f"{list(state.codebooks.vectors.shape)}. Use the same "
-      "quantizer.num_quantizers, quantizer.codebook_size and "
-      "model.embedding_dim."
-    )
-  logging.info("warm start from %s, step %d", config.init_from, other.step)
-
-  def placed(new, old):
-    return jax.tree.map(
-      lambda a, b: jax.device_put(np.asarray(a), b.sharding), new, old
-    )
-
-  return state.replace(
-    params=placed(other.params, state.params),
-    ema_params=placed(other.params, state.ema_params),
-    codebooks=placed(other.codebooks, state.codebooks),
-  )
 
 
 def _held_out(config: config_lib.Config):

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def model():
     lambda leaf: random.normal(
       size=leaf.shape, scale=math.prod(leaf.shape[:-1]) ** -0.5
     ).astype(np.float32),
-    jax.eval_shape(lambda: soundstream.init(CONFIG, jax.random.key(0))),
+    nn.meta.unbox(soundstream.declare(CONFIG)),
   )
   scale = 0.5 ** np.arange(4).reshape(4, 1, 1)
   vectors = (scale * random.normal(size=(4, 16, 8))).astype(np.float32)

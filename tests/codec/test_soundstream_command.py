@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def random_params(seed: int):
     lambda leaf: random.normal(
       size=leaf.shape, scale=math.prod(leaf.shape[:-1]) ** -0.5
     ).astype(np.float32),
-    jax.eval_shape(lambda: soundstream.init(CONFIG, jax.random.key(0))),
+    nn.meta.unbox(soundstream.declare(CONFIG)),
   )
 
 

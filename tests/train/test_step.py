@@ -43,17 +43,20 @@ def _copy(tree):
 @pytest.fixture(scope="module")
 def small(small_config):
   config = small_config()
-  with jax.numpy_dtype_promotion("strict"):
-    step, state = _built(config)
-    host = _copy(state)
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+  step, state = _built(config)
+  host = _copy(state)
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
 
-    def fresh():
-      return jax.tree.map(jax.device_put, host, shardings)
+  def fresh():
+    return jax.tree.map(jax.device_put, host, shardings)
 
-    # Traced here, under strict promotion.
-    step(fresh(), _batch(config))
   return config, step, fresh
+
+
+def test_a_step_mixes_no_dtypes(small):
+  config, step, fresh = small
+  with jax.numpy_dtype_promotion("strict"):
+    step.trace(fresh(), _batch(config))
 
 
 def test_a_step_changes_everything_that_learns(small):
