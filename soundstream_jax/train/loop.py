@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from soundstream_jax import checkpoint, distributed, rates
+from soundstream_jax import checkpoint, distributed, rates, sharding
 from soundstream_jax import config as config_lib
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.data import source as source_lib
@@ -40,14 +40,20 @@ def train(config: config_lib.Config, workdir) -> int:
   workdir = pathlib.Path(workdir)
   start.check(config, workdir)
   mesh = distributed.make_mesh(config.mesh)
-  # Data first: what is wrong with it shows before anything takes time.
+  sharding.check_batch(config.batch_size, mesh)
+  # Data next: what is wrong with it shows before anything takes time.
   loader = loader_lib.train_loader(
     config,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
   )
   clips = _held_out(config)
-  step, abstract = step_lib.build(config, mesh)
+  # Compiled when first called, so a run compiles what it needs.
+  steps = {
+    adversarial: step_lib.build(config, mesh, adversarial=adversarial)
+    for adversarial in (False, True)
+  }
+  abstract = steps[True][1]
   workdir.mkdir(parents=True, exist_ok=True)
   checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint)
   try:
@@ -58,7 +64,7 @@ def train(config: config_lib.Config, workdir) -> int:
     _describe(config, mesh, state)
     run = _Run(
       config=config,
-      step=step,
+      steps={phase: step for phase, (step, _) in steps.items()},
       loader=loader,
       batch_sharding=abstract[1].sharding,
       checkpoints=checkpoints,
@@ -80,7 +86,7 @@ class _Run:
   """What stays the same while the state changes."""
 
   config: config_lib.Config
-  step: Any
+  steps: dict[bool, Any]  # by whether the discriminators take part
   loader: Any
   batch_sharding: jax.sharding.NamedSharding
   checkpoints: checkpoint.Checkpoints
@@ -99,7 +105,8 @@ class _Run:
       with clock.waiting():
         batch = next(self.loader)
       audio = jax.make_array_from_process_local_data(self.batch_sharding, batch)
-      state, metrics = self.step(state, audio)
+      adversarial = done >= config.discriminator.start_step
+      state, metrics = self.steps[adversarial](state, audio)
       done += 1
       # Read one step late: the device always has the next step to do.
       pending.append((done, metrics))

@@ -120,6 +120,22 @@ def trained(small_config, voices, tmp_path_factory):
   return config, workdir
 
 
+def test_discriminators_join_at_their_start_step(
+  small_config, voices, tmp_path
+):
+  config = small_config(
+    **{"data.sources": voices, "discriminator.start_step": 2, "num_steps": 3}
+  )
+  assert loop.train(config, tmp_path / "run") == 0
+  rows = [
+    json.loads(line)
+    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+  ]
+  losses = [r["loss/adversarial"] for r in rows if "loss/adversarial" in r]
+  assert losses[:2] == [0, 0]
+  assert losses[2] > 0
+
+
 def test_sigterm_saves_the_step_and_exits_with_its_own_code(
   small_config, voices, tmp_path, monkeypatch
 ):
