@@ -132,8 +132,8 @@ def _partners(classes: Sequence[int]) -> list[int]:
 def _stationary_noise(training: np.ndarray, shape) -> np.ndarray:
   """Gaussian noise with the mean magnitude spectrum of clips [M, T, 1].
 
-  Mean magnitudes, since the distance compares logarithms of magnitudes: noise
-  of the mean power would be too loud by the bursts of its quiet-to-loud range.
+  Mean magnitudes, not mean powers: the distance compares logarithms, and a few
+  loud moments would make noise of the mean power too loud for all the others.
   """
   frames = training[:, :, 0]
   frames = frames[:, : frames.shape[1] // _WINDOW * _WINDOW]

@@ -66,8 +66,8 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
     config: what to train.
     mesh: of `distributed.make_mesh`.
     adversarial: False is the step before discriminator.start_step, without
-      discriminators. A program of its own: XLA on a CPU runs the branches of a
-      conditional on one thread, five times slower.
+      discriminators. A program of its own: inside a conditional the
+      discriminators took about five times as long on a CPU.
 
   Returns:
     (step, (state, audio)): the jitted function (state, audio) -> (state,
