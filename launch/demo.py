@@ -24,7 +24,7 @@ KINDS = ("voices", "instruments", "noises")
 MINUTES = 4
 # SIGTERM is sent once training has logged this step.
 STOP_AFTER_STEP = 100
-BITRATES = (6000, 1500)
+BITRATES = (6000, 375)
 EXIT_PREEMPTED = 75
 
 _OUT = flags.DEFINE_string("out", "out/demo", "Where everything goes.")
@@ -162,8 +162,8 @@ def _explain(out, workdir, sources, values, original) -> str:
 What the demo left in {out}
 
 results/{original.name}   held-out sound, as it was
-results/6000.wav, 1500.wav    the same after encoding at 6 and 1.5 kbit/s
-results/6000.sstr, 1500.sstr  the files in between; `soundstream info FILE`
+results/6000.wav, 375.wav     the same after encoding at 6 and 0.375 kbit/s
+results/6000.sstr, 375.sstr   the files in between; `soundstream info FILE`
 results/NN_*_original.wav     held-out voices, instruments and noises, and
 results/NN_*_decoded.wav      what the model makes of them at 6 kbit/s
 results/spectrograms.png      the same as pictures

@@ -40,4 +40,6 @@ class Decoder(nn.Module):
           dtype=self.dtype,
           name=f"stage{stage}_unit{unit}",
         )(x)
-    return layers.conv(1, 7, dtype=self.dtype, name="output")(nn.elu(x))
+    return layers.conv(
+      1, 7, gain=layers.OUTPUT_GAIN, dtype=self.dtype, name="output"
+    )(nn.elu(x))

@@ -28,7 +28,9 @@ class Encoder(nn.Module):
   @nn.compact
   def __call__(self, audio: jax.Array) -> jax.Array:
     width = self.channels
-    x = layers.conv(width, 7, dtype=self.dtype, name="input")(audio)
+    x = layers.conv(
+      width, 7, gain=layers.INPUT_GAIN, dtype=self.dtype, name="input"
+    )(audio)
     for stage, stride in enumerate(self.strides):
       for unit, dilation in enumerate(DILATIONS):
         x = layers.ResidualUnit(

@@ -23,6 +23,16 @@ from soundstream_jax.model import initialise
 
 Array = jax.Array
 
+# First kernels, relative to the standard deviation that keeps the variance.
+# ELU is linear near zero and audio is small: with INPUT_GAIN = 1 the encoder
+# starts as a linear filter, which cannot measure loudness or spectrum, and
+# stays one for long. With 100, a passage at -40 dBFS reaches the ELUs at one.
+INPUT_GAIN = 100.0
+# Residual branches start small, so that a deep network starts shallow.
+BRANCH_GAIN = 0.01
+# Audio is small again.
+OUTPUT_GAIN = 0.1
+
 
 def causal_conv(x: Array, kernel: Array, *, dilation: int = 1) -> Array:
   """Stride-1 convolution that sees the past only.
@@ -92,6 +102,7 @@ class _Conv(nn.Module):
   kernel_size: int
   convolve: Callable[[Array, Array], Array]
   taps_per_output: int  # for the initialisation: inputs that an output sees
+  gain: float = 1.0  # for the initialisation: times the variance-keeping std
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -100,7 +111,7 @@ class _Conv(nn.Module):
     fan_in = self.taps_per_output * x.shape[-1]
     kernel = self.param(
       "kernel",
-      initialise.normal(fan_in**-0.5),
+      initialise.normal(self.gain * fan_in**-0.5),
       (self.kernel_size, x.shape[-1], self.features),
       param_dtype,
     )
@@ -112,7 +123,13 @@ class _Conv(nn.Module):
 
 
 def conv(
-  features: int, kernel_size: int, *, dilation: int = 1, dtype, name=None
+  features: int,
+  kernel_size: int,
+  *,
+  dilation: int = 1,
+  gain: float = 1.0,
+  dtype,
+  name=None,
 ) -> nn.Module:
   """Causal convolution with bias: [B, T, in] -> [B, T, features]."""
 
@@ -120,7 +137,7 @@ def conv(
     return causal_conv(x, kernel, dilation=dilation)
 
   return _Conv(
-    features, kernel_size, convolve, kernel_size, dtype=dtype, name=name
+    features, kernel_size, convolve, kernel_size, gain, dtype=dtype, name=name
   )
 
 
@@ -147,6 +164,8 @@ def upsample(features: int, *, stride: int, dtype, name=None) -> nn.Module:
 class ResidualUnit(nn.Module):
   """ELU, dilated convolution, ELU, 1x1 convolution, identity add.
 
+  The unit starts close to the identity (see BRANCH_GAIN).
+
   Attributes:
     kernel_size: of the dilated convolution.
     hidden_ratio: its width over the unit's width.
@@ -169,7 +188,10 @@ class ResidualUnit(nn.Module):
       dtype=self.dtype,
       name="dilated",
     )(nn.elu(x))
-    return x + conv(width, 1, dtype=self.dtype, name="pointwise")(nn.elu(y))
+    branch = conv(
+      width, 1, gain=BRANCH_GAIN, dtype=self.dtype, name="pointwise"
+    )(nn.elu(y))
+    return x + branch
 
 
 class Film(nn.Module):

@@ -114,6 +114,19 @@ def test_context_is_all_that_an_output_depends_on(small):
   assert not finite[context.decoder_frames - 3]
 
 
+def test_the_encoder_hears_quiet_audio_before_it_has_learnt(small):
+  # A linear filter turns -x into -latents and cannot measure loudness: what
+  # x and -x share is what the ELUs do. It was 1e-4 of the power at -40 dBFS.
+  _, net, variables = small
+  audio = 0.01 * jax.random.normal(jax.random.key(7), (2, 800, 1))
+  encode = jax.jit(lambda x: net.apply(variables, x, method="encode"))
+  shared = (encode(audio) + encode(-audio)) / 2 - encode(0 * audio)
+  share = jnp.mean(shared**2) / jnp.mean(
+    (encode(audio) - encode(0 * audio)) ** 2
+  )
+  assert share > 0.05
+
+
 def test_examples_of_a_batch_do_not_see_each_other(small):
   _, net, variables = small
   audio = _audio(3, 160)
