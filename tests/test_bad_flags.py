@@ -111,15 +111,15 @@ def refused(server, tmp_path):
     ),
     (
       "--config.model.strides=(7,8,9)",
-      "data.crop_samples=9600 is not a multiple of the hop 504, the product of "
-      "model.strides=(7, 8, 9). Use 9576.",
+      "data.crop_samples=4800 is not a multiple of the hop 504, the product of "
+      "model.strides=(7, 8, 9). Use 4536.",
     ),
     ("--config.batch_size=9", "not a multiple of the 8 devices. Use 8."),
     ("--config.mesh.fsdp=3", "divides 8"),
     (
       "--config.quantizer.codebook_size=2048",
-      "1920 frames for 2048 codes (batch_size=8, data.crop_samples=9600). Use "
-      "quantizer.kmeans_batches=9 or more",
+      "960 frames for 2048 codes (batch_size=8, data.crop_samples=4800). Use "
+      "quantizer.kmeans_batches=18 or more",
     ),
     ("--config.init_from=empty", "init_from=empty holds no checkpoint"),
     ("--config.data.sources=empty", "empty is empty"),
