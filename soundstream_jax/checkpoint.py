@@ -21,8 +21,8 @@ import jax
 import orbax.checkpoint as ocp
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
-from soundstream_jax.model import codebook, initialise, soundstream
+from soundstream_jax import errors, precision
+from soundstream_jax.model import codebook, soundstream
 
 FORMAT_VERSION = 1
 WEIGHTS = {"ema": "ema_params", "raw": "params"}
@@ -264,7 +264,7 @@ def restore_params_only(
 
 def abstract_codebooks(config: config_lib.Config) -> codebook.Codebooks:
   """Returns the codebooks' shapes."""
-  dtype = initialise.parameter_dtype(config.model.compute_dtype)
+  dtype = precision.of_parameters(config.model.compute_dtype)
   return jax.eval_shape(
     lambda: codebook.zeros(
       config.quantizer.num_quantizers,

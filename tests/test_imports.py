@@ -22,7 +22,7 @@ LEVELS = (
   {"errors"},
   {"rates"},
   {"constraints", "presets"},
-  {"config", "rng"},
+  {"config", "precision", "rng"},
   {"audio", "data", "distributed"},
   {"model", "sharding"},
   {"losses", "metrics"},

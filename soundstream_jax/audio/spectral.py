@@ -1,6 +1,6 @@
 """Spectra of waveforms: frames, STFT, magnitudes and mel filters.
 
-Everything is float32 (complex64), whatever the dtype of the audio. B: clips,
+Everything is float32 (complex64), or float64 for audio in float64. B: clips,
 T: samples, N: frames, W: window in samples. Frame n covers the samples
 [n * hop, n * hop + W); nothing is padded unless `centre` asks for it.
 """
@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from soundstream_jax import precision
 
 # Added to the power inside the square root: the slope of the magnitude stays
 # finite at silence, and no magnitude is below 1e-4, so its logarithm is safe.
@@ -77,9 +79,10 @@ def stft(
   Raises:
     ValueError: the audio is shorter than one window.
   """
-  audio = audio.astype(jnp.float32)
+  audio = precision.widened(audio)
   frames = frame(audio, window=window, hop=hop, centre=centre)
-  return jnp.fft.rfft(frames * hann(window)[None, None, :], axis=2)
+  weights = jnp.asarray(hann(window), frames.dtype)[None, None, :]
+  return jnp.fft.rfft(frames * weights, axis=2)
 
 
 def magnitude(spectrum: jax.Array) -> jax.Array:
@@ -103,11 +106,14 @@ def mel_spectrogram(
     ValueError: the audio is shorter than one window.
   """
   spectrum = stft(audio, window=window, hop=hop, centre=centre)
-  filters = mel_filterbank(sample_rate_hz, window, bins)
+  magnitudes = magnitude(spectrum)
+  filters = jnp.asarray(
+    mel_filterbank(sample_rate_hz, window, bins), magnitudes.dtype
+  )
   # Full float32 on accelerators, whose default is fewer bits.
   return jnp.einsum(
     "bnf,fm->bnm",
-    magnitude(spectrum),
+    magnitudes,
     filters,
     precision=lax.Precision.HIGHEST,
   )

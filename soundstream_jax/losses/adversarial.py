@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from soundstream_jax import precision
+
 
 class Output(Protocol):
   """One discriminator's view of a batch."""
@@ -52,7 +54,9 @@ def feature_distance(
   per_discriminator = []
   for one, other in zip(real, fake, strict=True):
     per_layer = [
-      jnp.mean(jnp.abs(_float32(lax.stop_gradient(a)) - _float32(b)))
+      jnp.mean(
+        jnp.abs(precision.widened(lax.stop_gradient(a)) - precision.widened(b))
+      )
       for a, b in zip(one.features, other.features, strict=True)
     ]
     per_discriminator.append(jnp.mean(jnp.stack(per_layer)))
@@ -61,16 +65,14 @@ def feature_distance(
 
 def share_positive(outputs: Sequence[Output]) -> jax.Array:
   """Share of logits above 0, averaged over discriminators, scalar."""
-  return _mean_over(outputs, lambda logits: (logits > 0).astype(jnp.float32))
+  return _mean_over(outputs, lambda logits: (logits > 0).astype(logits.dtype))
 
 
 def _mean_over(
   outputs: Sequence[Output], of: Callable[[jax.Array], jax.Array]
 ) -> jax.Array:
   return jnp.mean(
-    jnp.stack([jnp.mean(of(_float32(output.logits))) for output in outputs])
+    jnp.stack(
+      [jnp.mean(of(precision.widened(output.logits))) for output in outputs]
+    )
   )
-
-
-def _float32(x: jax.Array) -> jax.Array:
-  return x.astype(jnp.float32)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from soundstream_jax import config
+from soundstream_jax import config, precision
 from soundstream_jax.losses import adversarial as gan
 from soundstream_jax.losses import spectral
 
@@ -74,5 +74,5 @@ def commitment(
 
   A mean: the weight does not depend on the number of quantizers.
   """
-  loss = jnp.mean(per_layer.astype(jnp.float32))
+  loss = jnp.mean(precision.widened(per_layer))
   return weights.commitment_weight * loss, {"loss/commitment": loss}

@@ -24,6 +24,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from soundstream_jax import precision
 from soundstream_jax.audio import spectral
 
 # Inside the rms over bins, whose slope would be infinite at equal spectra.
@@ -57,8 +58,9 @@ def distance(
   Raises:
     ValueError: the audio is shorter than the longest window.
   """
-  linear = jnp.zeros((), jnp.float32)
-  log = jnp.zeros((), jnp.float32)
+  dtype = precision.of_parameters(target.dtype)
+  linear = jnp.zeros((), dtype)
+  log = jnp.zeros((), dtype)
   for window in windows:
     expected, actual = (
       spectral.mel_spectrogram(

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from soundstream_jax import precision
 from soundstream_jax.model import initialise
 
 # More wastes multiplications by zero, less makes matrices too thin.
@@ -54,14 +55,20 @@ class Conv(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     inputs = x.shape[-1] // self.groups
+    param_dtype = precision.of_parameters(self.dtype)
     kernel = self.param(
       "kernel",
       initialise.normal((math.prod(self.kernel_size) * inputs) ** -0.5),
       (*self.kernel_size, inputs, self.features),
+      param_dtype,
     )
-    bias = self.param("bias", initialise.constant(0.0), (self.features,))
+    bias = self.param(
+      "bias", initialise.constant(0.0), (self.features,), param_dtype
+    )
     if self.weight_norm:
-      scale = self.param("scale", initialise.constant(1.0), (self.features,))
+      scale = self.param(
+        "scale", initialise.constant(1.0), (self.features,), param_dtype
+      )
       ratio = scale / _column_norms(kernel)
       kernel = kernel * ratio.reshape((1,) * (kernel.ndim - 1) + (-1,))
     axes = len(self.kernel_size)

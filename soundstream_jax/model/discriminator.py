@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from soundstream_jax import config as configuration
-from soundstream_jax import errors
+from soundstream_jax import errors, precision
 from soundstream_jax.audio import spectral
 from soundstream_jax.model import dense_convolution, initialise
 
@@ -79,7 +79,7 @@ class Discriminator(nn.Module):
         name="stft",
       )(audio)
     ]
-    audio = audio.astype(jnp.float32)
+    audio = precision.widened(audio)
     for scale in range(c.wave_scales):
       if scale:
         audio = average_pool(audio)
@@ -285,9 +285,10 @@ class FrameNorm(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     channels = x.shape[-1:]
-    scale = self.param("scale", initialise.constant(1.0), channels)
-    bias = self.param("bias", initialise.constant(0.0), channels)
-    y = x.astype(jnp.float32)
+    dtype = precision.of_parameters(x.dtype)
+    scale = self.param("scale", initialise.constant(1.0), channels, dtype)
+    bias = self.param("bias", initialise.constant(0.0), channels, dtype)
+    y = precision.widened(x)
     y = y - jnp.mean(y, axis=(2, 3), keepdims=True)
     variance = jnp.mean(jnp.square(y), axis=(2, 3), keepdims=True)
     y = y * jax.lax.rsqrt(variance + 1e-5)
@@ -328,6 +329,6 @@ def _activate(x: jax.Array) -> jax.Array:
 
 def _output(logits: jax.Array, features: Sequence[jax.Array]) -> Output:
   return Output(
-    logits=logits.astype(jnp.float32),
-    features=[feature.astype(jnp.float32) for feature in features],
+    logits=precision.widened(logits),
+    features=[precision.widened(feature) for feature in features],
   )

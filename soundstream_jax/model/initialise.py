@@ -36,12 +36,6 @@ class Drawn(flax.struct.PyTreeNode, nn.meta.AxisMetadata):
     return self
 
 
-def parameter_dtype(compute_dtype) -> jnp.dtype:
-  """Parameters and codebooks are float32, or float64 where convolutions are."""
-  wide = jnp.dtype(compute_dtype) == jnp.float64
-  return jnp.dtype(jnp.float64 if wide else jnp.float32)
-
-
 def normal(std: float):
   """Initializer: independent normal values around zero."""
 

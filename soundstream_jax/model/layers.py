@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from soundstream_jax import precision
 from soundstream_jax.model import initialise
 
 Array = jax.Array
@@ -107,7 +108,7 @@ class _Conv(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    param_dtype = initialise.parameter_dtype(self.dtype)
+    param_dtype = precision.of_parameters(self.dtype)
     fan_in = self.taps_per_output * x.shape[-1]
     kernel = self.param(
       "kernel",
@@ -206,7 +207,7 @@ class Film(nn.Module):
   @nn.compact
   def __call__(self, x: Array, condition: Array) -> Array:
     """Modulates x [B, F, D] by condition [B] or [B, F] (bool or 0/1)."""
-    param_dtype = initialise.parameter_dtype(self.dtype)
+    param_dtype = precision.of_parameters(self.dtype)
     shape = (2, x.shape[-1])
     scale = self.param("scale", initialise.constant(1.0), shape, param_dtype)
     shift = self.param("shift", initialise.constant(0.0), shape, param_dtype)

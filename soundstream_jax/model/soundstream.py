@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import precision
 from soundstream_jax.model import (
   decoder,
   encoder,
@@ -66,7 +67,7 @@ class SoundStream(nn.Module):
       codebook_size=q.codebook_size,
       embedding_dim=m.embedding_dim,
       num_candidates=q.revival_candidates,
-      dtype=initialise.parameter_dtype(dtype),
+      dtype=precision.of_parameters(dtype),
     )
     if m.film != "none":
       self.film = layers.Film(dtype=dtype)

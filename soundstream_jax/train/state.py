@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import rng
+from soundstream_jax import precision, rng
 from soundstream_jax.model import (
   codebook,
   discriminator,
@@ -57,7 +57,7 @@ def init(config: config_lib.Config, shardings: TrainState) -> TrainState:
   state = jax.tree.map(
     lambda leaf: np.zeros(leaf.shape, leaf.dtype), abstract(config)
   ).replace(params=params, ema_params=params, disc_params=disc_params)
-  return jax.tree.map(_place, state, shardings)
+  return jax.tree.map(place, state, shardings)
 
 
 def _assemble(config, params, disc_params) -> TrainState:
@@ -73,7 +73,7 @@ def _assemble(config, params, disc_params) -> TrainState:
       config.quantizer.num_quantizers,
       config.quantizer.codebook_size,
       config.model.embedding_dim,
-      initialise.parameter_dtype(config.model.compute_dtype),
+      precision.of_parameters(config.model.compute_dtype),
     ),
     opt_state=generator_optimizer.init(params),
     disc_params=disc_params,
@@ -88,7 +88,8 @@ def _declare_discriminators(config: config_lib.Config) -> dict:
   )["params"]
 
 
-def _place(array: np.ndarray, sharding) -> jax.Array:
+def place(array: np.ndarray, sharding) -> jax.Array:
+  """Puts an array that every process holds whole onto a sharding."""
   return jax.make_array_from_callback(
     array.shape, sharding, lambda index: array[index]
   )

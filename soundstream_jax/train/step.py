@@ -17,12 +17,11 @@ import optax
 from jax.sharding import Mesh
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import rng, sharding
+from soundstream_jax import precision, rng, sharding
 from soundstream_jax.losses import objective
 from soundstream_jax.metrics import codebook_use
 from soundstream_jax.model import (
   codebook,
-  initialise,
   quantizer,
   soundstream,
 )
@@ -82,7 +81,7 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
   abstract_state = state_lib.abstract(config)
   state_shardings = sharding.of_tree(abstract_state, mesh)
   audio_sharding = sharding.batch(mesh)
-  dtype = initialise.parameter_dtype(config.model.compute_dtype)
+  dtype = precision.of_parameters(config.model.compute_dtype)
   step = jax.jit(
     _step_function(config, adversarial=adversarial),
     in_shardings=(state_shardings, audio_sharding),
