@@ -25,7 +25,6 @@ MINUTES = 4
 # SIGTERM is sent once training has logged this step.
 STOP_AFTER_STEP = 100
 BITRATES = (6000, 375)
-EXIT_PREEMPTED = 75
 
 _OUT = flags.DEFINE_string("out", "out/demo", "Where everything goes.")
 _STEPS = flags.DEFINE_integer(
@@ -139,7 +138,7 @@ def _train_until_stopped(command, metrics: pathlib.Path) -> None:
   finally:
     if process.poll() is None:
       process.kill()
-  if code not in (0, EXIT_PREEMPTED):
+  if code not in (0, errors.EXIT_PREEMPTED):
     raise errors.InputError(f"training ended with exit code {code}.")
 
 

@@ -10,7 +10,10 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable
 
+# Exit codes beside 0; launchers tell them apart.
 EXIT_BAD_INPUT = 2
+EXIT_PREEMPTED = 75
+EXIT_BAD_STEPS = 76
 
 
 class InputError(ValueError):
@@ -21,6 +24,26 @@ def nearest(name: str, known: Iterable[str]) -> str:
   """Returns " Did you mean 'x'?" for the closest known name, or ""."""
   matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
   return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def check_mounted(name: str, path: str) -> None:
+  """Refuses a bucket's address: files are read and written as files.
+
+  Raises:
+    InputError: `path` is a URL, with the way to mount it.
+  """
+  scheme, found, rest = str(path).partition("://")
+  if not found:
+    return
+  bucket = rest.split("/")[0] or "BUCKET"
+  raise InputError(
+    f"{name}={path} is an address, not a folder. Mount it "
+    f"(gcsfuse {bucket} /mnt/{bucket}, or a CSI volume) and use "
+    f"{name}=/mnt/{rest}."
+    if scheme == "gs"
+    else f"{name}={path} is an address, not a folder. Mount it and use the "
+    "folder's path."
+  )
 
 
 def report(error: Exception) -> int:

@@ -21,6 +21,41 @@ def batch(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P(distributed.AXES))
 
 
+def process_rows(place: NamedSharding, batch_size: int) -> tuple[int, ...]:
+  """Returns the rows of a global batch that this process's devices hold.
+
+  Ascending, each once. A mesh may order devices as the network likes, so a
+  process's rows need not follow each other.
+  """
+  rows = set()
+  for index in place.addressable_devices_indices_map((batch_size,)).values():
+    rows.update(range(batch_size)[index[0]])
+  return tuple(sorted(rows))
+
+
+def global_batch(
+  place: NamedSharding, batch_size: int, local: np.ndarray
+) -> jax.Array:
+  """Assembles a global array of the rows `process_rows` from every process.
+
+  Args:
+    place: of the batch.
+    batch_size: rows of the global array.
+    local: [rows of this process, ...].
+  """
+  rows = process_rows(place, batch_size)
+  position = {row: k for k, row in enumerate(rows)}
+
+  def piece(index):
+    wanted = range(batch_size)[index[0]]
+    first = position[wanted[0]]
+    return local[first : first + len(wanted)]
+
+  return jax.make_array_from_callback(
+    (batch_size, *local.shape[1:]), place, piece
+  )
+
+
 def of_tree(abstract, mesh: Mesh):
   """Returns the sharding of every leaf of a tree of shapes.
 

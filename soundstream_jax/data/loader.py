@@ -3,13 +3,14 @@
 The order of training is a function of (config.seed, step) alone: every source
 is shuffled anew each epoch, the sources are mixed in exact proportion, each
 record is cropped and scaled by its place in that endless list, and only then
-do processes take every n-th example. So n processes see the batches of one, in
-turn, and worker processes change nothing. Grain does the work.
+does each process take its rows of every batch. So the global batch is the same
+for any number of processes, and worker processes change nothing. Grain does the
+work.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grain
@@ -100,25 +101,34 @@ class Loader:
     )
 
 
+class _Rows:
+  """The chosen rows of every batch, one example after the other."""
+
+  def __init__(self, examples, rows: Sequence[int], batch_size: int):
+    self._examples, self._rows = examples, tuple(rows)
+    self._batch_size = batch_size
+
+  def __len__(self) -> int:
+    return len(self._examples) // self._batch_size * len(self._rows)
+
+  def __getitem__(self, index: int) -> np.ndarray:
+    step, place = divmod(index, len(self._rows))
+    return self._examples[step * self._batch_size + self._rows[place]]
+
+
 def train_loader(
-  config: config_lib.Config, *, process_index: int = 0, process_count: int = 1
+  config: config_lib.Config, *, rows: Sequence[int] | None = None
 ) -> Loader:
-  """Returns the batches of one process, from step 0 and without end.
+  """Returns batches of one process, from step 0 and without end.
 
   Args:
-    process_index: which of the processes this is.
-    process_count: each gets batch_size / process_count examples per step;
-      what is example i for one process is example i // n of process i % n.
+    rows: which rows of the global batch the process reads, in this order (see
+      `sharding.process_rows`); default all.
 
   Raises:
-    InputError: no sources, a source that cannot be read, or a batch that
-      cannot be shared out.
+    InputError: no sources, or a source that cannot be read.
   """
-  if config.batch_size % process_count:
-    raise errors.InputError(
-      f"batch_size={config.batch_size} cannot be shared out over "
-      f"{process_count} processes. Use a multiple of {process_count}."
-    )
+  rows = range(config.batch_size) if rows is None else rows
   opened, weights = _open(config, "train")
   seeds = np.random.SeedSequence(config.seed).generate_state(len(opened) + 1)
   sources = [
@@ -131,9 +141,9 @@ def train_loader(
     .random_map(transforms.Crop(config.data.crop_samples))
     .random_map(transforms.Gain(*config.data.gain_db))
   )
-  batches = examples[process_index::process_count].batch(
-    config.batch_size // process_count, drop_remainder=True
-  )
+  batches = grain.MapDataset.source(
+    _Rows(examples, rows, config.batch_size)
+  ).batch(len(rows), drop_remainder=True)
   return Loader(batches, data=config.data)
 
 

@@ -66,6 +66,7 @@ def open_source(folder: str, split: str, sample_rate_hz: int) -> Source:
     InputError: no such folder, no dataset in it, a damaged or foreign one, or
       another sample rate.
   """
+  errors.check_mounted("data.sources", folder)
   info_file = _find(folder)
   try:
     json.loads(info_file.read_text())

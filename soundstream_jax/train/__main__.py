@@ -1,6 +1,7 @@
 """python -m soundstream_jax.train --config=NAME --workdir=DIR
 
-The same command again resumes. `--config.a.b=value` overrides a field.
+The same command again resumes. `--config.a.b=value` overrides a field. On a
+cluster every process runs this command; launch/README.md says how.
 """
 
 import os
@@ -10,7 +11,7 @@ import sys
 import jax
 from absl import app, flags, logging
 
-from soundstream_jax import checkpoint, errors
+from soundstream_jax import checkpoint, distributed, errors
 from soundstream_jax import config as config_lib
 from soundstream_jax.train import loop
 
@@ -22,6 +23,19 @@ flags.DEFINE_string(
   None,
   "Preset name or path to a .py file; --config.a.b=value overrides a field. "
   "May be left out when the workdir holds a run.",
+)
+flags.DEFINE_string(
+  "coordinator",
+  None,
+  "HOST:PORT of process 0, where the cluster does not say it.",
+)
+flags.DEFINE_integer("num_processes", None, "Of the whole job, likewise.")
+flags.DEFINE_integer("process_id", None, "Of this process, from 0, likewise.")
+flags.DEFINE_integer(
+  "heartbeat_seconds",
+  distributed.HEARTBEAT_SECONDS,
+  "A process that is silent for so long is dead, and the job ends.",
+  lower_bound=1,
 )
 
 
@@ -35,6 +49,7 @@ def main(_):
 def _train() -> int:
   if not _WORKDIR.value:
     raise errors.InputError("--workdir is missing. Name a folder for the run.")
+  errors.check_mounted("--workdir", _WORKDIR.value)
   workdir = pathlib.Path(_WORKDIR.value)
   for folder in (workdir, *workdir.parents):
     if folder.is_file():
@@ -42,6 +57,12 @@ def _train() -> int:
         f"--workdir={workdir}: {folder} is a file, not a folder."
       )
   config = config_lib.from_flags(checkpoint.read_config(workdir))
+  distributed.initialize(
+    coordinator=flags.FLAGS.coordinator,
+    num_processes=flags.FLAGS.num_processes,
+    process_id=flags.FLAGS.process_id,
+    heartbeat_seconds=flags.FLAGS.heartbeat_seconds,
+  )
   _use_compilation_cache(config.compilation_cache)
   return loop.train(config, workdir)
 

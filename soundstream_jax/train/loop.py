@@ -3,36 +3,32 @@
 import collections
 import dataclasses
 import pathlib
-import signal
-import threading
-import time
 from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
 
-from soundstream_jax import checkpoint, distributed, rates, sharding
+from soundstream_jax import checkpoint, distributed, errors, rates, sharding
 from soundstream_jax import config as config_lib
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.data import source as source_lib
+from soundstream_jax.train import clock as clock_lib
+from soundstream_jax.train import interrupts as interrupts_lib
 from soundstream_jax.train import logging as logging_lib
 from soundstream_jax.train import start, validation
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
-
-# Exit codes beside 0; a launcher tells them apart.
-EXIT_PREEMPTED = 75
-EXIT_BAD_STEPS = 76
 
 
 def train(config: config_lib.Config, workdir) -> int:
   """Trains until config.num_steps; returns the process's exit code.
 
   The same call resumes: from the newest checkpoint, with the batch that the
-  interrupted run would have taken next. SIGTERM and SIGINT finish the step,
-  save and return EXIT_PREEMPTED. A run of bad steps saves the last good state,
-  names the first bad term and returns EXIT_BAD_STEPS.
+  interrupted run would have taken next. SIGTERM and SIGINT, to any one of the
+  processes, finish the step, save and return errors.EXIT_PREEMPTED in all of
+  them. A run of bad steps saves the last good state, names the first bad term
+  and returns errors.EXIT_BAD_STEPS.
 
   Raises:
     InputError: data, mesh or workdir do not fit the configuration.
@@ -42,11 +38,8 @@ def train(config: config_lib.Config, workdir) -> int:
   mesh = distributed.make_mesh(config.mesh)
   sharding.check_batch(config.batch_size, mesh)
   # Data next: what is wrong with it shows before anything takes time.
-  loader = loader_lib.train_loader(
-    config,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-  )
+  rows = sharding.process_rows(sharding.batch(mesh), config.batch_size)
+  loader = loader_lib.train_loader(config, rows=rows)
   clips = _held_out(config)
   # Compiled when first called, so a run compiles what it needs.
   steps = {
@@ -54,14 +47,15 @@ def train(config: config_lib.Config, workdir) -> int:
     for adversarial in (False, True)
   }
   abstract = steps[True][1]
-  workdir.mkdir(parents=True, exist_ok=True)
+  distributed.check_shared(workdir)
   checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint)
   try:
     state = start.restore(workdir, checkpoints, abstract[0])
     if state is None:
       state = start.begin(config, mesh, loader, abstract[0])
-    checkpoint.write_config(workdir, config)
-    _describe(config, mesh, state)
+    if distributed.is_primary():
+      checkpoint.write_config(workdir, config)
+      _describe(config, mesh, state)
     run = _Run(
       config=config,
       steps={phase: step for phase, (step, _) in steps.items()},
@@ -71,9 +65,11 @@ def train(config: config_lib.Config, workdir) -> int:
       writer=logging_lib.MetricWriter(
         workdir, tensorboard=config.logging.tensorboard
       ),
-      validate=None if clips is None else validation.build(config, clips),
+      validate=(
+        None if clips is None else validation.build(config, clips, mesh)
+      ),
     )
-    with _Interrupts() as interrupts:
+    with interrupts_lib.Interrupts() as interrupts:
       return run(state, interrupts)
   finally:
     loader.close()
@@ -97,44 +93,51 @@ class _Run:
     config = self.config
     done = int(state.step)
     saved = done if self.checkpoints.latest_step() == done else None
-    clock = _Clock(config, done)
+    clock = clock_lib.Clock(config, done)
     self.loader.seek(done)
     pending: collections.deque[tuple[int, dict]] = collections.deque()
     exit_code = 0
     while done < config.num_steps:
       with clock.waiting():
         batch = next(self.loader)
-      audio = jax.make_array_from_process_local_data(self.batch_sharding, batch)
+      audio = sharding.global_batch(
+        self.batch_sharding, config.batch_size, batch
+      )
       adversarial = done >= config.discriminator.start_step
       state, metrics = self.steps[adversarial](state, audio)
       done += 1
       # Read one step late: the device always has the next step to do.
       pending.append((done, metrics))
       if len(pending) > 1 and self._read(*pending.popleft(), clock):
-        exit_code = EXIT_BAD_STEPS
+        exit_code = errors.EXIT_BAD_STEPS
       if self._evaluates_at(done):
         self._drain(pending, clock)
         with clock.paused():
           self._evaluate(state, done)
-      if interrupts.asked and not exit_code:
+      if interrupts.asked(done) and not exit_code:
         logging.info("asked to stop: saving step %d", done)
-        exit_code = EXIT_PREEMPTED
+        exit_code = errors.EXIT_PREEMPTED
       if exit_code:
         break
       if done % config.checkpoint.every_steps == 0:
         self._save(state, done)
         saved = done
     if self._drain(pending, clock) and not exit_code:
-      exit_code = EXIT_BAD_STEPS
+      exit_code = errors.EXIT_BAD_STEPS
     if saved != done:
       self._save(state, done)
     self.checkpoints.wait()
     self.writer.close()
     if exit_code == 0:
-      logging.info("finished %d steps", done)
+      self._say("finished %d steps", done)
     return exit_code
 
-  def _read(self, step: int, metrics: dict, clock: "_Clock") -> bool:
+  def _say(self, message: str, *values) -> None:
+    """One line in the log of the whole job, not one per process."""
+    if distributed.is_primary():
+      logging.info(message, *values)
+
+  def _read(self, step: int, metrics: dict, clock: clock_lib.Clock) -> bool:
     """Waits for a step's metrics, logs them; True after too many bad steps."""
     config = self.config
     bad_steps = int(metrics["bad/steps"])
@@ -155,7 +158,7 @@ class _Run:
       values = {name: np.asarray(value) for name, value in metrics.items()}
       speed = clock.lap(step)
       self.writer.scalars(step, values | speed)
-      logging.info(
+      self._say(
         "step %d/%d | reconstruction %.3f | discriminator %.2f | codes %.0f"
         " | %.2f steps/s, %.1f s of audio/s, %.1f%% waiting | %s left",
         step,
@@ -170,7 +173,7 @@ class _Run:
       )
     return False
 
-  def _drain(self, pending, clock: "_Clock") -> bool:
+  def _drain(self, pending, clock: clock_lib.Clock) -> bool:
     stopped = False
     while pending:
       stopped |= self._read(*pending.popleft(), clock)
@@ -186,7 +189,7 @@ class _Run:
 
   def _evaluate(self, state: state_lib.TrainState, step: int) -> None:
     metrics = self.validate(state, self.writer, step)
-    logging.info(
+    self._say(
       "step %d | held out: log-mel distance %.3f, SI-SDR %.2f dB",
       step,
       metrics["eval/log_mel"],
@@ -220,7 +223,8 @@ def _describe(config, mesh, state) -> None:
   r = config.rates
   logging.info("mesh %s, %s", dict(mesh.shape), mesh.devices.flat[0].platform)
   logging.info(
-    "batch %d examples, %d per process, of %.2f s",
+    "%d processes; batch %d examples, %d per process, of %.2f s",
+    jax.process_count(),
     config.batch_size,
     config.batch_size // jax.process_count(),
     config.data.crop_samples / config.audio.sample_rate_hz,
@@ -238,84 +242,3 @@ def _describe(config, mesh, state) -> None:
     r.num_quantizers,
     r.bits_per_code,
   )
-
-
-class _Clock:
-  """Speed since the last lap, without what paused it."""
-
-  def __init__(self, config: config_lib.Config, step: int):
-    self._config = config
-    self._first = self._last = step
-    self._lap = time.perf_counter()
-    self._waited = self._paused = 0.0
-    self._steps_per_second = 0.0
-
-  def waiting(self):
-    return _Timed(self, "_waited")
-
-  def paused(self):
-    return _Timed(self, "_paused")
-
-  def lap(self, step: int) -> dict[str, float]:
-    """Returns the speed since the last lap and starts a new one."""
-    now = time.perf_counter()
-    seconds = max(now - self._lap - self._paused, 1e-9)
-    steps = step - self._last
-    self._steps_per_second = steps / seconds
-    per_step = (
-      self._config.batch_size
-      * self._config.data.crop_samples
-      / self._config.audio.sample_rate_hz
-    )
-    values = {
-      "speed/steps_per_second": self._steps_per_second,
-      "speed/audio_seconds_per_second": self._steps_per_second * per_step,
-      "speed/data_wait_share": self._waited / seconds,
-    }
-    self._lap, self._last = now, step
-    self._waited = self._paused = 0.0
-    return values
-
-  def time_left(self, step: int) -> str:
-    left = self._config.num_steps - step
-    seconds = round(left / max(self._steps_per_second, 1e-9))
-    hours, rest = divmod(seconds, 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
-
-
-class _Timed:
-  """Adds the time of a with-block to one attribute of a clock."""
-
-  def __init__(self, clock: _Clock, name: str):
-    self._clock, self._name = clock, name
-
-  def __enter__(self):
-    self._start = time.perf_counter()
-
-  def __exit__(self, *_):
-    spent = time.perf_counter() - self._start
-    setattr(self._clock, self._name, getattr(self._clock, self._name) + spent)
-
-
-class _Interrupts:
-  """Turns SIGTERM and SIGINT into a flag; a second one is not caught."""
-
-  def __init__(self):
-    self.asked = False
-    self._previous = {}
-
-  def __enter__(self):
-    # Signal handlers belong to the main thread.
-    if threading.current_thread() is threading.main_thread():
-      for number in (signal.SIGTERM, signal.SIGINT):
-        self._previous[number] = signal.signal(number, self._ask)
-    return self
-
-  def __exit__(self, *_):
-    for number, handler in self._previous.items():
-      signal.signal(number, handler)
-
-  def _ask(self, number, frame):
-    del frame
-    self.asked = True
-    signal.signal(number, self._previous[number])

@@ -62,7 +62,7 @@ def begin(config, mesh, loader, abstract) -> state_lib.TrainState:
   )
   loader.seek(0)
   batches = [
-    jax.make_array_from_process_local_data(sharding.batch(mesh), next(loader))
+    sharding.global_batch(sharding.batch(mesh), config.batch_size, next(loader))
     for _ in range(config.quantizer.kmeans_batches)
   ]
   return codebook_init.initialise(config, mesh, state, batches)
@@ -75,7 +75,7 @@ def _warm_start(config, state) -> state_lib.TrainState:
 
   def placed(new, old):
     return jax.tree.map(
-      lambda a, b: jax.device_put(np.asarray(a), b.sharding), new, old
+      lambda a, b: state_lib.place(np.asarray(a), b.sharding), new, old
     )
 
   return state.replace(

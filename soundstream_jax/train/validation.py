@@ -6,8 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import sharding
 from soundstream_jax.audio import spectral
 from soundstream_jax.metrics import codebook_use, log_mel, si_sdr
 from soundstream_jax.model import soundstream
@@ -64,8 +66,14 @@ class Validator:
     return metrics
 
 
-def build(config: config_lib.Config, clips: np.ndarray) -> Validator:
-  """Compiles the reconstruction of fixed clips at the full bitrate."""
+def build(
+  config: config_lib.Config, clips: np.ndarray, mesh: Mesh
+) -> Validator:
+  """Compiles the reconstruction of fixed clips at the full bitrate.
+
+  Every device computes all clips: they are few, and every process then holds
+  the result.
+  """
   net = soundstream.from_config(config)
   size = config.quantizer.codebook_size
 
@@ -75,4 +83,7 @@ def build(config: config_lib.Config, clips: np.ndarray) -> Validator:
     counts = jax.vmap(lambda c: jnp.bincount(c, length=size), in_axes=1)(codes)
     return output.audio, counts
 
-  return Validator(config, clips, jax.jit(reconstruct))
+  everywhere = sharding.replicated(mesh)
+  return Validator(
+    config, clips, jax.jit(reconstruct, out_shardings=everywhere)
+  )

@@ -151,7 +151,7 @@ def test_sigterm_saves_the_step_and_exits_with_its_own_code(
 
   monkeypatch.setattr(loop._Run, "_read", and_then_stop)
   before = signal.getsignal(signal.SIGTERM)
-  assert loop.train(config, tmp_path / "run") == loop.EXIT_PREEMPTED
+  assert loop.train(config, tmp_path / "run") == errors.EXIT_PREEMPTED
   assert signal.getsignal(signal.SIGTERM) is before
   assert checkpoint.steps(tmp_path / "run") == [3]
 
@@ -251,7 +251,7 @@ def test_bad_steps_in_a_row_stop_with_the_first_bad_term(
     return batch
 
   monkeypatch.setattr(loader_lib.Loader, "__next__", damaged)
-  assert loop.train(config, tmp_path / "run") == loop.EXIT_BAD_STEPS
+  assert loop.train(config, tmp_path / "run") == errors.EXIT_BAD_STEPS
   assert "the first bad term is audio" in caplog.text
   last = checkpoint.steps(tmp_path / "run")[-1]
   params = checkpoint.restore_params_only(tmp_path / "run", step=last).params

@@ -1,0 +1,224 @@
+"""python -m soundstream_jax.launch.local --processes=2 --devices=4 -- FLAGS
+
+Runs `soundstream_jax.train FLAGS` as several processes on this machine, each
+with its own CPU devices, and prefixes their lines with the process's number.
+When one ends badly it is named, the others are ended, and the whole job starts
+again from its last checkpoint, a bounded number of times. Ctrl-C and SIGTERM
+let all processes save and stop; a second one ends them at once.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from absl import app, flags
+
+from soundstream_jax import config, errors
+
+# Ends that starting again cannot change: bad input, asked to stop, diverged.
+FINAL = (0, errors.EXIT_BAD_INPUT, errors.EXIT_PREEMPTED, errors.EXIT_BAD_STEPS)
+
+# Seconds that survivors get to end by themselves once all must.
+GRACE_SECONDS = 10
+
+_PROCESSES = flags.DEFINE_integer(
+  "processes", 2, "How many processes.", lower_bound=1
+)
+_DEVICES = flags.DEFINE_integer(
+  "devices", 1, "CPU devices of each process.", lower_bound=1
+)
+_RESTARTS = flags.DEFINE_integer(
+  "restarts", 3, "How often the job may start again.", lower_bound=0
+)
+_HEARTBEAT = flags.DEFINE_integer(
+  "heartbeat_seconds",
+  20,
+  "A process that is silent for so long is dead.",
+  lower_bound=1,
+)
+_CPUS = flags.DEFINE_list(
+  "cpus",
+  None,
+  "CPUs that every process may use, as in 0,1; default those of the launcher. "
+  "Rounding depends on their number.",
+)
+
+
+def _parse(argv: list[str]) -> list[str]:
+  """Our flags, and after -- training's, which are not read here."""
+  end = argv.index("--") if "--" in argv else len(argv)
+  return [*config.parse_flags(argv[:end]), *argv[end + 1 :]]
+
+
+def main(argv):
+  sys.exit(errors.run(_launch, argv[1:]))
+
+
+def _launch(arguments: list[str]) -> int:
+  if not arguments:
+    raise errors.InputError(
+      "nothing to run. Put training's flags behind --, as in: --processes=2 "
+      "-- --config=tiny --workdir=DIR."
+    )
+  _pin()
+  stop = _Stop()
+  for attempt in range(_RESTARTS.value + 1):
+    job = _Job(arguments)
+    stop.job = job
+    culprit, code = job.wait(stop)
+    if code in FINAL:
+      if code:
+        _say(f"process {culprit} ended first, with exit code {code}")
+      return code
+    _say(f"process {culprit} ended first, {_describe(code)}")
+    if stop.asked:
+      return errors.EXIT_PREEMPTED
+    if attempt < _RESTARTS.value:
+      _say(f"starting the job again ({attempt + 1} of {_RESTARTS.value})")
+  _say(f"giving up after {_RESTARTS.value} restarts")
+  return code if code > 0 else 128 - code
+
+
+class _Stop:
+  """Passes SIGTERM on to the job; Ctrl-C is SIGTERM too."""
+
+  def __init__(self):
+    self.asked = False
+    self.job = None
+    for number in (signal.SIGTERM, signal.SIGINT):
+      signal.signal(number, self._ask)
+
+  def _ask(self, number, frame):
+    del frame
+    if self.job is not None:
+      self.job.signal(signal.SIGKILL if self.asked else signal.SIGTERM)
+    if not self.asked:
+      _say(f"{signal.Signals(number).name}: all processes save and stop")
+    self.asked = True
+
+
+class _Job:
+  """All processes of one attempt."""
+
+  def __init__(self, arguments: list[str]):
+    count = _PROCESSES.value
+    environment = {
+      **os.environ,
+      "JAX_PLATFORMS": "cpu",
+      "PYTHONUNBUFFERED": "1",
+      "XLA_FLAGS": " ".join(
+        (
+          os.environ.get("XLA_FLAGS", ""),
+          f"--xla_force_host_platform_device_count={_DEVICES.value}",
+        )
+      ),
+    }
+    coordinator = f"127.0.0.1:{_free_port()}"
+    self._processes = [
+      subprocess.Popen(
+        [
+          sys.executable,
+          "-m",
+          "soundstream_jax.train",
+          *arguments,
+          f"--coordinator={coordinator}",
+          f"--num_processes={count}",
+          f"--process_id={index}",
+          f"--heartbeat_seconds={_HEARTBEAT.value}",
+        ],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        # Ctrl-C reaches the launcher alone, which passes it on.
+        start_new_session=True,
+      )
+      for index in range(count)
+    ]
+    self._readers = [
+      threading.Thread(target=_copy, args=(index, process), daemon=True)
+      for index, process in enumerate(self._processes)
+    ]
+    for reader in self._readers:
+      reader.start()
+    numbers = ", ".join(str(process.pid) for process in self._processes)
+    _say(f"started; process ids {numbers}")
+
+  def signal(self, number: int) -> None:
+    for process in self._processes:
+      if process.poll() is None:
+        process.send_signal(number)
+
+  def wait(self, stop: _Stop) -> tuple[int, int]:
+    """Waits for the end of all; returns (first to end badly, its exit code).
+
+    (0, 0) where all ended well. Negative codes are signals.
+    """
+    first = None
+    deadline = None
+    while any(process.poll() is None for process in self._processes):
+      time.sleep(0.05)
+      for index, process in enumerate(self._processes):
+        code = process.poll()
+        if code and first is None:
+          first = (index, code)
+          # Those that save together end together; others never will.
+          patience = GRACE_SECONDS
+          if code == errors.EXIT_PREEMPTED or stop.asked:
+            patience = _HEARTBEAT.value + GRACE_SECONDS
+          deadline = time.monotonic() + patience
+      if deadline is not None and time.monotonic() > deadline:
+        self.signal(signal.SIGKILL)
+    for reader in self._readers:
+      reader.join(timeout=5)
+    codes = [process.returncode for process in self._processes]
+    if first is None and any(codes):
+      first = next((i, code) for i, code in enumerate(codes) if code)
+    return first or (0, 0)
+
+
+def _copy(index: int, process: subprocess.Popen) -> None:
+  for line in process.stdout:
+    if not line.startswith("[Gloo]"):
+      print(f"[{index}] {line}", end="", flush=True)
+
+
+def _describe(code: int) -> str:
+  if code < 0:
+    return f"killed by {signal.Signals(-code).name}"
+  return f"with exit code {code}"
+
+
+def _pin() -> None:
+  if not hasattr(os, "sched_setaffinity"):
+    return
+  if _CPUS.value:
+    try:
+      os.sched_setaffinity(0, {int(cpu) for cpu in _CPUS.value})
+    except (OSError, ValueError) as error:
+      available = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+      raise errors.InputError(
+        f"--cpus={','.join(_CPUS.value)}: {error}. This machine lends "
+        f"{available}."
+      ) from None
+  cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+  _say(f"{_PROCESSES.value} processes on the CPUs {cpus}")
+
+
+def _free_port() -> int:
+  with socket.socket() as found:
+    found.bind(("127.0.0.1", 0))
+    return found.getsockname()[1]
+
+
+def _say(text: str) -> None:
+  print(f"[launch] {text}", flush=True)
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=_parse)
