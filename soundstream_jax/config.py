@@ -164,6 +164,12 @@ class Checkpoint:
 class Config:
   num_steps: int = 600_000
   batch_size: int = 64  # examples per step over all devices
+  # Parts in which a step computes its batch, one after the other: memory for
+  # one, one update of everything.
+  microbatches: int = 1
+  # Computes activations again in the backward pass instead of keeping them:
+  # less memory, more computation, the same gradients.
+  rematerialise: bool = False
   seed: int = 0
   # A workdir whose newest parameters and codebooks start this run.
   init_from: str = ""
@@ -198,6 +204,8 @@ class Config:
 # elsewhere as long as the weights stay (see `resume_differences`).
 MAY_CHANGE_ON_RESUME = (
   "num_steps",
+  "microbatches",
+  "rematerialise",
   "compilation_cache",
   "max_bad_steps",
   "init_from",

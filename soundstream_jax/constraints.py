@@ -54,6 +54,7 @@ _LEAST = {
     "data.crop_samples",
     "data.num_threads",
     "data.prefetch_batches",
+    "microbatches",
     "mesh.fsdp",
     "logging.every_steps",
     "evaluation.every_steps",

@@ -80,15 +80,18 @@ def of_tree(abstract, mesh: Mesh):
   return jax.tree.map(one, abstract)
 
 
-def check_batch(batch_size: int, mesh: Mesh) -> None:
+def check_batch(batch_size: int, mesh: Mesh, *, microbatches: int = 1) -> None:
   """Refuses a batch that the devices cannot share evenly.
 
   Raises:
     InputError: with the sizes that work.
   """
-  devices = mesh.size
-  if batch_size % devices:
+  shares = mesh.size * microbatches
+  if batch_size % shares:
+    by = f"the {mesh.size} devices"
+    if microbatches > 1:
+      by += f" times microbatches={microbatches}"
     raise errors.InputError(
-      f"batch_size={batch_size} is not a multiple of the {devices} devices. "
-      f"Use {max(1, batch_size // devices) * devices}."
+      f"batch_size={batch_size} is not a multiple of {by}. "
+      f"Use {max(1, batch_size // shares) * shares}."
     )

@@ -86,8 +86,8 @@ def revive(
   is_dead = dead(codebooks.counts, threshold=threshold)
   order = jnp.cumsum(is_dead, axis=-1) - 1
   available = statistics.candidates.shape[1]
-  replace = is_dead & (order < available)
-  replace &= statistics.candidates_valid[:, None]
+  seen = jnp.sum(statistics.counts, axis=-1, keepdims=True) > 0
+  replace = is_dead & (order < available) & seen
   index = jnp.clip(order, 0, available - 1)
   fresh = jnp.take_along_axis(statistics.candidates, index[..., None], axis=1)
   uniform = jnp.mean(codebooks.counts, axis=-1, keepdims=True)

@@ -22,9 +22,11 @@ class Decoder(nn.Module):
   residual_kernel: int
   residual_hidden_ratio: float
   dtype: Any = jnp.float32
+  rematerialise: bool = False
 
   @nn.compact
   def __call__(self, latents: jax.Array) -> jax.Array:
+    residual_unit = layers.residual_unit(rematerialise=self.rematerialise)
     width = self.channels * 2 ** len(self.strides)
     x = layers.conv(width, 7, dtype=self.dtype, name="input")(latents)
     for stage, stride in enumerate(reversed(self.strides)):
@@ -33,7 +35,7 @@ class Decoder(nn.Module):
         width, stride=stride, dtype=self.dtype, name=f"stage{stage}_up"
       )(nn.elu(x))
       for unit, dilation in enumerate(encoder.DILATIONS):
-        x = layers.ResidualUnit(
+        x = residual_unit(
           self.residual_kernel,
           self.residual_hidden_ratio,
           dilation,

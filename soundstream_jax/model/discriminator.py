@@ -59,6 +59,7 @@ class Discriminator(nn.Module):
 
   config: configuration.Discriminator
   dtype: jax.typing.DTypeLike = jnp.float32
+  rematerialise: bool = False
 
   @nn.compact
   def __call__(self, audio: jax.Array) -> list[Output]:
@@ -76,6 +77,7 @@ class Discriminator(nn.Module):
         hop=c.stft_hop,
         norm=c.stft_norm,
         dtype=self.dtype,
+        rematerialise=self.rematerialise,
         name="stft",
       )(audio)
     ]
@@ -180,6 +182,7 @@ class StftDiscriminator(nn.Module):
   hop: int
   norm: str
   dtype: jax.typing.DTypeLike = jnp.float32
+  rematerialise: bool = False
 
   @nn.compact
   def __call__(self, audio: jax.Array) -> Output:
@@ -204,8 +207,10 @@ class StftDiscriminator(nn.Module):
     )(x.astype(self.dtype))
     x = _activate(x)
     features = [x]
+    # The wave networks' features are all kept anyway, for the feature loss.
+    unit = nn.remat(ResidualUnit) if self.rematerialise else ResidualUnit
     for index, (strides, hidden, outputs) in enumerate(_STFT_UNITS):
-      x = ResidualUnit(
+      x = unit(
         hidden_channels=hidden * self.channels,
         channels=outputs * self.channels,
         strides=strides,

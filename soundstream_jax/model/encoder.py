@@ -24,16 +24,18 @@ class Encoder(nn.Module):
   residual_kernel: int
   residual_hidden_ratio: float
   dtype: Any = jnp.float32
+  rematerialise: bool = False
 
   @nn.compact
   def __call__(self, audio: jax.Array) -> jax.Array:
+    residual_unit = layers.residual_unit(rematerialise=self.rematerialise)
     width = self.channels
     x = layers.conv(
       width, 7, gain=layers.INPUT_GAIN, dtype=self.dtype, name="input"
     )(audio)
     for stage, stride in enumerate(self.strides):
       for unit, dilation in enumerate(DILATIONS):
-        x = layers.ResidualUnit(
+        x = residual_unit(
           self.residual_kernel,
           self.residual_hidden_ratio,
           dilation,

@@ -195,6 +195,11 @@ class ResidualUnit(nn.Module):
     return x + branch
 
 
+def residual_unit(*, rematerialise: bool) -> type[nn.Module]:
+  """Returns ResidualUnit; rematerialised, it keeps its input alone."""
+  return nn.remat(ResidualUnit) if rematerialise else ResidualUnit
+
+
 class Film(nn.Module):
   """Feature-wise linear modulation by a two-way condition.
 

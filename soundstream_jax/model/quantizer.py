@@ -19,13 +19,23 @@ Array = jax.Array
 
 
 @flax.struct.dataclass
+class Candidates:
+  """Frames of the global batch that dead codes may be replaced by."""
+
+  examples: Array  # [Q, R] int32, rows of the global batch
+  frames: Array  # [Q, R] int32
+
+
+@flax.struct.dataclass
 class Statistics:
-  """What one batch says about the codebooks, summed over active frames."""
+  """What a batch says about the codebooks, summed over active frames.
+
+  A sum of these over the parts of a batch is that of the batch.
+  """
 
   counts: Array  # [Q, K] frames assigned to each code
   sums: Array  # [Q, K, D] sum of the residuals assigned to each code
-  candidates: Array  # [Q, R, D] residuals at random active frames
-  candidates_valid: Array  # [Q] bool: the layer saw at least one example
+  candidates: Array  # [Q, R, D] residuals at the candidates' frames
 
 
 @flax.struct.dataclass
@@ -33,7 +43,7 @@ class QuantizerOutput:
   quantized: Array  # [B, F, D] straight-through
   codes: Array  # [B, F, Q] int32; layers beyond an example's depth count too
   commitment: Array  # [Q] mean squared distance over all B * F frames and D
-  statistics: Statistics | None  # None without a key
+  statistics: Statistics | None  # None without candidates
 
 
 def nearest(vectors: Array, codebook: Array) -> Array:
@@ -80,13 +90,49 @@ def draw_depths(key: Array, batch: int, num_quantizers: int) -> Array:
   return jax.random.randint(key, (batch,), 1, num_quantizers + 1)
 
 
+def draw_candidates(
+  key: Array,
+  depths: Array,
+  *,
+  num_quantizers: int,
+  num_frames: int,
+  num_candidates: int,
+) -> Candidates:
+  """Draws R frames per layer among the examples that reach it.
+
+  A function of the key and of the global batch's depths alone: how the batch
+  is split over devices, processes or microbatches changes nothing.
+
+  Args:
+    key: of this step.
+    depths: int32 [B], the whole global batch.
+    num_quantizers: Q.
+    num_frames: F.
+    num_candidates: R.
+  """
+  # Sorted by depth, the examples that reach layer i are the first ones.
+  deepest_first = jnp.argsort(-depths)
+
+  def layer(index):
+    example_key, frame_key = jax.random.split(jax.random.fold_in(key, index))
+    reached = jnp.sum(depths > index)
+    rank = jax.random.randint(
+      example_key, (num_candidates,), 0, jnp.maximum(reached, 1)
+    )
+    frames = jax.random.randint(frame_key, (num_candidates,), 0, num_frames)
+    return Candidates(examples=deepest_first[rank], frames=frames)
+
+  return jax.vmap(layer)(jnp.arange(num_quantizers, dtype=jnp.int32))
+
+
 def quantize(
   latents: Array,
   vectors: Array,
   *,
   depths: Array | None = None,
-  key: Array | None = None,
-  num_candidates: int = 0,
+  candidates: Candidates | None = None,
+  rows: Array | None = None,
+  parts: int = 1,
 ) -> QuantizerOutput:
   """Quantizes latents [B, F, D] with codebooks [Q, K, D].
 
@@ -94,69 +140,70 @@ def quantize(
     latents: encoder output.
     vectors: one codebook per layer.
     depths: int32 [B], layers that each example uses; None uses all.
-    key: draws the revival candidates; None returns no statistics.
-    num_candidates: R, frames per layer that dead codes may be replaced by.
+    candidates: what to collect for dead codes; None returns no statistics.
+    rows: int32 [B], which rows of the global batch the examples are, where
+      they are a part of it; None counts from 0.
+    parts: equal parts of the batch that are summed apart until the end. With
+      one part per device no layer waits for another device: what all devices
+      must add up is added up once, after the last layer.
 
   Returns:
     QuantizerOutput. All codes are computed, whatever the depth; quantized
     latents, commitment and statistics count active layers only.
   """
-  batch, frames, _ = latents.shape
+  batch = latents.shape[0]
   num_layers, codebook_size, dim = vectors.shape
   latents = latents.astype(vectors.dtype)
   vectors = lax.stop_gradient(vectors)
   if depths is None:
     depths = jnp.full((batch,), num_layers, jnp.int32)
-  layer_index = jnp.arange(num_layers, dtype=jnp.int32)
-  # Sorted by depth, the examples that reach layer i are the first ones.
-  deepest_first = jnp.argsort(-depths)
-  reached = jnp.sum(depths[None, :] > layer_index[:, None], axis=1)
+  if rows is None:
+    rows = jnp.arange(batch, dtype=jnp.int32)
 
   def layer(carry, inputs):
     residual, total = carry
-    index, codebook, num_reached = inputs
+    index, codebook, wanted = inputs
     codes = nearest(lax.stop_gradient(residual), codebook)
     chosen = codebook[codes]
     active = (depths > index).astype(vectors.dtype)[:, None, None]
     squared = jnp.square(residual - chosen) * active
-    results = {"codes": codes, "commitment": jnp.mean(squared)}
-    if key is not None:
-      flat = lax.stop_gradient(residual).reshape(-1, dim)
+    results = {
+      "codes": codes,
+      "commitment": jnp.mean(squared, axis=(1, 2)),
+    }
+    if wanted is not None:
+      frozen = lax.stop_gradient(residual)
       assigned = jax.nn.one_hot(codes, codebook_size, dtype=vectors.dtype)
-      assigned = (assigned * active).reshape(-1, codebook_size)
-      results["counts"] = jnp.sum(assigned, axis=0)
+      assigned = (assigned * active).reshape(parts, -1, codebook_size)
+      results["counts"] = jnp.sum(assigned, axis=1)
       results["sums"] = lax.dot_general(
         assigned,
-        flat,
-        (((0,), (0,)), ((), ())),
+        frozen.reshape(parts, -1, dim),
+        (((1,), (1,)), ((0,), (0,))),
         precision=lax.Precision.HIGHEST,
       )
-      layer_key = jax.random.fold_in(key, index)
-      example_key, frame_key = jax.random.split(layer_key)
-      rank = jax.random.randint(
-        example_key, (num_candidates,), 0, jnp.maximum(num_reached, 1)
-      )
-      frame = jax.random.randint(frame_key, (num_candidates,), 0, frames)
-      results["candidates"] = flat[deepest_first[rank] * frames + frame]
+      here = rows[:, None] == wanted.examples[None, :]
+      found = jnp.where(here[:, :, None], frozen[:, wanted.frames], 0)
+      found = found.reshape(parts, -1, *found.shape[1:])
+      results["candidates"] = jnp.sum(found, axis=1)
     return (residual - chosen, total + chosen * active), results
 
   (_, total), results = lax.scan(
     layer,
     (latents, jnp.zeros_like(latents)),
-    (layer_index, vectors, reached),
+    (jnp.arange(num_layers, dtype=jnp.int32), vectors, candidates),
   )
   statistics = None
-  if key is not None:
+  if candidates is not None:
     statistics = Statistics(
-      counts=results["counts"],
-      sums=results["sums"],
-      candidates=results["candidates"],
-      candidates_valid=reached > 0,
+      counts=jnp.sum(results["counts"], axis=1),
+      sums=jnp.sum(results["sums"], axis=1),
+      candidates=jnp.sum(results["candidates"], axis=1),
     )
   return QuantizerOutput(
     quantized=latents + lax.stop_gradient(total - latents),
     codes=jnp.moveaxis(results["codes"], 0, -1),
-    commitment=results["commitment"],
+    commitment=jnp.mean(results["commitment"], axis=1),
     statistics=statistics,
   )
 
@@ -167,7 +214,6 @@ class ResidualVectorQuantizer(nn.Module):
   num_quantizers: int
   codebook_size: int
   embedding_dim: int
-  num_candidates: int
   dtype: jnp.dtype = jnp.float32
 
   def setup(self):
@@ -176,20 +222,9 @@ class ResidualVectorQuantizer(nn.Module):
       "codebooks", "vectors", jnp.zeros, shape, self.dtype
     )
 
-  def __call__(
-    self,
-    latents: Array,
-    *,
-    depths: Array | None = None,
-    key: Array | None = None,
-  ) -> QuantizerOutput:
-    return quantize(
-      latents,
-      self.vectors.value,
-      depths=depths,
-      key=key,
-      num_candidates=self.num_candidates,
-    )
+  def __call__(self, latents: Array, **options) -> QuantizerOutput:
+    """`quantize` with these codebooks and its options."""
+    return quantize(latents, self.vectors.value, **options)
 
   def prefix(self, latents: Array, num_quantizers: int) -> QuantizerOutput:
     """Computes the first layers only."""

@@ -48,6 +48,7 @@ class SoundStream(nn.Module):
 
   model: config_lib.Model
   quantizer_config: config_lib.Quantizer
+  rematerialise: bool = False
 
   def setup(self):
     m, q = self.model, self.quantizer_config
@@ -57,6 +58,7 @@ class SoundStream(nn.Module):
       "residual_kernel": m.residual_kernel,
       "residual_hidden_ratio": m.residual_hidden_ratio,
       "dtype": dtype,
+      "rematerialise": self.rematerialise,
     }
     self.encoder = encoder.Encoder(
       channels=m.encoder_channels, embedding_dim=m.embedding_dim, **shared
@@ -66,7 +68,6 @@ class SoundStream(nn.Module):
       num_quantizers=q.num_quantizers,
       codebook_size=q.codebook_size,
       embedding_dim=m.embedding_dim,
-      num_candidates=q.revival_candidates,
       dtype=precision.of_parameters(dtype),
     )
     if m.film != "none":
@@ -76,20 +77,18 @@ class SoundStream(nn.Module):
     self,
     audio: Array,
     *,
-    depths: Array | None = None,
-    key: Array | None = None,
     denoise: Array | None = None,
+    **quantizer_options,
   ) -> Output:
     """Encodes, quantizes and decodes audio [B, T, 1], T a multiple of the hop.
 
     Args:
       audio: waveform.
-      depths: int32 [B], quantizer layers per example; None uses all.
-      key: draws revival candidates; without it there are no statistics.
       denoise: bool [B] or [B, F] for FiLM; None is off.
+      **quantizer_options: of `quantizer.quantize`.
     """
     latents = self.encode(audio, denoise=denoise)
-    quantized = self.quantizer(latents, depths=depths, key=key)
+    quantized = self.quantizer(latents, **quantizer_options)
     return Output(
       audio=self.decode(quantized.quantized, denoise=denoise),
       latents=latents,
@@ -130,7 +129,9 @@ class SoundStream(nn.Module):
 
 def from_config(config: config_lib.Config) -> SoundStream:
   """Returns the generator that a configuration describes."""
-  return SoundStream(config.model, config.quantizer)
+  return SoundStream(
+    config.model, config.quantizer, rematerialise=config.rematerialise
+  )
 
 
 def variables(params: dict, vectors: Array) -> dict:

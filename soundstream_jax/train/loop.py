@@ -36,7 +36,9 @@ def train(config: config_lib.Config, workdir) -> int:
   workdir = pathlib.Path(workdir)
   start.check(config, workdir)
   mesh = distributed.make_mesh(config.mesh)
-  sharding.check_batch(config.batch_size, mesh)
+  sharding.check_batch(
+    config.batch_size, mesh, microbatches=config.microbatches
+  )
   # Data next: what is wrong with it shows before anything takes time.
   rows = sharding.process_rows(sharding.batch(mesh), config.batch_size)
   loader = loader_lib.train_loader(config, rows=rows)

@@ -100,7 +100,9 @@ def discriminator_module(
 ) -> discriminator.Discriminator:
   """Returns the discriminators that a configuration describes."""
   return discriminator.Discriminator(
-    config.discriminator, dtype=jnp.dtype(config.model.compute_dtype)
+    config.discriminator,
+    dtype=jnp.dtype(config.model.compute_dtype),
+    rematerialise=config.rematerialise,
   )
 
 

@@ -10,9 +10,11 @@ All arrays are global: batch statistics are those of the global batch on any
 number of devices, and no axis name appears in the model.
 """
 
+from typing import Any
+
+import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -20,12 +22,8 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import precision, rng, sharding
 from soundstream_jax.losses import objective
 from soundstream_jax.metrics import codebook_use
-from soundstream_jax.model import (
-  codebook,
-  quantizer,
-  soundstream,
-)
-from soundstream_jax.train import optimizer
+from soundstream_jax.model import codebook, quantizer, soundstream
+from soundstream_jax.train import microbatches, optimizer
 from soundstream_jax.train import state as state_lib
 
 Array = jax.Array
@@ -45,16 +43,13 @@ CHECKED = (
   "discriminator gradient",
 )
 
-# Metrics of a step without discriminators.
-NO_ADVERSARY = dict.fromkeys(
-  (
-    "loss/adversarial",
-    "loss/feature",
-    "loss/discriminator",
-    "discriminator/accuracy_real",
-    "discriminator/accuracy_fake",
-  ),
-  np.float32(0),
+# Metrics that are zero in a step without discriminators.
+ADVERSARIAL = (
+  "loss/adversarial",
+  "loss/feature",
+  "loss/discriminator",
+  "discriminator/accuracy_real",
+  "discriminator/accuracy_fake",
 )
 
 
@@ -77,13 +72,15 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
   Raises:
     InputError: the batch does not divide by the devices.
   """
-  sharding.check_batch(config.batch_size, mesh)
+  sharding.check_batch(
+    config.batch_size, mesh, microbatches=config.microbatches
+  )
   abstract_state = state_lib.abstract(config)
   state_shardings = sharding.of_tree(abstract_state, mesh)
   audio_sharding = sharding.batch(mesh)
   dtype = precision.of_parameters(config.model.compute_dtype)
   step = jax.jit(
-    _step_function(config, adversarial=adversarial),
+    _step_function(config, mesh, adversarial=adversarial),
     in_shardings=(state_shardings, audio_sharding),
     out_shardings=(state_shardings, sharding.replicated(mesh)),
     donate_argnums=(0,),
@@ -103,71 +100,56 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
   return step, (state, audio)
 
 
-def _step_function(config: config_lib.Config, *, adversarial: bool = True):
-  net = soundstream.from_config(config)
-  discriminators = state_lib.discriminator_module(config)
+@flax.struct.dataclass
+class _Part:
+  """What of the global batch one microbatch is."""
+
+  audio: Array  # [b, T, 1]
+  rows: Array  # [b] int32, where in the global batch
+  depths: Array  # [b] int32, quantizer layers per example
+
+
+@flax.struct.dataclass
+class _Result:
+  """What comes of a microbatch; all of it adds up over microbatches."""
+
+  gradient: Any  # of the generator
+  disc_gradient: Any
+  statistics: quantizer.Statistics
+  metrics: dict[str, Array]
+  not_finite: Array  # [8] int32, for the first terms of CHECKED
+
+
+def _step_function(
+  config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True
+):
   generator_optimizer, discriminator_optimizer = optimizer.build(
     config.optimizer
   )
-  num_quantizers = config.quantizer.num_quantizers
+  differentiate = _differentiator(config, mesh, adversarial=adversarial)
+  threshold = config.quantizer.revival_threshold
 
   def step(state: state_lib.TrainState, audio: Array):
-    root = rng.root(config.seed)
-    depths = None
-    if config.quantizer.dropout:
-      depths = quantizer.draw_depths(
-        rng.stream(root, "quantizer_dropout", state.step),
-        audio.shape[0],
-        num_quantizers,
-      )
-
-    def generate(params):
-      output = net.apply(
-        soundstream.variables(params, state.codebooks.vectors),
-        audio,
-        depths=depths,
-        key=rng.stream(root, "revival", state.step),
-      )
-      return (output.audio, output.commitment), output
-
-    (recon, commitment), pull_generator, output = jax.vjp(
-      generate, state.params, has_aux=True
+    batch, candidates = _draw(config, state.step, audio)
+    sums = microbatches.total(
+      lambda part: differentiate(state, part, candidates),
+      batch,
+      count=config.microbatches,
+      place=sharding.batch(mesh),
     )
-    (_, rec_metrics), recon_gradient = jax.value_and_grad(
-      lambda x: objective.reconstruction(
-        config.loss, config.audio.sample_rate_hz, audio, x
-      ),
-      has_aux=True,
-    )(recon)
-    (_, commit_metrics), commit_gradient = jax.value_and_grad(
-      lambda x: objective.commitment(config.loss, x), has_aux=True
-    )(commitment)
-
-    disc_gradient, adv_gradient, adv_metrics = {}, jnp.zeros_like(recon), {}
-    if adversarial:
-      disc_gradient, adv_gradient, adv_metrics = _adversarial_gradients(
-        config, discriminators, state.disc_params, audio, recon
-      )
-    (gradient,) = pull_generator(
-      (recon_gradient + adv_gradient, commit_gradient)
+    # Losses are means over examples, codebook statistics are sums.
+    gradient, disc_gradient, metrics = jax.tree.map(
+      lambda leaf: leaf / config.microbatches,
+      (sums.gradient, sums.disc_gradient, sums.metrics),
     )
     gradient = _named_gradient("generator", gradient)
     disc_gradient = _named_gradient("discriminator", disc_gradient)
-
-    metrics = NO_ADVERSARY | rec_metrics | commit_metrics | adv_metrics
     generator_norm = optax.tree.norm(gradient)
     discriminator_norm = optax.tree.norm(disc_gradient)
     bad_term = _first_bad(
-      audio,
-      output.latents,
-      recon,
-      commitment,
-      output.statistics.sums,
-      metrics["loss/reconstruction"],
-      metrics["loss/adversarial"] + metrics["loss/feature"],
-      metrics["loss/discriminator"],
-      generator_norm,
-      discriminator_norm,
+      jnp.concatenate(
+        [sums.not_finite, _not_finite(generator_norm, discriminator_norm)]
+      )
     )
     params, opt_state = optimizer.apply(
       generator_optimizer, gradient, state.opt_state, state.params
@@ -179,10 +161,10 @@ def _step_function(config: config_lib.Config, *, adversarial: bool = True):
       )
     codebooks = codebook.revive(
       codebook.update(
-        state.codebooks, output.statistics, decay=config.quantizer.ema_decay
+        state.codebooks, sums.statistics, decay=config.quantizer.ema_decay
       ),
-      output.statistics,
-      threshold=config.quantizer.revival_threshold,
+      sums.statistics,
+      threshold=threshold,
     )
     updated = state.replace(
       params=params,
@@ -207,15 +189,98 @@ def _step_function(config: config_lib.Config, *, adversarial: bool = True):
       "gradient_norm/generator": generator_norm,
       "gradient_norm/discriminator": discriminator_norm,
       "codebook/perplexity": codebook_use.perplexity(counts),
-      "codebook/dead": codebook_use.dead_fraction(
-        counts, threshold=config.quantizer.revival_threshold
-      ),
+      "codebook/dead": codebook_use.dead_fraction(counts, threshold=threshold),
       "bad/term": bad_term,
       "bad/steps": new_state.bad_steps,
     }
     return new_state, metrics
 
   return step
+
+
+def _draw(
+  config: config_lib.Config, step: Array, audio: Array
+) -> tuple[_Part, quantizer.Candidates]:
+  """Everything random of a step, drawn for the whole global batch at once."""
+  root = rng.root(config.seed)
+  batch, num_quantizers = audio.shape[0], config.quantizer.num_quantizers
+  if config.quantizer.dropout:
+    depths = quantizer.draw_depths(
+      rng.stream(root, "quantizer_dropout", step), batch, num_quantizers
+    )
+  else:
+    depths = jnp.full((batch,), num_quantizers, jnp.int32)
+  candidates = quantizer.draw_candidates(
+    rng.stream(root, "revival", step),
+    depths,
+    num_quantizers=num_quantizers,
+    num_frames=config.rates.num_frames(audio.shape[1]),
+    num_candidates=config.quantizer.revival_candidates,
+  )
+  rows = jnp.arange(batch, dtype=jnp.int32)
+  return _Part(audio=audio, rows=rows, depths=depths), candidates
+
+
+def _differentiator(config: config_lib.Config, mesh: Mesh, *, adversarial):
+  """Returns the function (state, part, candidates) -> _Result."""
+  net = soundstream.from_config(config)
+  discriminators = state_lib.discriminator_module(config)
+
+  def differentiate(state, part, candidates) -> _Result:
+    audio = part.audio
+
+    def generate(params):
+      output = net.apply(
+        soundstream.variables(params, state.codebooks.vectors),
+        audio,
+        depths=part.depths,
+        candidates=candidates,
+        rows=part.rows,
+        parts=mesh.size,
+      )
+      return (output.audio, output.commitment), output
+
+    (recon, commitment), pull_generator, output = jax.vjp(
+      generate, state.params, has_aux=True
+    )
+    (_, rec_metrics), recon_gradient = jax.value_and_grad(
+      lambda x: objective.reconstruction(
+        config.loss, config.audio.sample_rate_hz, audio, x
+      ),
+      has_aux=True,
+    )(recon)
+    (_, commit_metrics), commit_gradient = jax.value_and_grad(
+      lambda x: objective.commitment(config.loss, x), has_aux=True
+    )(commitment)
+
+    disc_gradient, adv_gradient, adv_metrics = {}, jnp.zeros_like(recon), {}
+    if adversarial:
+      disc_gradient, adv_gradient, adv_metrics = _adversarial_gradients(
+        config, discriminators, state.disc_params, audio, recon
+      )
+    (gradient,) = pull_generator(
+      (recon_gradient + adv_gradient, commit_gradient)
+    )
+    zeros = {name: jnp.zeros((), recon.dtype) for name in ADVERSARIAL}
+    metrics = zeros | rec_metrics | commit_metrics | adv_metrics
+    return _Result(
+      gradient=gradient,
+      disc_gradient=disc_gradient,
+      statistics=output.statistics,
+      metrics=metrics,
+      not_finite=_not_finite(
+        audio,
+        output.latents,
+        recon,
+        commitment,
+        output.statistics.sums,
+        metrics["loss/reconstruction"],
+        metrics["loss/adversarial"] + metrics["loss/feature"],
+        metrics["loss/discriminator"],
+      ),
+    )
+
+  return differentiate
 
 
 def _adversarial_gradients(config, discriminators, disc_params, audio, recon):
@@ -261,9 +326,14 @@ def _named_gradient(name: str, gradient):
     return gradient
 
 
-def _first_bad(*values) -> Array:
-  """Index into CHECKED of the first value that is not finite, -1 if none."""
+def _not_finite(*values) -> Array:
+  """1 for each value that holds a NaN or an infinity, 0 for the others."""
   finite = jnp.stack([jnp.all(jnp.isfinite(value)) for value in values])
+  return 1 - finite.astype(jnp.int32)
+
+
+def _first_bad(not_finite: Array) -> Array:
+  """Index into CHECKED of the first bad term, -1 if there is none."""
   return jnp.where(
-    jnp.all(finite), -1, jnp.argmin(finite.astype(jnp.int32))
+    jnp.any(not_finite > 0), jnp.argmax(not_finite > 0), -1
   ).astype(jnp.int32)

@@ -11,14 +11,13 @@ Q, K, D, R = 3, 8, 4, 8
 DECAY = 0.9
 
 
-def _statistics(rng, valid=True):
+def _statistics(rng):
   counts = rng.integers(0, 5, (Q, K)).astype(np.float32)
   sums = rng.normal(size=(Q, K, D)).astype(np.float32) * counts[..., None]
   return quantizer.Statistics(
     counts=jnp.asarray(counts),
     sums=jnp.asarray(sums),
     candidates=jnp.asarray(rng.normal(size=(Q, R, D)).astype(np.float32)),
-    candidates_valid=jnp.full((Q,), valid),
   )
 
 
@@ -117,11 +116,13 @@ def test_revival_does_not_depend_on_the_batch_size():
     assert not np.any(codebook.dead(scaled.counts, threshold=0.1))
 
 
-def test_nothing_is_revived_without_valid_candidates():
+def test_nothing_is_revived_in_a_layer_that_saw_nothing():
   rng = np.random.default_rng(0)
   books = _start(rng)
   books = books.replace(counts=books.counts.at[:, 0].set(0.0))
-  after = codebook.revive(books, _statistics(rng, valid=False), threshold=0.1)
+  statistics = _statistics(rng)
+  statistics = statistics.replace(counts=jnp.zeros_like(statistics.counts))
+  after = codebook.revive(books, statistics, threshold=0.1)
   np.testing.assert_array_equal(after.vectors, books.vectors)
 
 
@@ -140,9 +141,14 @@ def test_thirty_two_planted_dead_codes_of_sixty_four_come_back():
 
   @jax.jit
   def step(books, frames, key):
-    output = quantizer.quantize(
-      frames, books.vectors, key=key, num_candidates=16
+    candidates = quantizer.draw_candidates(
+      key,
+      jnp.ones((8,), jnp.int32),
+      num_quantizers=1,
+      num_frames=64,
+      num_candidates=16,
     )
+    output = quantizer.quantize(frames, books.vectors, candidates=candidates)
     books = codebook.update(books, output.statistics, decay=0.95)
     return codebook.revive(books, output.statistics, threshold=0.1)
 

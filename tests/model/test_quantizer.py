@@ -21,6 +21,16 @@ def vectors():
   return jax.random.normal(jax.random.key(1), (Q, K, D)) * scale
 
 
+def _candidates(depths=(Q,) * B, key=None):
+  return quantizer.draw_candidates(
+    jax.random.key(0) if key is None else key,
+    jnp.asarray(depths),
+    num_quantizers=Q,
+    num_frames=F,
+    num_candidates=R,
+  )
+
+
 def _numpy_codes(latents, vectors):
   residual = np.asarray(latents, np.float64)
   codes = []
@@ -104,11 +114,7 @@ def test_codebooks_get_no_gradient(latents, vectors):
 def test_statistics_count_and_sum_active_frames_only(latents, vectors):
   depths = jnp.asarray([1, 2, 3, 5])
   output = quantizer.quantize(
-    latents,
-    vectors,
-    depths=depths,
-    key=jax.random.key(0),
-    num_candidates=R,
+    latents, vectors, depths=depths, candidates=_candidates(depths)
   )
   codes = _numpy_codes(latents, vectors)
   counts, sums = np.zeros((Q, K)), np.zeros((Q, K, D))
@@ -127,11 +133,7 @@ def test_statistics_count_and_sum_active_frames_only(latents, vectors):
 def test_candidates_are_residuals_of_active_examples(latents, vectors):
   depths = jnp.asarray([1, 5, 2, 1])
   output = quantizer.quantize(
-    latents,
-    vectors,
-    depths=depths,
-    key=jax.random.key(0),
-    num_candidates=R,
+    latents, vectors, depths=depths, candidates=_candidates(depths)
   )
   codes = _numpy_codes(latents, vectors)
   residual = np.asarray(latents)
@@ -140,21 +142,38 @@ def test_candidates_are_residuals_of_active_examples(latents, vectors):
     for candidate in np.asarray(output.statistics.candidates[layer]):
       assert np.min(np.max(np.abs(active - candidate), axis=1)) < 1e-5
     residual = residual - np.asarray(vectors)[layer][codes[..., layer]]
-  np.testing.assert_array_equal(output.statistics.candidates_valid, True)
 
 
-def test_a_layer_that_nothing_reaches_offers_no_candidates(latents, vectors):
+def test_a_layer_that_nothing_reaches_counts_nothing(latents, vectors):
+  depths = jnp.asarray([1, 2, 2, 1])
   output = quantizer.quantize(
-    latents,
-    vectors,
-    depths=jnp.asarray([1, 2, 2, 1]),
-    key=jax.random.key(0),
-    num_candidates=R,
+    latents, vectors, depths=depths, candidates=_candidates(depths)
   )
-  np.testing.assert_array_equal(
-    output.statistics.candidates_valid, [True, True, False, False, False]
-  )
+  assert np.all(np.sum(output.statistics.counts, axis=1)[:2] > 0)
   np.testing.assert_array_equal(output.statistics.counts[2:], 0)
+
+
+def test_statistics_of_the_parts_of_a_batch_add_up_to_its_own(latents, vectors):
+  """Whether the parts are microbatches or summed apart for devices."""
+  depths = jnp.asarray([1, 5, 2, 3])
+  candidates = _candidates(depths)
+  whole = quantizer.quantize(
+    latents, vectors, depths=depths, candidates=candidates
+  ).statistics
+  apart = quantizer.quantize(
+    latents, vectors, depths=depths, candidates=candidates, parts=2
+  ).statistics
+  rows = (jnp.asarray([0, 2]), jnp.asarray([1, 3]))
+  halves = [
+    quantizer.quantize(
+      latents[r], vectors, depths=depths[r], candidates=candidates, rows=r
+    ).statistics
+    for r in rows
+  ]
+  for other in (apart, jax.tree.map(jnp.add, *halves)):
+    np.testing.assert_array_equal(other.counts, whole.counts)
+    np.testing.assert_array_equal(other.candidates, whole.candidates)
+    np.testing.assert_allclose(other.sums, whole.sums, rtol=1e-6, atol=1e-6)
 
 
 def test_dropout_depths_are_uniform_from_one_to_all():
@@ -171,7 +190,7 @@ def test_every_layer_gets_mass_under_dropout(latents, vectors):
     key = jax.random.fold_in(jax.random.key(0), step)
     depths = quantizer.draw_depths(key, B, Q)
     output = quantizer.quantize(
-      latents, vectors, depths=depths, key=key, num_candidates=R
+      latents, vectors, depths=depths, candidates=_candidates(depths, key)
     )
     return jnp.sum(output.statistics.counts, axis=1)
 
@@ -184,8 +203,5 @@ def test_every_layer_gets_mass_under_dropout(latents, vectors):
 def test_quantizer_runs_under_strict_promotion(latents, vectors):
   with jax.numpy_dtype_promotion("strict"):
     quantizer.quantize(
-      latents.astype(jnp.bfloat16),
-      vectors,
-      key=jax.random.key(0),
-      num_candidates=R,
+      latents.astype(jnp.bfloat16), vectors, candidates=_candidates()
     )

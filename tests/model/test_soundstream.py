@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from soundstream_jax import config as config_lib
-from soundstream_jax.model import initialise, soundstream
+from soundstream_jax.model import initialise, quantizer, soundstream
 
 
 def _count(tree):
@@ -67,8 +67,10 @@ def _audio(batch, samples):
 
 def test_output_has_the_shapes_that_the_letters_say(small):
   _, net, variables = small
+  some = jnp.zeros((3, 8), jnp.int32)
+  candidates = quantizer.Candidates(examples=some, frames=some)
   output = jax.eval_shape(
-    lambda v, x: net.apply(v, x, key=jax.random.key(0)),
+    lambda v, x: net.apply(v, x, candidates=candidates),
     variables,
     _audio(2, 80),
   )

@@ -129,7 +129,8 @@ def instrumented(small):
     leaves[0] = poisoned(f"{name} gradient", leaves[0])
     return jax.tree.unflatten(treedef, leaves)
 
-  step = jax.jit(step_lib._step_function(quiet))
+  mesh = distributed.make_mesh(quiet.mesh, jax.devices()[:1])
+  step = jax.jit(step_lib._step_function(quiet, mesh))
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(soundstream.SoundStream, "encode", probed_encode)
     patch.setattr(step_lib, "_named_gradient", probed_gradient)
@@ -233,6 +234,78 @@ def test_without_an_adversary_the_discriminators_rest(small):
     jax.tree.leaves(before.params), jax.tree.leaves(after.params), strict=True
   ):
     assert np.any(a != b)
+
+
+def _gradients(state, config):
+  """Of both networks, from Adam's first moments after its first step."""
+  assert config.optimizer.clip_norm == 0
+  scale = 1 - config.optimizer.beta1
+  return {
+    name: jax.tree.map(lambda leaf: np.asarray(leaf) / scale, tree[0][0].mu)
+    for name, tree in (
+      ("generator", state.opt_state),
+      ("discriminator", state.disc_opt_state),
+    )
+  }
+
+
+def _assert_close(ours, theirs, tolerance):
+  """Every array to a share of the largest value of its network."""
+  for name, tree in theirs.items():
+    scale = max(np.max(np.abs(leaf)) for leaf in jax.tree.leaves(tree))
+    for (path, a), b in zip(
+      jax.tree_util.tree_leaves_with_path(tree),
+      jax.tree.leaves(ours[name]),
+      strict=True,
+    ):
+      np.testing.assert_allclose(
+        b,
+        a,
+        rtol=tolerance,
+        atol=tolerance * scale,
+        err_msg=name + jax.tree_util.keystr(path),
+      )
+
+
+@pytest.fixture(scope="module")
+def plain(small_config, small):
+  """One step without clipping: (overrides, fresh state, after, metrics)."""
+  overrides = {"optimizer.clip_norm": 0.0}
+  config = small_config(**overrides)
+  _, _, fresh = small
+  host = _copy(fresh())
+  clipped = host.opt_state, host.disc_opt_state
+  host = host.replace(opt_state=clipped[0][1:], disc_opt_state=clipped[1][1:])
+  step, state = _built(config)
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+
+  def start():
+    return jax.tree.map(jax.device_put, host, shardings)
+
+  after, metrics = step(start(), _batch(config))
+  return overrides, start, after, metrics
+
+
+@pytest.mark.parametrize(
+  "how", [{"microbatches": 2}, {"microbatches": 4}, {"rematerialise": True}]
+)
+def test_saving_memory_changes_no_gradient_and_no_count(
+  plain, small_config, how
+):
+  overrides, start, whole, expected = plain
+  config = small_config(**overrides, **how)
+  step, _ = step_lib.build(
+    config, distributed.make_mesh(config.mesh, jax.devices()[:1])
+  )
+  after, metrics = step(start(), _batch(config))
+  _assert_close(
+    _gradients(after, config), _gradients(whole, config), tolerance=1e-5
+  )
+  np.testing.assert_array_equal(after.codebooks.counts, whole.codebooks.counts)
+  for name, value in _copy(expected).items():
+    np.testing.assert_allclose(
+      metrics[name], value, rtol=1e-5, atol=1e-6, err_msg=name
+    )
 
 
 def test_four_devices_compute_what_one_does(small, small_config):
