@@ -6,26 +6,33 @@
 
 `params`, `ema_params` and `codebooks` are items of their own, so that a codec
 reads them without knowing the optimizers. `meta` is JSON: format version,
-configuration and data position. Reading a checkpoint never runs code.
+configuration, data position and rollbacks so far. `sums.sha256` in a step's
+folder tells damage. Reading a checkpoint never runs code.
 """
 
 import dataclasses
 import json
 import os
 import pathlib
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, precision
+from soundstream_jax import distributed, errors, integrity, precision
 from soundstream_jax.model import codebook, soundstream
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS = {"ema": "ema_params", "raw": "params"}
+# Longer than any save takes; then something else has gone wrong.
+SEAL_SECONDS = 3600
+
 ITEMS = ("params", "ema_params", "codebooks", "trainer", "meta")
 
 
@@ -62,6 +69,7 @@ class Checkpoints:
 
   def __init__(self, workdir, settings: config_lib.Checkpoint):
     self._workdir = pathlib.Path(workdir).absolute()
+    self._sealing: threading.Thread | None = None
     self._manager = ocp.CheckpointManager(
       self._workdir / "checkpoints",
       item_names=ITEMS,
@@ -84,6 +92,7 @@ class Checkpoints:
     *,
     config: config_lib.Config,
     data: Mapping[str, Any],
+    rollback_count: int,
   ) -> None:
     """Starts writing a checkpoint; every process calls this.
 
@@ -92,12 +101,14 @@ class Checkpoints:
       items: params, ema_params, codebooks and trainer, trees of arrays.
       config: what the run is.
       data: the loader's position, JSON.
+      rollback_count: rollbacks of this run so far.
     """
     meta = {
       "format_version": FORMAT_VERSION,
       "step": step,
       "config": config_lib.to_dict(config),
       "data": dict(data),
+      "rollback_count": rollback_count,
     }
     self._manager.save(
       step,
@@ -111,6 +122,12 @@ class Checkpoints:
       ),
       force=True,
     )
+    if distributed.is_primary():
+      self._join()
+      self._sealing = threading.Thread(
+        target=_seal, args=(self._workdir, step), daemon=True
+      )
+      self._sealing.start()
 
   def restore(self, abstract: Mapping[str, Any], step: int) -> dict[str, Any]:
     """Returns the items of a step on the shardings of the abstract arrays."""
@@ -129,9 +146,31 @@ class Checkpoints:
   def wait(self) -> None:
     """Returns when everything that was saved is on disk."""
     self._manager.wait_until_finished()
+    self._join()
 
   def close(self) -> None:
     self._manager.close()
+
+  def _join(self) -> None:
+    if self._sealing is not None:
+      self._sealing.join(timeout=60)
+      self._sealing = None
+
+
+def _seal(workdir: pathlib.Path, step: int) -> None:
+  """Sums a checkpoint up as soon as its folder has its final name.
+
+  Runs beside training: Orbax renames a folder once everything is in it, and
+  tells nobody.
+  """
+  folder = _folder(workdir, step)
+  deadline = time.monotonic() + SEAL_SECONDS
+  while not folder.is_dir():
+    if time.monotonic() > deadline:
+      return
+    time.sleep(0.02)
+  integrity.write(folder)
+  logging.info("step %d is on disk", step)
 
 
 def write_config(workdir, config: config_lib.Config) -> None:
@@ -162,14 +201,34 @@ def read_config(workdir) -> dict[str, Any] | None:
 
 def steps(workdir) -> list[int]:
   """Returns the steps of finished checkpoints, ascending."""
+  return [
+    step
+    for step in folders(workdir)
+    if (_folder(workdir, step) / "meta").is_dir()
+  ]
+
+
+def folders(workdir) -> list[int]:
+  """Returns the steps that have a folder, damaged or not, ascending."""
   folder = pathlib.Path(workdir) / "checkpoints"
   if not folder.is_dir():
     return []
   return sorted(
-    int(path.name)
-    for path in folder.iterdir()
-    if path.name.isdecimal() and (path / "meta").is_dir()
+    int(path.name) for path in folder.iterdir() if path.name.isdecimal()
   )
+
+
+def damage(workdir, step: int, *, items: Sequence[str] = ITEMS) -> str | None:
+  """Returns what is wrong with the items of a checkpoint, or None."""
+  folder = _folder(workdir, step)
+  for item in items:
+    if not (folder / item).is_dir():
+      return f"{item} is missing"
+  return integrity.damage(folder, parts=items)
+
+
+def _folder(workdir, step: int) -> pathlib.Path:
+  return pathlib.Path(workdir).absolute() / "checkpoints" / str(step)
 
 
 def pin(workdir, step: int) -> None:
@@ -223,7 +282,14 @@ def restore_params_only(
     )
   step = present[-1] if step is None else step
   _check_step(workdir, step)
-  folder = pathlib.Path(workdir).absolute() / "checkpoints"
+  item = WEIGHTS[weights]
+  reason = damage(workdir, step, items=(item, "codebooks", "meta"))
+  if reason is not None:
+    others = ", ".join(str(other) for other in present if other != step)
+    raise errors.InputError(
+      f"the checkpoint of step {step} in {workdir} is damaged: {reason}. "
+      + (f"Use --step={others.split(', ')[-1]}." if others else "")
+    )
   meta = read_meta(workdir, step)
   config = config_lib.from_dict(meta["config"])
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -237,9 +303,8 @@ def restore_params_only(
     )
 
   params = nn.meta.unbox(soundstream.declare(config))
-  item = WEIGHTS[weights]
   with ocp.CheckpointManager(
-    folder,
+    _folder(workdir, step).parent,
     item_names=(item, "codebooks"),
     options=ocp.CheckpointManagerOptions(read_only=True, create=False),
   ) as manager:
@@ -281,7 +346,7 @@ def read_meta(workdir, step: int) -> dict[str, Any]:
   Raises:
     InputError: another format version.
   """
-  path = pathlib.Path(workdir) / "checkpoints" / str(step) / "meta/metadata"
+  path = _folder(workdir, step) / "meta/metadata"
   meta = json.loads(path.read_text())
   if meta.get("format_version") != FORMAT_VERSION:
     raise errors.InputError(

@@ -173,8 +173,10 @@ class Config:
   seed: int = 0
   # A workdir whose newest parameters and codebooks start this run.
   init_from: str = ""
-  # Steps in a row with a NaN or infinity after which training stops.
+  # Steps in a row with a NaN or infinity after which training rolls back.
   max_bad_steps: int = 20
+  # How often such a run goes back to a checkpoint and on with other data.
+  max_rollbacks: int = 3
   # Persistent compilation cache: 'auto' (user cache), a folder, or '' (off).
   compilation_cache: str = "auto"
   audio: Audio = Audio()
@@ -208,6 +210,7 @@ MAY_CHANGE_ON_RESUME = (
   "rematerialise",
   "compilation_cache",
   "max_bad_steps",
+  "max_rollbacks",
   "init_from",
   "mesh.*",
   "logging.*",

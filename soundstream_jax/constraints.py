@@ -32,6 +32,7 @@ _LEAST = {
     "optimizer.clip_norm",
     "data.num_workers",
     "checkpoint.keep_every_steps",
+    "max_rollbacks",
   ),
   1: (
     "num_steps",

@@ -154,6 +154,12 @@ def stop_asked(step: int) -> bool:
   return multihost_utils.reached_preemption_sync_point(step)
 
 
+def wait_for_all(what: str) -> None:
+  """Returns once every process is here; `what` names the place in errors."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(what)
+
+
 def _appears(path: pathlib.Path) -> bool:
   """True once the file is there; a network's file system may take its time."""
   deadline = time.monotonic() + SHARED_SECONDS
@@ -178,7 +184,7 @@ def check_shared(folder: pathlib.Path) -> None:
   proof = folder / f".seen-{token.tobytes().hex()}"
   if is_primary():
     proof.touch()
-  multihost_utils.sync_global_devices("workdir written")
+  wait_for_all("workdir written")
   seen = np.asarray(
     multihost_utils.process_allgather(np.asarray(_appears(proof)))
   )

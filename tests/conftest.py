@@ -1,6 +1,7 @@
 """Every test sees eight CPU devices, strict ranks and parsed flags."""
 
 import os
+import warnings
 
 # Tests compile a lot and compute little: LLVM's optimisations do not pay.
 os.environ["XLA_FLAGS"] = (
@@ -135,3 +136,23 @@ def make_config():
     return config_lib.from_dict(values)
 
   return make
+
+
+@pytest.fixture(scope="session")
+def saved_arrays():
+  """Returns a function (workdir, step) -> every array of a checkpoint."""
+
+  def read(workdir, step):
+    import orbax.checkpoint as ocp
+
+    found = {}
+    folder = workdir.absolute() / "checkpoints" / str(step)
+    for item in ("params", "ema_params", "codebooks", "trainer"):
+      with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sharding info not provided")
+        tree = ocp.PyTreeCheckpointer().restore(folder / item)
+      for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        found[item + jax.tree_util.keystr(path)] = np.asarray(leaf)
+    return found
+
+  return read

@@ -22,7 +22,7 @@ LEVELS = (
   {"errors"},
   {"rates"},
   {"constraints", "presets"},
-  {"config", "precision", "rng"},
+  {"config", "integrity", "precision", "rng"},
   {"audio", "data", "distributed"},
   {"model", "sharding"},
   {"losses", "metrics"},

@@ -13,10 +13,10 @@ from soundstream_jax import checkpoint, distributed, errors, rates, sharding
 from soundstream_jax import config as config_lib
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.data import source as source_lib
+from soundstream_jax.train import alarms, recovery, start, validation
 from soundstream_jax.train import clock as clock_lib
 from soundstream_jax.train import interrupts as interrupts_lib
 from soundstream_jax.train import logging as logging_lib
-from soundstream_jax.train import start, validation
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 
@@ -27,8 +27,9 @@ def train(config: config_lib.Config, workdir) -> int:
   The same call resumes: from the newest checkpoint, with the batch that the
   interrupted run would have taken next. SIGTERM and SIGINT, to any one of the
   processes, finish the step, save and return errors.EXIT_PREEMPTED in all of
-  them. A run of bad steps saves the last good state, names the first bad term
-  and returns errors.EXIT_BAD_STEPS.
+  them. A run of bad steps goes back to a checkpoint and on with other data, a
+  bounded number of times (see `recovery`); then it saves the last good state,
+  names the first bad term and returns errors.EXIT_BAD_STEPS.
 
   Raises:
     InputError: data, mesh or workdir do not fit the configuration.
@@ -48,35 +49,32 @@ def train(config: config_lib.Config, workdir) -> int:
     adversarial: step_lib.build(config, mesh, adversarial=adversarial)
     for adversarial in (False, True)
   }
-  abstract = steps[True][1]
   distributed.check_shared(workdir)
-  checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint)
   try:
-    state = start.restore(workdir, checkpoints, abstract[0])
-    if state is None:
-      state = start.begin(config, mesh, loader, abstract[0])
-    if distributed.is_primary():
-      checkpoint.write_config(workdir, config)
-      _describe(config, mesh, state)
     run = _Run(
       config=config,
+      workdir=workdir,
+      mesh=mesh,
       steps={phase: step for phase, (step, _) in steps.items()},
+      abstract=steps[True][1],
       loader=loader,
-      batch_sharding=abstract[1].sharding,
-      checkpoints=checkpoints,
-      writer=logging_lib.MetricWriter(
-        workdir, tensorboard=config.logging.tensorboard
-      ),
       validate=(
         None if clips is None else validation.build(config, clips, mesh)
       ),
     )
     with interrupts_lib.Interrupts() as interrupts:
-      return run(state, interrupts)
+      while (exit_code := run(interrupts)) is None:
+        pass  # rolled back: start again from what is there
+      return exit_code
   finally:
     loader.close()
-    checkpoints.wait()
-    checkpoints.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class _BadSteps:
+  step: int  # the last of them
+  count: int  # in a row
+  term: str  # the first that was not finite
 
 
 @dataclasses.dataclass
@@ -84,63 +82,138 @@ class _Run:
   """What stays the same while the state changes."""
 
   config: config_lib.Config
+  workdir: pathlib.Path
+  mesh: jax.sharding.Mesh
   steps: dict[bool, Any]  # by whether the discriminators take part
+  abstract: Any  # (state, audio) that the steps take
   loader: Any
-  batch_sharding: jax.sharding.NamedSharding
-  checkpoints: checkpoint.Checkpoints
-  writer: logging_lib.MetricWriter
   validate: validation.Validator | None
 
-  def __call__(self, state: state_lib.TrainState, interrupts) -> int:
+  def __call__(self, interrupts) -> int | None:
+    """Trains from what the workdir holds; None after a rollback."""
+    config, workdir = self.config, self.workdir
+    recovery.prepare(workdir)
+    self.checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint)
+    try:
+      state = start.state(
+        config,
+        workdir,
+        self.mesh,
+        self.loader,
+        self.checkpoints,
+        self.abstract[0],
+      )
+      if distributed.is_primary():
+        checkpoint.write_config(workdir, config)
+        _describe(config, self.mesh, state)
+      self.alarms = alarms.Alarms(codebook_size=config.quantizer.codebook_size)
+      self.bad: _BadSteps | None = None
+      self.data_offset = int(state.data_offset)
+      self.rollback_count = int(state.rollback_count)
+      self.writer = logging_lib.MetricWriter(
+        workdir, tensorboard=config.logging.tensorboard
+      )
+      return self._train(state, interrupts)
+    finally:
+      self.checkpoints.wait()
+      self.checkpoints.close()
+
+  def _train(self, state: state_lib.TrainState, interrupts) -> int | None:
     config = self.config
     done = int(state.step)
     saved = done if self.checkpoints.latest_step() == done else None
     clock = clock_lib.Clock(config, done)
-    self.loader.seek(done)
+    self.loader.seek(done + self.data_offset)
     pending: collections.deque[tuple[int, dict]] = collections.deque()
-    exit_code = 0
-    while done < config.num_steps:
+    stopped = False
+    while done < config.num_steps and not stopped and self.bad is None:
       with clock.waiting():
         batch = next(self.loader)
       audio = sharding.global_batch(
-        self.batch_sharding, config.batch_size, batch
+        self.abstract[1].sharding, config.batch_size, batch
       )
       adversarial = done >= config.discriminator.start_step
       state, metrics = self.steps[adversarial](state, audio)
       done += 1
       # Read one step late: the device always has the next step to do.
       pending.append((done, metrics))
-      if len(pending) > 1 and self._read(*pending.popleft(), clock):
-        exit_code = errors.EXIT_BAD_STEPS
+      if len(pending) > 1:
+        self._read(*pending.popleft(), clock)
       if self._evaluates_at(done):
         self._drain(pending, clock)
         with clock.paused():
           self._evaluate(state, done)
-      if interrupts.asked(done) and not exit_code:
-        logging.info("asked to stop: saving step %d", done)
-        exit_code = errors.EXIT_PREEMPTED
-      if exit_code:
-        break
-      if done % config.checkpoint.every_steps == 0:
+      stopped = interrupts.asked(done)
+      due = done % config.checkpoint.every_steps == 0
+      # Not amid bad steps: what is saved is what a rollback may return to.
+      if due and not stopped and not int(state.bad_steps):
         self._save(state, done)
         saved = done
-    if self._drain(pending, clock) and not exit_code:
-      exit_code = errors.EXIT_BAD_STEPS
+    self._drain(pending, clock)
+    if self.bad is not None and self._may_roll_back():
+      self._roll_back(done + self.data_offset)
+      return None
+    if stopped:
+      logging.info("asked to stop: saving step %d", done)
     if saved != done:
       self._save(state, done)
     self.checkpoints.wait()
     self.writer.close()
-    if exit_code == 0:
-      self._say("finished %d steps", done)
-    return exit_code
+    if self.bad is not None:
+      return errors.EXIT_BAD_STEPS
+    if stopped:
+      return errors.EXIT_PREEMPTED
+    self._say("finished %d steps", done)
+    return 0
+
+  def _may_roll_back(self) -> bool:
+    """Whether to go back once more; says what happens."""
+    bad, most = self.bad, self.config.max_rollbacks
+    if self.rollback_count < most:
+      return True
+    logging.error(
+      "stopping: %d bad steps in a row; the first bad term is %s. Rolled back "
+      "%d times, max_rollbacks=%d. The state before them is saved.",
+      bad.count,
+      bad.term,
+      self.rollback_count,
+      most,
+    )
+    return False
+
+  def _roll_back(self, next_batch: int) -> None:
+    """Writes down the way back; `recovery` and the next start go it."""
+    bad = self.bad
+    self.checkpoints.wait()
+    self.writer.close()
+    if distributed.is_primary():
+      rollback = recovery.plan(
+        self.workdir,
+        first_bad=bad.step - bad.count,
+        next_batch=next_batch,
+        rollback_count=self.rollback_count,
+      )
+      recovery.write(self.workdir, rollback)
+      logging.error(
+        "rolling back (%d of %d): %d bad steps in a row from step %d on; the "
+        "first bad term is %s. Back to step %d, on with batch %d.",
+        rollback.rollback_count,
+        self.config.max_rollbacks,
+        bad.count,
+        bad.step - bad.count + 1,
+        bad.term,
+        rollback.target,
+        next_batch,
+      )
+    distributed.wait_for_all("rollback written")
 
   def _say(self, message: str, *values) -> None:
     """One line in the log of the whole job, not one per process."""
     if distributed.is_primary():
       logging.info(message, *values)
 
-  def _read(self, step: int, metrics: dict, clock: clock_lib.Clock) -> bool:
-    """Waits for a step's metrics, logs them; True after too many bad steps."""
+  def _read(self, step: int, metrics: dict, clock: clock_lib.Clock) -> None:
+    """Waits for a step's metrics, logs them, notes too many bad steps."""
     config = self.config
     bad_steps = int(metrics["bad/steps"])
     if bad_steps:
@@ -148,14 +221,8 @@ class _Run:
       logging.warning(
         "step %d skipped: %s is not finite (%d in a row)", step, term, bad_steps
       )
-      if bad_steps >= config.max_bad_steps:
-        logging.error(
-          "stopping: %d bad steps in a row; the first bad term is %s. The "
-          "state before them is saved.",
-          bad_steps,
-          term,
-        )
-        return True
+      if bad_steps >= config.max_bad_steps and self.bad is None:
+        self.bad = _BadSteps(step=step, count=bad_steps, term=term)
     if step % config.logging.every_steps == 0 or step == config.num_steps:
       values = {name: np.asarray(value) for name, value in metrics.items()}
       speed = clock.lap(step)
@@ -173,13 +240,13 @@ class _Run:
         100 * speed["speed/data_wait_share"],
         clock.time_left(step),
       )
-    return False
+      for line in self.alarms.update(values):
+        if distributed.is_primary():
+          logging.warning("step %d | %s", step, line)
 
-  def _drain(self, pending, clock: clock_lib.Clock) -> bool:
-    stopped = False
+  def _drain(self, pending, clock: clock_lib.Clock) -> None:
     while pending:
-      stopped |= self._read(*pending.popleft(), clock)
-    return stopped
+      self._read(*pending.popleft(), clock)
 
   def _evaluates_at(self, step: int) -> bool:
     settings = self.config.evaluation
@@ -199,11 +266,13 @@ class _Run:
     )
 
   def _save(self, state: state_lib.TrainState, step: int) -> None:
+    self._say("saving step %d", step)
     self.checkpoints.save(
       step,
       state_lib.to_items(state),
       config=self.config,
       data=self.loader.state(),
+      rollback_count=self.rollback_count,
     )
 
 

@@ -9,7 +9,7 @@ from absl import logging
 
 from soundstream_jax import checkpoint, errors, sharding
 from soundstream_jax import config as config_lib
-from soundstream_jax.train import codebook_init
+from soundstream_jax.train import codebook_init, recovery
 from soundstream_jax.train import state as state_lib
 
 
@@ -39,36 +39,62 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
     codebook_init.check(config)
 
 
-def restore(workdir: pathlib.Path, checkpoints, abstract):
-  """Returns the newest state on the shardings of `abstract`, or None."""
+def state(config, workdir, mesh, loader, checkpoints, abstract):
+  """Returns the state to go on with: resumed, rolled back, warm or fresh.
+
+  Args:
+    config: what to train.
+    workdir: of the run; `recovery.prepare` has been called.
+    mesh: of the run.
+    loader: of this process's rows.
+    checkpoints: open.
+    abstract: of `step.build`.
+  """
+  rollback = recovery.read(workdir)
   latest = checkpoints.latest_step()
   if latest is None:
-    return None
-  items = checkpoints.restore(state_lib.to_items(abstract), latest)
-  logging.info("resuming %s at step %d", workdir, latest)
-  return state_lib.from_items(items)
+    first = 0 if rollback is None else rollback.next_batch
+    found = begin(config, mesh, loader, abstract, first_batch=first)
+  else:
+    checkpoint.read_meta(workdir, latest)  # refuses another format
+    items = checkpoints.restore(state_lib.to_items(abstract), latest)
+    logging.info("resuming %s at step %d", workdir, latest)
+    found = state_lib.from_items(items)
+  if rollback is None or int(found.rollback_count) >= rollback.rollback_count:
+    return found
+  counters = {
+    "bad_steps": 0,
+    "data_offset": rollback.next_batch - int(found.step),
+    "rollback_count": rollback.rollback_count,
+  }
+  return found.replace(
+    **{
+      name: state_lib.place(np.asarray(value, np.int32), abstract.step.sharding)
+      for name, value in counters.items()
+    }
+  )
 
 
-def begin(config, mesh, loader, abstract) -> state_lib.TrainState:
+def begin(config, mesh, loader, abstract, *, first_batch: int = 0):
   """Returns step 0: fresh, or with the weights of config.init_from."""
   shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-  state = state_lib.init(config, shardings)
+  fresh = state_lib.init(config, shardings)
   if config.init_from:
-    return _warm_start(config, state)
+    return _warm_start(config, fresh)
   logging.info(
     "k-means on %d frames for %d codes",
     codebook_init.num_frames(config),
     config.quantizer.codebook_size,
   )
-  loader.seek(0)
+  loader.seek(first_batch)
   batches = [
     sharding.global_batch(sharding.batch(mesh), config.batch_size, next(loader))
     for _ in range(config.quantizer.kmeans_batches)
   ]
-  return codebook_init.initialise(config, mesh, state, batches)
+  return codebook_init.initialise(config, mesh, fresh, batches)
 
 
-def _warm_start(config, state) -> state_lib.TrainState:
+def _warm_start(config, fresh) -> state_lib.TrainState:
   """Takes averaged parameters and codebooks of another run."""
   other = checkpoint.restore_params_only(config.init_from)
   logging.info("warm start from %s, step %d", config.init_from, other.step)
@@ -78,10 +104,10 @@ def _warm_start(config, state) -> state_lib.TrainState:
       lambda a, b: state_lib.place(np.asarray(a), b.sharding), new, old
     )
 
-  return state.replace(
-    params=placed(other.params, state.params),
+  return fresh.replace(
+    params=placed(other.params, fresh.params),
     ema_params=placed(other.params, state.ema_params),
-    codebooks=placed(other.codebooks, state.codebooks),
+    codebooks=placed(other.codebooks, fresh.codebooks),
   )
 
 

@@ -21,8 +21,10 @@ from soundstream_jax.train import optimizer
 
 @flax.struct.dataclass
 class TrainState:
-  step: jax.Array  # int32, finished steps; also the data position
+  step: jax.Array  # int32, finished steps
   bad_steps: jax.Array  # int32, steps skipped in a row
+  data_offset: jax.Array  # int32, the next batch is step + data_offset
+  rollback_count: jax.Array  # int32, returns to an earlier checkpoint so far
   params: Any  # generator
   ema_params: Any  # their moving average
   codebooks: codebook.Codebooks
@@ -67,6 +69,8 @@ def _assemble(config, params, disc_params) -> TrainState:
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     bad_steps=jnp.zeros((), jnp.int32),
+    data_offset=jnp.zeros((), jnp.int32),
+    rollback_count=jnp.zeros((), jnp.int32),
     params=params,
     ema_params=params,
     codebooks=codebook.zeros(
@@ -115,6 +119,8 @@ def to_items(state: TrainState) -> dict[str, Any]:
     "trainer": {
       "step": state.step,
       "bad_steps": state.bad_steps,
+      "data_offset": state.data_offset,
+      "rollback_count": state.rollback_count,
       "opt_state": state.opt_state,
       "disc_params": state.disc_params,
       "disc_opt_state": state.disc_opt_state,

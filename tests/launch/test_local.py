@@ -10,18 +10,12 @@ import sys
 import threading
 import time
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from soundstream_jax import checkpoint, errors
 
-pytestmark = [
-  pytest.mark.slow,
-  pytest.mark.timeout(900),
-  pytest.mark.filterwarnings("ignore:Sharding info not provided"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 OVERRIDES = {"batch_size": 8, "mesh.data": -1}
 
@@ -114,16 +108,6 @@ def whole(training, tmp_path_factory):
   return workdir
 
 
-def _arrays(workdir, step):
-  found = {}
-  folder = workdir.absolute() / "checkpoints" / str(step)
-  for item in ("params", "ema_params", "codebooks", "trainer"):
-    tree = ocp.PyTreeCheckpointer().restore(folder / item)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-      found[item + jax.tree_util.keystr(path)] = np.asarray(leaf)
-  return found
-
-
 def _losses(workdir):
   rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
   return {
@@ -183,7 +167,7 @@ def test_sigterm_to_one_process_saves_and_stops_all(whole, training, tmp_path):
 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_is_named_and_the_job_starts_again(
-  whole, training, tmp_path, victim
+  whole, training, saved_arrays, tmp_path, victim
 ):
   workdir = tmp_path / "run"
   job = Job(
@@ -197,7 +181,7 @@ def test_a_killed_process_is_named_and_the_job_starts_again(
   assert job.end() == 0, job.text
   assert f"process {victim} ended first, killed by SIGKILL" in job.text
   assert "starting the job again (1 of 3)" in job.text
-  _assert_same(_arrays(whole, 6), _arrays(workdir, 6))
+  _assert_same(saved_arrays(whole, 6), saved_arrays(workdir, 6))
 
 
 def test_bad_input_is_not_tried_again(training, tmp_path):

@@ -1,0 +1,57 @@
+"""Checksums of a finished folder, so that damage is found before it is used.
+
+`sums.sha256` lists every other file of the folder in the format of sha256sum:
+`sha256sum --check sums.sha256` inside the folder says the same as `damage`.
+"""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Collection
+
+SUMS = "sums.sha256"
+
+
+def write(folder: pathlib.Path) -> None:
+  """Writes the sums of a folder that no longer changes, whole or not at all."""
+  lines = [
+    f"{_sum(path)}  {path.relative_to(folder).as_posix()}\n"
+    for path in sorted(folder.rglob("*"))
+    if path.is_file() and path.name != SUMS
+  ]
+  temporary = folder / f"{SUMS}.tmp"
+  temporary.write_text("".join(lines))
+  os.replace(temporary, folder / SUMS)
+
+
+def damage(
+  folder: pathlib.Path, *, parts: Collection[str] | None = None
+) -> str | None:
+  """Returns what is wrong with a folder, or None.
+
+  A folder without sums passes: a job can die between finishing it and summing
+  it up.
+
+  Args:
+    folder: that `write` was called for.
+    parts: names of subfolders; None checks all files.
+  """
+  sums = folder / SUMS
+  if not sums.is_file():
+    return None
+  for line in sums.read_text().splitlines():
+    expected, _, name = line.partition("  ")
+    if parts is not None and name.split("/")[0] not in parts:
+      continue
+    try:
+      found = _sum(folder / name)
+    except OSError as error:
+      return f"{name} cannot be read ({error.strerror})"
+    if found != expected:
+      return f"{name} has changed since it was written"
+  return None
+
+
+def _sum(path: pathlib.Path) -> str:
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()

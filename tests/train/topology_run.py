@@ -1,0 +1,135 @@
+"""A few training steps on one topology, for test_topology to compare.
+
+Also a program, so that real processes can do it together:
+
+    python topology_run.py FILE.json PROCESS_ID
+"""
+
+import json
+import pathlib
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from soundstream_jax import config as config_lib
+from soundstream_jax import distributed, precision, sharding
+from soundstream_jax.data import loader as loader_lib
+from soundstream_jax.model import soundstream
+from soundstream_jax.train import codebook_init
+from soundstream_jax.train import state as state_lib
+from soundstream_jax.train import step as step_lib
+
+
+def run(
+  config: config_lib.Config, *, steps: int, start: dict | None = None
+) -> dict[str, np.ndarray]:
+  """Trains and returns what can be compared, by name.
+
+  Args:
+    config: clip_norm 0, so that Adam's first moments show the gradients.
+    steps: how many.
+    start: the arrays `start/...` of another run; None begins with k-means.
+  """
+  sharding.SMALLEST_SHARDED = 64  # arrays of a small model are split too
+  devices = jax.devices()
+  if jax.process_count() == 1:
+    devices = devices[: config.mesh.data * config.mesh.fsdp]
+  mesh = distributed.make_mesh(config.mesh, devices)
+  step, (abstract, audio) = step_lib.build(config, mesh)
+  everywhere = sharding.replicated(mesh)
+  gather = jax.jit(lambda tree: tree, out_shardings=everywhere)
+  net = soundstream.from_config(config)
+
+  @jax.jit
+  def encode(state, x):
+    variables = soundstream.variables(state.params, state.codebooks.vectors)
+    output = net.apply(variables, x)
+    return jax.lax.with_sharding_constraint(
+      (output.latents, output.codes), everywhere
+    )
+
+  rows = sharding.process_rows(audio.sharding, config.batch_size)
+  dtype = precision.of_parameters(config.model.compute_dtype)
+  with loader_lib.train_loader(config, rows=rows) as batches:
+    local = [next(batches).astype(dtype) for _ in range(steps)]
+  feed = [
+    sharding.global_batch(audio.sharding, config.batch_size, batch)
+    for batch in local
+  ]
+  found = {"rows": np.asarray(rows), "local": np.stack(local)}
+  if start is None:
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    state = state_lib.init(config, shardings)
+    state = codebook_init.initialise(config, mesh, state, feed[:1])
+  else:
+    state = jax.tree_util.tree_map_with_path(
+      lambda path, leaf: state_lib.place(
+        start["start" + jax.tree_util.keystr(path)], leaf.sharding
+      ),
+      abstract,
+    )
+  found |= _named("start", gather(state))
+  split = [
+    leaf for leaf in jax.tree.leaves(state) if not leaf.is_fully_replicated
+  ]
+  found["split"] = np.asarray(len(split))
+  for number, batch in enumerate(feed):
+    latents, codes = encode(state, batch)
+    found[f"latents/{number}"] = np.asarray(latents)
+    found[f"codes/{number}"] = np.asarray(codes)
+    state, metrics = step(state, batch)
+    found |= {
+      f"metrics/{number}/{name}": np.asarray(value)
+      for name, value in metrics.items()
+    }
+    found[f"counts/{number}"] = np.asarray(gather(state.codebooks.counts))
+    found[f"vectors/{number}"] = np.stack(
+      [
+        np.asarray(shard.data)
+        for shard in jnp.asarray(state.codebooks.vectors).addressable_shards
+        if shard.data.shape == state.codebooks.vectors.shape
+      ]
+      or [np.asarray(gather(state.codebooks.vectors))]
+    )
+    if number == 0:
+      for name, moments in (
+        ("generator", state.opt_state),
+        ("discriminator", state.disc_opt_state),
+      ):
+        # After one step from zero a moment is (1 - beta1) gradients.
+        found |= {
+          path: moment / (1 - config.optimizer.beta1)
+          for path, moment in _named(
+            f"gradient/{name}", gather(moments[0][0].mu)
+          ).items()
+        }
+  return found
+
+
+def _named(prefix, tree):
+  return {
+    prefix + jax.tree_util.keystr(path): np.asarray(leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+def main():
+  task = json.loads(pathlib.Path(sys.argv[1]).read_text())
+  process = int(sys.argv[2])
+  jax.config.update("jax_enable_x64", task["x64"])
+  distributed.initialize(
+    coordinator=task["coordinator"],
+    num_processes=task["processes"],
+    process_id=process,
+  )
+  start = dict(np.load(task["start"])) if task["start"] else None
+  found = run(
+    config_lib.from_dict(task["config"]), steps=task["steps"], start=start
+  )
+  np.savez(f"{task['out']}-{process}.npz", **found)
+
+
+if __name__ == "__main__":
+  main()
