@@ -121,6 +121,8 @@ def _launch(training: list[str]) -> None:
   # Kubernetes replaces $(NAME), and reads $$ as $.
   container["args"] = [word.replace("$", "$$") for word in training]
   if _GPU.value:
+    # Several jobs may share a pool of GPU nodes.
+    del jobset["metadata"]["annotations"]
     container["args"] += _peers(hosts)
   print(yaml.safe_dump(jobset, sort_keys=False), end="")
 

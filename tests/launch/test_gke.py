@@ -121,6 +121,8 @@ def test_every_pod_of_a_slice_is_one_host_of_four_chips(on_tpu):
     "cloud.google.com/gke-tpu-topology": "4x4",
   }
   assert container_of(on_tpu)["args"] == TRAINING
+  (exclusive,) = on_tpu["metadata"]["annotations"].values()
+  assert exclusive == "cloud.google.com/gke-nodepool"
 
 
 @pytest.mark.parametrize(
@@ -166,6 +168,7 @@ def test_gpu_pods_find_the_first_by_its_name_in_the_headless_service(on_gpu):
   assert pod_of(on_gpu)["nodeSelector"] == {
     "cloud.google.com/gke-accelerator": "nvidia-h100-80gb"
   }
+  assert "annotations" not in on_gpu["metadata"]
 
 
 def test_the_workdir_is_on_a_mounted_volume(on_tpu, on_gpu):

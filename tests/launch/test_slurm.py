@@ -14,12 +14,12 @@ from soundstream_jax import launch
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
 TEMPLATE = pathlib.Path(launch.__file__).with_name("slurm.sbatch")
-STEPS = 150
+STEPS = 100
 OVERRIDES = {
   "batch_size": 4,
   "mesh.data": -1,
   "num_steps": STEPS,
-  "checkpoint.every_steps": 100,
+  "checkpoint.every_steps": 50,
 }
 
 
@@ -114,7 +114,7 @@ def test_a_preempted_job_goes_on_to_the_loss_of_an_uninterrupted_one(
   slurm, submit, whole
 ):
   job = submit()
-  job.until("step 10/")
+  job.until("step 2/")
   slurm.run(
     "sbatch",
     "--partition=high",
@@ -125,8 +125,9 @@ def test_a_preempted_job_goes_on_to_the_loss_of_an_uninterrupted_one(
   )
   assert job.end() == ("COMPLETED", 0), job.text
   assert slurm.job(job.number)["Restarts"] == "1"
-  (stopped,) = map(int, re.findall(r"saving step (\d+)", job.text))
-  assert 10 <= stopped < STEPS
+  # Every process says it, and all the same.
+  (stopped,) = {int(s) for s in re.findall(r"saving step (\d+)", job.text)}
+  assert 2 <= stopped < STEPS
   assert "training has saved and stopped: requeue" in job.text
   assert f"at step {stopped}" in job.text
   assert "start 2:" in job.text
@@ -139,11 +140,12 @@ def test_a_job_with_a_killed_process_starts_again_from_its_checkpoint(
   slurm, submit, whole
 ):
   job = submit("--restarts=1")
-  job.until("step 101/")
+  saved = job.workdir / "checkpoints/50"
+  slurm.wait(saved.exists, what=f"{saved}\n{job.text}")
   os.kill(_task(job, rank=1), signal.SIGKILL)
   assert job.end() == ("COMPLETED", 0), job.text
   assert "training failed with exit code 137: requeue (1 of 1)" in job.text
-  assert "at step 100" in job.text
+  assert "at step 50" in job.text
   assert list(job.folder.glob("*.failures")) == []
   assert job.losses()[STEPS] == pytest.approx(whole[STEPS], rel=1e-5)
 
