@@ -21,10 +21,31 @@ fail() {
   exit 2
 }
 
+# Runs on a worker: its place among the others, in training's flags. A TPU VM
+# says it in its metadata only, not in its environment.
+peers() {
+  local where=http://metadata.google.internal/computeMetadata/v1/instance
+  local all index
+  get() { curl -sf -H "Metadata-Flavor: Google" "$where/attributes/$1"; }
+  all=$(get worker-network-endpoints) && index=$(get agent-worker-number) ||
+    return
+  IFS=, read -ra all <<<"$all"
+  # Each is an address, or NAME:NUMBER:ADDRESS.
+  echo "--coordinator=${all[0]##*:}:8482 --num_processes=${#all[@]}" \
+    "--process_id=$index"
+}
+
 # Runs on a worker: training, again and again, until its end is final.
 work() {
-  local restarts=$1 failures=0 code
+  local restarts=$1 failures=0 code flags
   shift
+  # Alone, each worker would write its own run into the one workdir.
+  flags=$(peers) || {
+    echo "error: the metadata server does not say who the other workers are"
+    return 2
+  }
+  # shellcheck disable=SC2086
+  set -- "$@" $flags
   while true; do
     "$HOME/venv/bin/python" -u -m soundstream_jax.train "$@" &
     echo $! >"$HOME/soundstream.pid"
@@ -48,7 +69,7 @@ start() {
     echo "error: training runs already; stop it first" >&2
     return 2
   fi
-  export -f work
+  export -f peers work
   nohup bash -c 'work "$@"' work "$@" \
     >>"$HOME/soundstream.log" 2>&1 </dev/null &
 }
@@ -112,7 +133,7 @@ case $action in
         fail "$word is an address. Mount the bucket (mount BUCKET) and use" \
           "--workdir=/mnt/BUCKET/RUN."
     done
-    on_all "$(declare -f work start); start $RESTARTS$(quoted "$@")"
+    on_all "$(declare -f peers work start); start $RESTARTS$(quoted "$@")"
     ;;
   log) gcloud_tpu ssh "$name" --worker=0 "--command=tail -F ~/soundstream.log" ;;
   stop) on_all "$(declare -f stop); stop" ;;

@@ -33,6 +33,17 @@ for home in ("worker0", "worker1") if command and "ssh" in sys.argv else ():
 sys.exit(max(codes, default=0))
 """
 
+# The metadata of a TPU VM: the number of the worker is that of its home.
+CURL = """\
+#!{python}
+import os, sys
+assert sys.argv[-2] == "Metadata-Flavor: Google", sys.argv
+print({{
+  "worker-network-endpoints": "a:0:10.0.0.1,b:1:10.0.0.2",
+  "agent-worker-number": os.environ["HOME"][-1],
+}}[sys.argv[-1].split("/instance/attributes/")[1]], end="")
+"""
+
 # Ends with the codes in its home, one per start; "wait" waits for SIGTERM.
 PYTHON = """\
 #!{python}
@@ -56,12 +67,13 @@ class Workers:
   def __init__(self, folder, codes):
     self.folder = folder
     self._program(folder / "bin/gcloud", GCLOUD)
+    self._program(folder / "bin/curl", CURL)
     for home in self.homes:
       self._program(home / "venv/bin/python", PYTHON)
       (home / "codes.json").write_text(json.dumps(codes))
 
   def _program(self, path, text):
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text.format(python=sys.executable, folder=self.folder))
     path.chmod(0o755)
 
@@ -122,19 +134,35 @@ def test_the_script_is_bash():
   subprocess.run(["bash", "-n", SCRIPT], check=True)
 
 
-def test_every_worker_trains_with_the_very_same_arguments(workers):
+def test_every_worker_trains_with_the_same_arguments_and_knows_the_others(
+  workers,
+):
   pod = workers(0)
   done = pod.run("pod", "us-west4-a", "train", *ARGUMENTS)
   assert done.returncode == 0, done.stderr
   pod.wait_for_end()
-  for home in pod.homes:
-    assert pod.starts(home) == [
-      ["-u", "-m", "soundstream_jax.train", *ARGUMENTS]
-    ]
+  peers = ["--coordinator=10.0.0.1:8482", "--num_processes=2"]
+  for index, home in enumerate(pod.homes):
+    words = [*ARGUMENTS, *peers, f"--process_id={index}"]
+    assert pod.starts(home) == [["-u", "-m", "soundstream_jax.train", *words]]
   ((*start, command, zone),) = pod.calls()
   assert " ".join(start) == "compute tpus tpu-vm ssh pod --worker=all"
   assert command.startswith("--command=")
   assert zone == "--zone=us-west4-a"
+
+
+def test_a_worker_that_cannot_know_the_others_does_not_train(workers):
+  pod = workers(0)
+  (pod.folder / "bin/curl").write_text("#!/bin/bash\nexit 22\n")
+  assert pod.run("pod", "us-west4-a", "train", *ARGUMENTS).returncode == 0
+  for home in pod.homes:
+    log = home / "soundstream.log"
+    deadline = time.monotonic() + 30
+    while not (log.exists() and log.read_text()):
+      assert time.monotonic() < deadline
+      time.sleep(0.05)
+    assert log.read_text().startswith("error: the metadata server does not")
+    assert pod.starts(home) == []
 
 
 @pytest.mark.parametrize("final", [0, 2, 75, 76, 143])
