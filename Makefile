@@ -26,7 +26,7 @@ FAST := $(wildcard tests/test_*.py $(addprefix tests/, \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-slow lint format clean
+.PHONY: help demo test test-fast test-slow test-slurm lint format clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -43,6 +43,9 @@ test-fast: $(TEST) ## two minutes of tests: no training, no big network
 
 test-slow: $(TEST) ## wheel, several processes, long training
 	$(PYTEST) -m slow
+
+test-slurm: $(TEST) ## a real SLURM of two nodes, where it is installed
+	$(PYTEST) -m slurm tests/launch
 
 lint: $(TEST) ## ruff: rules and format
 	$(PYTHON) -m ruff check .

@@ -31,6 +31,9 @@ setup(
   python_requires=">=3.11",
   packages=packages,
   package_dir=package_dir,
+  package_data={
+    "soundstream_jax.launch": ["*.md", "*.sbatch", "*.sh", "*.yaml"],
+  },
   install_requires=[
     "absl-py>=2.1",
     "array_record>=0.8",
@@ -42,6 +45,7 @@ setup(
     "numpy>=2.0",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8,<1.0",
+    "pyyaml>=6.0",
     "soundfile>=0.13",
     "soxr>=0.5",
     "tensorboardX>=2.6.4",
@@ -52,6 +56,7 @@ setup(
     "test": [
       "build",
       "hypothesis>=6.100",
+      "kubeflow-trainer-api>=2.3",
       "matplotlib>=3.9",
       "pytest>=8.3",
       "pytest-timeout>=2.3",

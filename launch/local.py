@@ -17,7 +17,8 @@ import time
 
 from absl import app, flags
 
-from soundstream_jax import config, errors
+from soundstream_jax import errors
+from soundstream_jax.launch import arguments
 
 # Ends that starting again cannot change: bad input, asked to stop, diverged.
 FINAL = (0, errors.EXIT_BAD_INPUT, errors.EXIT_PREEMPTED, errors.EXIT_BAD_STEPS)
@@ -48,26 +49,16 @@ _CPUS = flags.DEFINE_list(
 )
 
 
-def _parse(argv: list[str]) -> list[str]:
-  """Our flags, and after -- training's, which are not read here."""
-  end = argv.index("--") if "--" in argv else len(argv)
-  return [*config.parse_flags(argv[:end]), *argv[end + 1 :]]
-
-
 def main(argv):
   sys.exit(errors.run(_launch, argv[1:]))
 
 
-def _launch(arguments: list[str]) -> int:
-  if not arguments:
-    raise errors.InputError(
-      "nothing to run. Put training's flags behind --, as in: --processes=2 "
-      "-- --config=tiny --workdir=DIR."
-    )
+def _launch(training: list[str]) -> int:
+  arguments.check(training, example="--processes=2")
   _pin()
   stop = _Stop()
   for attempt in range(_RESTARTS.value + 1):
-    job = _Job(arguments)
+    job = _Job(training)
     stop.job = job
     culprit, code = job.wait(stop)
     if code in FINAL:
@@ -104,7 +95,7 @@ class _Stop:
 class _Job:
   """All processes of one attempt."""
 
-  def __init__(self, arguments: list[str]):
+  def __init__(self, training: list[str]):
     count = _PROCESSES.value
     environment = {
       **os.environ,
@@ -124,7 +115,7 @@ class _Job:
           sys.executable,
           "-m",
           "soundstream_jax.train",
-          *arguments,
+          *training,
           f"--coordinator={coordinator}",
           f"--num_processes={count}",
           f"--process_id={index}",
@@ -221,4 +212,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=_parse)
+  app.run(main, flags_parser=arguments.parse)

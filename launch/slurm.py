@@ -1,0 +1,206 @@
+"""python -m soundstream_jax.launch.slurm --nodes=4 --time=2-00:00:00 -- FLAGS
+
+Writes slurm.sbatch with its values filled in, and submits it: training runs
+with FLAGS on every node, saves and stops when SLURM wants the nodes back, and
+is requeued until it is done. `--dry_run` prints the script instead.
+"""
+
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+from absl import app, flags
+
+from soundstream_jax import errors
+from soundstream_jax.launch import arguments, names
+
+TEMPLATE = pathlib.Path(__file__).with_name("slurm.sbatch")
+WRITTEN = "# Written by soundstream_jax.launch.slurm."
+
+_TIME = re.compile(r"\d+(:\d\d){0,2}|\d+-\d+(:\d\d){0,2}")
+# What a line of #SBATCH can hold without quotes.
+_OPTION = re.compile(r"([a-z][a-z-]+)(?:=([\w.,:;/=@%+*&|()\[\]-]+))?")
+
+_NODES = flags.DEFINE_integer("nodes", None, "Nodes.", lower_bound=1)
+_TASKS = flags.DEFINE_integer(
+  "tasks_per_node",
+  None,
+  "Processes on each node: one per GPU, or one on CPUs.",
+  lower_bound=1,
+)
+_CPUS = flags.DEFINE_integer(
+  "cpus_per_task",
+  None,
+  "CPUs of each process. Rounding depends on their number.",
+  lower_bound=1,
+)
+_TIME_LIMIT = flags.DEFINE_string(
+  "time", None, "Limit of one start, as in 30 (minutes) or 1-12:00:00."
+)
+_SAVE_SECONDS = flags.DEFINE_integer(
+  "save_seconds",
+  None,
+  "How long before its end a job is asked to save.",
+  lower_bound=1,
+  upper_bound=65535,
+)
+_RESTARTS = flags.DEFINE_integer(
+  "restarts",
+  None,
+  "How often in a row training may fail before the job ends. A job that was "
+  "asked to stop, and saved, has not failed.",
+  lower_bound=0,
+)
+_NAME = flags.DEFINE_string("name", "soundstream", "The job's name.")
+_SBATCH = flags.DEFINE_multi_string(
+  "sbatch",
+  [],
+  "Any other option of sbatch, as in --sbatch=partition=gpu; repeatable.",
+)
+_SCRIPT = flags.DEFINE_string(
+  "script", None, "Where the script goes; default NAME.sbatch."
+)
+_DRY_RUN = flags.DEFINE_bool(
+  "dry_run", False, "Print the script; write and submit nothing."
+)
+
+
+def main(argv):
+  sys.exit(errors.run(_launch, argv[1:]))
+
+
+def _launch(training: list[str]) -> None:
+  arguments.check(training, example="--nodes=2")
+  arguments.workdir(training)
+  script = render(
+    training,
+    options=_options(),
+    python=sys.executable,
+    restarts=_RESTARTS.value,
+  )
+  if _DRY_RUN.value:
+    print(script, end="")
+    return
+  path = pathlib.Path(_SCRIPT.value or f"{_NAME.value}.sbatch")
+  _write(path, script)
+  _submit(path)
+
+
+def render(
+  training: list[str],
+  *,
+  options: dict[str, str | None],
+  python: str,
+  restarts: int | None = None,
+) -> str:
+  """Returns the batch script.
+
+  Args:
+    training: flags of soundstream_jax.train.
+    options: of sbatch, name -> value or None; they replace the template's.
+    python: the interpreter, the same on all nodes.
+    restarts: failures in a row; default the template's.
+  """
+  shebang, *lines = TEMPLATE.read_text().splitlines()
+  code = lines.index("set -u")
+  present = {}
+  for line in lines[:code]:
+    if line.startswith("#SBATCH --"):
+      name, _, value = line.removeprefix("#SBATCH --").partition("=")
+      present[name] = value
+  chosen = {**present, **options}
+  values = [f"PYTHON={shlex.quote(python)}"]
+  if restarts is not None:
+    values.append(f"RESTARTS={restarts}")
+  values.append(f"set -- {shlex.join(training)}")
+  return "\n".join(
+    [
+      shebang,
+      WRITTEN,
+      *(
+        f"#SBATCH --{name}={value}" if value else f"#SBATCH --{name}"
+        for name, value in chosen.items()
+      ),
+      "",
+      *values,
+      *lines[code - 1 :],
+      "",
+    ]
+  )
+
+
+def _options() -> dict[str, str | None]:
+  """Returns the options of sbatch that the flags name.
+
+  Raises:
+    InputError: a value that sbatch would not read as it was meant.
+  """
+  names.check("--name", _NAME.value)
+  if _TIME_LIMIT.value and not _TIME.fullmatch(_TIME_LIMIT.value):
+    raise errors.InputError(
+      f"--time={_TIME_LIMIT.value} is not a time. Write minutes, HH:MM:SS or "
+      "D-HH:MM:SS."
+    )
+  signal = f"TERM@{_SAVE_SECONDS.value}" if _SAVE_SECONDS.value else None
+  given = {
+    "job-name": _NAME.value,
+    "nodes": _NODES.value,
+    "ntasks-per-node": _TASKS.value,
+    "cpus-per-task": _CPUS.value,
+    "time": _TIME_LIMIT.value,
+    "signal": signal,
+  }
+  options = {name: str(v) for name, v in given.items() if v is not None}
+  for option in _SBATCH.value:
+    match = _OPTION.fullmatch(option)
+    if match is None:
+      raise errors.InputError(
+        f"--sbatch={option} is not an option of sbatch. Write its long name "
+        "without dashes and its value without spaces, as in "
+        "--sbatch=partition=gpu."
+      )
+    name, value = match.groups()
+    if name in given:
+      raise errors.InputError(
+        f"--sbatch={option}: {name} has a flag of its own. See --help."
+      )
+    options[name] = value
+  return options
+
+
+def _write(path: pathlib.Path, script: str) -> None:
+  """Writes the script over an older one of ours, and over nothing else."""
+  try:
+    if path.exists() and WRITTEN not in path.read_text():
+      raise errors.InputError(
+        f"--script={path} exists and was not written by this command. Choose "
+        "another name."
+      )
+    path.write_text(script)
+  except (OSError, UnicodeDecodeError) as error:
+    raise errors.InputError(f"--script={path}: {error}.") from None
+
+
+def _submit(path: pathlib.Path) -> None:
+  if shutil.which("sbatch") is None:
+    raise errors.InputError(
+      f"{path} is written, but there is no command sbatch here. Submit it on a "
+      f"login node of the cluster: sbatch {path}"
+    )
+  # A flag that has become a job's name must stay one: no shell, one path.
+  done = subprocess.run(
+    ["sbatch", str(path.absolute())],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  if done.returncode:
+    raise errors.InputError(f"sbatch refuses {path}: {done.stderr.strip()}")
+  print(done.stdout, end="")
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=arguments.parse)
