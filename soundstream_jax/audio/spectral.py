@@ -81,8 +81,46 @@ def stft(
   """
   audio = precision.widened(audio)
   frames = frame(audio, window=window, hop=hop, centre=centre)
-  weights = jnp.asarray(hann(window), frames.dtype)[None, None, :]
-  return jnp.fft.rfft(frames * weights, axis=2)
+  return _real_dft(frames * jnp.asarray(hann(window), frames.dtype)[None, None])
+
+
+def _real_dft(frames: jax.Array) -> jax.Array:
+  """Returns the DFT of frames [B, N, W] at W // 2 + 1 frequencies, complex.
+
+  Two steps of Cooley and Tukey, each a product of matrices, in place of XLA's
+  own transform: that one is never split over devices, so every device would
+  gather the frames of all of them and transform the whole batch.
+
+  With sample n = a * S + b, frequency f = k + R * j and W = R * S, the phase
+  n * f / W is, but for whole turns, a * k / R + b * k / W + b * j / S.
+  """
+  batch, count, window = frames.shape
+  rows = 1
+  while rows * rows < window and window % (2 * rows) == 0:
+    rows *= 2
+  columns = window // rows
+  a, k = np.arange(rows)[:, None, None], np.arange(rows)
+  b, j = np.arange(columns)[:, None], np.arange(columns // 2 + 1)
+  first = np.exp(-2j * np.pi * (a * k / rows + b * k / window))  # [a, b, k]
+  second = np.exp(-2j * np.pi * b * j / columns)  # [b, j]
+  # A complex product of matrices as one real product twice as wide.
+  first = np.stack([first.real, first.imag])  # [c, a, b, k]
+  second = np.stack(
+    [[second.real, second.imag], [-second.imag, second.real]]
+  )  # [c, d, b, j]
+  partial = jnp.einsum(
+    "xnab,cabk->xnckb",
+    frames.reshape(batch, count, rows, columns),
+    jnp.asarray(first, frames.dtype),
+    precision=lax.Precision.HIGHEST,
+  )
+  spectrum = jnp.einsum(
+    "xnckb,cdbj->dxnjk",
+    partial,
+    jnp.asarray(second, frames.dtype),
+    precision=lax.Precision.HIGHEST,
+  ).reshape(2, batch, count, -1)[..., : window // 2 + 1]
+  return lax.complex(spectrum[0], spectrum[1])
 
 
 def magnitude(spectrum: jax.Array) -> jax.Array:
