@@ -101,63 +101,94 @@ def quantize(
     QuantizerOutput. All codes are computed, whatever the depth; quantized
     latents, commitment and statistics count active layers only.
   """
-  batch, frames, _ = latents.shape
-  num_layers, codebook_size, dim = vectors.shape
+  batch = latents.shape[0]
+  num_layers, codebook_size, _ = vectors.shape
   latents = latents.astype(vectors.dtype)
   vectors = lax.stop_gradient(vectors)
   if depths is None:
     depths = jnp.full((batch,), num_layers, jnp.int32)
   layer_index = jnp.arange(num_layers, dtype=jnp.int32)
-  # Sorted by depth, the examples that reach layer i are the first ones.
-  deepest_first = jnp.argsort(-depths)
-  reached = jnp.sum(depths[None, :] > layer_index[:, None], axis=1)
 
   def layer(carry, inputs):
     residual, total = carry
-    index, codebook, num_reached = inputs
-    codes = nearest(lax.stop_gradient(residual), codebook)
+    index, codebook = inputs
+    stopped = lax.stop_gradient(residual)
+    codes = nearest(stopped, codebook)
     chosen = codebook[codes]
     active = (depths > index).astype(vectors.dtype)[:, None, None]
     squared = jnp.square(residual - chosen) * active
-    results = {"codes": codes, "commitment": jnp.mean(squared)}
+    results = {"codes": codes, "squared": jnp.mean(squared, axis=(1, 2))}
     if key is not None:
-      flat = lax.stop_gradient(residual).reshape(-1, dim)
-      assigned = jax.nn.one_hot(codes, codebook_size, dtype=vectors.dtype)
-      assigned = (assigned * active).reshape(-1, codebook_size)
-      results["counts"] = jnp.sum(assigned, axis=0)
-      results["sums"] = lax.dot_general(
-        assigned,
-        flat,
-        (((0,), (0,)), ((), ())),
-        precision=lax.Precision.HIGHEST,
-      )
-      layer_key = jax.random.fold_in(key, index)
-      example_key, frame_key = jax.random.split(layer_key)
-      rank = jax.random.randint(
-        example_key, (num_candidates,), 0, jnp.maximum(num_reached, 1)
-      )
-      frame = jax.random.randint(frame_key, (num_candidates,), 0, frames)
-      results["candidates"] = flat[deepest_first[rank] * frames + frame]
+      results["residuals"] = stopped
     return (residual - chosen, total + chosen * active), results
 
   (_, total), results = lax.scan(
-    layer,
-    (latents, jnp.zeros_like(latents)),
-    (layer_index, vectors, reached),
+    layer, (latents, jnp.zeros_like(latents)), (layer_index, vectors)
   )
   statistics = None
   if key is not None:
-    statistics = Statistics(
-      counts=results["counts"],
-      sums=results["sums"],
-      candidates=results["candidates"],
-      candidates_valid=reached > 0,
+    statistics = _statistics(
+      results["residuals"],
+      results["codes"],
+      depths,
+      key,
+      codebook_size=codebook_size,
+      num_candidates=num_candidates,
     )
   return QuantizerOutput(
     quantized=latents + lax.stop_gradient(total - latents),
     codes=jnp.moveaxis(results["codes"], 0, -1),
-    commitment=results["commitment"],
+    commitment=jnp.mean(results["squared"], axis=1),
     statistics=statistics,
+  )
+
+
+def _statistics(
+  residuals: Array,
+  codes: Array,
+  depths: Array,
+  key: Array,
+  *,
+  codebook_size: int,
+  num_candidates: int,
+) -> Statistics:
+  """Statistics of all layers: residuals [Q, B, F, D], codes [Q, B, F].
+
+  After the scan, though the residuals of all layers are kept for it: within,
+  a batch over several devices would be summed over them once per layer.
+  """
+  num_layers, _, frames, dim = residuals.shape
+  flat = residuals.reshape(num_layers, -1, dim)
+  layer_index = jnp.arange(num_layers, dtype=jnp.int32)
+  active = depths[None, :] > layer_index[:, None]
+  # No code is -1: an inactive frame is assigned to none.
+  codes = jnp.where(active[:, :, None], codes, -1).reshape(num_layers, -1)
+  assigned = jax.nn.one_hot(codes, codebook_size, dtype=residuals.dtype)
+  sums = lax.dot_general(
+    assigned,
+    flat,
+    (((1,), (1,)), ((0,), (0,))),
+    precision=lax.Precision.HIGHEST,
+  )
+  # Sorted by depth, the examples that reach layer i are the first ones.
+  deepest_first = jnp.argsort(-depths)
+  reached = jnp.sum(active, axis=1)
+
+  def draw(index, num_reached):
+    layer_key = jax.random.fold_in(key, index)
+    example_key, frame_key = jax.random.split(layer_key)
+    rank = jax.random.randint(
+      example_key, (num_candidates,), 0, jnp.maximum(num_reached, 1)
+    )
+    frame = jax.random.randint(frame_key, (num_candidates,), 0, frames)
+    return deepest_first[rank] * frames + frame
+
+  places = jax.vmap(draw)(layer_index, reached)
+  return Statistics(
+    counts=jnp.sum(assigned, axis=1),
+    sums=sums,
+    candidates=jax.vmap(lambda layer, place: layer[place])(flat, places),
+    candidates_valid=reached > 0,
   )
 
 
