@@ -83,7 +83,7 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
   audio_sharding = sharding.batch(mesh)
   dtype = precision.of_parameters(config.model.compute_dtype)
   step = jax.jit(
-    _step_function(config, adversarial=adversarial),
+    _step_function(config, adversarial=adversarial, mesh=mesh),
     in_shardings=(state_shardings, audio_sharding),
     out_shardings=(state_shardings, sharding.replicated(mesh)),
     donate_argnums=(0,),
@@ -103,7 +103,12 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
   return step, (state, audio)
 
 
-def _step_function(config: config_lib.Config, *, adversarial: bool = True):
+def _step_function(
+  config: config_lib.Config,
+  *,
+  adversarial: bool = True,
+  mesh: Mesh | None = None,
+):
   net = soundstream.from_config(config)
   discriminators = state_lib.discriminator_module(config)
   generator_optimizer, discriminator_optimizer = optimizer.build(
@@ -120,6 +125,12 @@ def _step_function(config: config_lib.Config, *, adversarial: bool = True):
         audio.shape[0],
         num_quantizers,
       )
+      if mesh is not None:
+        # Every device draws all of them: one that drew its own examples'
+        # would have to gather the others' to sort them.
+        depths = jax.lax.with_sharding_constraint(
+          depths, sharding.replicated(mesh)
+        )
 
     def generate(params):
       output = net.apply(
