@@ -26,6 +26,7 @@ override = presets.override
 parse_flags = presets.parse_flags
 preset_files = presets.preset_files
 parse_sources = constraints.parse_sources
+parse_profile_steps = constraints.parse_profile_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +172,8 @@ class Config:
   max_bad_steps: int = 20
   # Persistent compilation cache: 'auto' (user cache), a folder, or '' (off).
   compilation_cache: str = "auto"
+  # 'FIRST:LAST' writes a trace of these steps under WORKDIR/profile.
+  profile_steps: str = ""
   audio: Audio = Audio()
   model: Model = Model()
   quantizer: Quantizer = Quantizer()
@@ -199,6 +202,7 @@ class Config:
 MAY_CHANGE_ON_RESUME = (
   "num_steps",
   "compilation_cache",
+  "profile_steps",
   "max_bad_steps",
   "init_from",
   "mesh.*",

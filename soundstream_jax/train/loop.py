@@ -16,6 +16,7 @@ from soundstream_jax.data import source as source_lib
 from soundstream_jax.train import clock as clock_lib
 from soundstream_jax.train import interrupts as interrupts_lib
 from soundstream_jax.train import logging as logging_lib
+from soundstream_jax.train import profile as profile_lib
 from soundstream_jax.train import start, validation
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
@@ -65,6 +66,7 @@ def train(config: config_lib.Config, workdir) -> int:
       writer=logging_lib.MetricWriter(
         workdir, tensorboard=config.logging.tensorboard
       ),
+      profile=profile_lib.Profile(config, workdir),
       validate=(
         None if clips is None else validation.build(config, clips, mesh)
       ),
@@ -87,6 +89,7 @@ class _Run:
   batch_sharding: jax.sharding.NamedSharding
   checkpoints: checkpoint.Checkpoints
   writer: logging_lib.MetricWriter
+  profile: profile_lib.Profile
   validate: validation.Validator | None
 
   def __call__(self, state: state_lib.TrainState, interrupts) -> int:
@@ -98,6 +101,7 @@ class _Run:
     pending: collections.deque[tuple[int, dict]] = collections.deque()
     exit_code = 0
     while done < config.num_steps:
+      self.profile.before(done + 1)
       with clock.waiting():
         batch = next(self.loader)
       audio = sharding.global_batch(
@@ -106,6 +110,7 @@ class _Run:
       adversarial = done >= config.discriminator.start_step
       state, metrics = self.steps[adversarial](state, audio)
       done += 1
+      self.profile.after(done, metrics)
       # Read one step late: the device always has the next step to do.
       pending.append((done, metrics))
       if len(pending) > 1 and self._read(*pending.popleft(), clock):
@@ -122,6 +127,7 @@ class _Run:
       if done % config.checkpoint.every_steps == 0:
         self._save(state, done)
         saved = done
+    self.profile.close()
     if self._drain(pending, clock) and not exit_code:
       exit_code = errors.EXIT_BAD_STEPS
     if saved != done:
