@@ -53,6 +53,8 @@ setup(
   ],
   extras_require={
     "plots": ["matplotlib>=3.9"],
+    # The compiler for TPUs, and what runs on them.
+    "tpu": ["jax[tpu]>=0.10.2"],
     "test": [
       "build",
       "hypothesis>=6.100",

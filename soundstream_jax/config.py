@@ -26,6 +26,7 @@ override = presets.override
 parse_flags = presets.parse_flags
 preset_files = presets.preset_files
 parse_sources = constraints.parse_sources
+parse_profile_steps = constraints.parse_profile_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +180,8 @@ class Config:
   max_rollbacks: int = 3
   # Persistent compilation cache: 'auto' (user cache), a folder, or '' (off).
   compilation_cache: str = "auto"
+  # 'FIRST:LAST' writes a trace of these steps under WORKDIR/profile.
+  profile_steps: str = ""
   audio: Audio = Audio()
   model: Model = Model()
   quantizer: Quantizer = Quantizer()
@@ -209,6 +212,7 @@ MAY_CHANGE_ON_RESUME = (
   "microbatches",
   "rematerialise",
   "compilation_cache",
+  "profile_steps",
   "max_bad_steps",
   "max_rollbacks",
   "init_from",

@@ -113,6 +113,7 @@ def check(config: Any) -> None:
       "in dB, for example (-12.0,3.0)."
     )
   parse_sources(config.data.sources)
+  parse_profile_steps(config.profile_steps)
 
 
 def parse_sources(text: str) -> list[tuple[str, float]]:
@@ -137,6 +138,24 @@ def parse_sources(text: str) -> list[tuple[str, float]]:
       )
     sources.append((folder, number))
   return sources
+
+
+def parse_profile_steps(text: str) -> range:
+  """Returns the steps of 'FIRST:LAST', both included and counted from 1.
+
+  Raises:
+    InputError: it is neither empty nor of that form.
+  """
+  if not text:
+    return range(0)
+  first, _, last = text.partition(":")
+  good = first.isdecimal() and last.isdecimal()
+  if not good or not 1 <= int(first) <= int(last):
+    raise errors.InputError(
+      f"profile_steps={text} must be FIRST:LAST with 1 <= FIRST <= LAST, for "
+      "example 10:13."
+    )
+  return range(int(first), int(last) + 1)
 
 
 def _check_networks(config: Any) -> None:

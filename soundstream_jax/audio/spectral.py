@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from soundstream_jax import precision
+from soundstream_jax.audio import fourier
 
 # Added to the power inside the square root: the slope of the magnitude stays
 # finite at silence, and no magnitude is below 1e-4, so its logarithm is safe.
@@ -82,7 +83,7 @@ def stft(
   audio = precision.widened(audio)
   frames = frame(audio, window=window, hop=hop, centre=centre)
   weights = jnp.asarray(hann(window), frames.dtype)[None, None, :]
-  return jnp.fft.rfft(frames * weights, axis=2)
+  return fourier.real(frames * weights)
 
 
 def magnitude(spectrum: jax.Array) -> jax.Array:

@@ -17,6 +17,7 @@ from soundstream_jax.train import alarms, recovery, start, validation
 from soundstream_jax.train import clock as clock_lib
 from soundstream_jax.train import interrupts as interrupts_lib
 from soundstream_jax.train import logging as logging_lib
+from soundstream_jax.train import profile as profile_lib
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 
@@ -58,6 +59,7 @@ def train(config: config_lib.Config, workdir) -> int:
       steps={phase: step for phase, (step, _) in steps.items()},
       abstract=steps[True][1],
       loader=loader,
+      profile=profile_lib.Profile(config, workdir),
       validate=(
         None if clips is None else validation.build(config, clips, mesh)
       ),
@@ -87,6 +89,7 @@ class _Run:
   steps: dict[bool, Any]  # by whether the discriminators take part
   abstract: Any  # (state, audio) that the steps take
   loader: Any
+  profile: profile_lib.Profile
   validate: validation.Validator | None
 
   def __call__(self, interrupts) -> int | None:
@@ -127,6 +130,7 @@ class _Run:
     pending: collections.deque[tuple[int, dict]] = collections.deque()
     stopped = False
     while done < config.num_steps and not stopped and self.bad is None:
+      self.profile.before(done + 1)
       with clock.waiting():
         batch = next(self.loader)
       audio = sharding.global_batch(
@@ -135,6 +139,7 @@ class _Run:
       adversarial = done >= config.discriminator.start_step
       state, metrics = self.steps[adversarial](state, audio)
       done += 1
+      self.profile.after(done, metrics)
       # Read one step late: the device always has the next step to do.
       pending.append((done, metrics))
       if len(pending) > 1:
@@ -149,6 +154,7 @@ class _Run:
       if due and not stopped and not int(state.bad_steps):
         self._save(state, done)
         saved = done
+    self.profile.close()
     self._drain(pending, clock)
     if self.bad is not None and self._may_roll_back():
       self._roll_back(done + self.data_offset)

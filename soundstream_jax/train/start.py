@@ -106,7 +106,7 @@ def _warm_start(config, fresh) -> state_lib.TrainState:
 
   return fresh.replace(
     params=placed(other.params, fresh.params),
-    ema_params=placed(other.params, state.ema_params),
+    ema_params=placed(other.params, fresh.ema_params),
     codebooks=placed(other.codebooks, fresh.codebooks),
   )
 

@@ -16,6 +16,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jax.sharding import Mesh
 
 from soundstream_jax import config as config_lib
@@ -130,7 +131,7 @@ def _step_function(
   threshold = config.quantizer.revival_threshold
 
   def step(state: state_lib.TrainState, audio: Array):
-    batch, candidates = _draw(config, state.step, audio)
+    batch, candidates = _draw(config, mesh, state.step, audio)
     sums = microbatches.total(
       lambda part: differentiate(state, part, candidates),
       batch,
@@ -199,7 +200,7 @@ def _step_function(
 
 
 def _draw(
-  config: config_lib.Config, step: Array, audio: Array
+  config: config_lib.Config, mesh: Mesh, step: Array, audio: Array
 ) -> tuple[_Part, quantizer.Candidates]:
   """Everything random of a step, drawn for the whole global batch at once."""
   root = rng.root(config.seed)
@@ -210,6 +211,9 @@ def _draw(
     )
   else:
     depths = jnp.full((batch,), num_quantizers, jnp.int32)
+  # Every device draws all of them: one that drew its own examples' would have
+  # to gather the others' to sort them.
+  depths = lax.with_sharding_constraint(depths, sharding.replicated(mesh))
   candidates = quantizer.draw_candidates(
     rng.stream(root, "revival", step),
     depths,

@@ -76,6 +76,31 @@ def test_stft_equals_librosa(window, hop, centre):
   np.testing.assert_allclose(actual, expected, atol=1e-5 * window)
 
 
+@pytest.mark.parametrize("window", [4, 15, 24, 100, 2048])
+def test_the_transform_of_any_length_equals_numpys(window):
+  audio = noise(1, 2 * window)
+  spectrum = spectral.stft(jnp.asarray(audio), window=window, hop=window)
+  frames = audio.reshape(1, 2, window) * spectral.hann(window)
+  expected = np.fft.rfft(frames.astype(np.float64), axis=2)
+  np.testing.assert_allclose(
+    spectrum, expected, atol=1e-6 * np.max(np.abs(expected))
+  )
+
+
+def test_a_split_batch_is_analysed_where_it_lies():
+  mesh = jax.make_mesh(
+    (8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
+  )
+  place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+  slope = jax.grad(
+    lambda x: jnp.sum(spectral.magnitude(spectral.stft(x, window=64, hop=16)))
+  )
+  program = jax.jit(slope, in_shardings=place, out_shardings=place)
+  text = program.lower(jnp.zeros((8, 256))).compile().as_text()
+  assert "all-" not in text
+  assert "collective" not in text
+
+
 def test_a_sine_peaks_at_a_quarter_of_the_window():
   sine = 0.5 * np.sin(2 * np.pi * 8 * np.arange(256) / 64).astype(np.float32)
   spectrum = spectral.stft(jnp.asarray(sine[None]), window=64, hop=16)

@@ -1,0 +1,44 @@
+"""A trace of some steps, for TensorBoard's profiler or Perfetto.
+
+`--config.profile_steps=10:13` writes steps 10 to 13, both included, under
+WORKDIR/profile, every process into a folder of its own. Steps count from 1, as
+in the log: a first step would show compilation more than anything else.
+"""
+
+import pathlib
+
+import jax
+from absl import logging
+
+from soundstream_jax import config as config_lib
+from soundstream_jax import distributed
+
+
+class Profile:
+  """Starts and stops the one trace of a run, if it wants one."""
+
+  def __init__(self, config: config_lib.Config, workdir: pathlib.Path):
+    self._steps = config_lib.parse_profile_steps(config.profile_steps)
+    self._folder = workdir / "profile" / f"process_{jax.process_index()}"
+    self._running = False
+
+  def before(self, step: int) -> None:
+    """Starts, at the first step or where a resumed run comes upon them."""
+    if step in self._steps and not self._running:
+      jax.profiler.start_trace(str(self._folder))
+      self._running = True
+
+  def after(self, step: int, results) -> None:
+    """Stops behind the last step, once its results are there."""
+    if self._running and step == self._steps[-1]:
+      jax.block_until_ready(results)
+      self.close()
+
+  def close(self) -> None:
+    """Writes what there is, also where the run stops in between."""
+    if not self._running:
+      return
+    jax.profiler.stop_trace()
+    self._running = False
+    if distributed.is_primary():
+      logging.info("profile of steps written to %s", self._folder.parent)

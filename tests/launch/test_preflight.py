@@ -1,0 +1,282 @@
+"""Laws of the preflight, and of what a training step may communicate."""
+
+import functools
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from soundstream_jax import distributed
+from soundstream_jax.launch import (
+  preflight,
+  preflight_table,
+  program_cost,
+  topologies,
+)
+from soundstream_jax.train import step as step_lib
+
+CPU = topologies.parse("cpu:8")
+
+
+class _Recorded:
+  """The step over 8 devices: its cost, and the kernels that it multiplies."""
+
+  def __init__(self, config):
+    mesh = distributed.make_mesh(config.mesh)
+    step, (self.state, audio) = step_lib.build(config, mesh)
+    self.kernel_bytes = 0
+    convolve = jax.lax.conv_general_dilated
+
+    @functools.wraps(convolve)
+    def recording(x, kernel, **options):
+      self.kernel_bytes += 4 * kernel.size
+      return convolve(x, kernel, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setattr(jax.lax, "conv_general_dilated", recording)
+      lowered = step.lower(self.state, audio)
+    self.cost = program_cost.of(lowered.compile().as_text())
+
+
+@pytest.fixture(scope="module")
+def wide(small_config):
+  return {
+    batch: _Recorded(small_config(**{"mesh.data": 8, "batch_size": batch}))
+    for batch in (8, 16)
+  }
+
+
+def _bytes(tree):
+  return 4 * sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def test_a_step_communicates_sums_of_gradients_and_statistics_only(
+  wide, small_config
+):
+  step, q = wide[8], small_config().quantizer
+  dim = step.state.codebooks.vectors.shape[-1]
+  kernels = others = 0
+  parameters = (step.state.params, step.state.disc_params)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
+    if path[-1].key == "kernel":
+      kernels += _bytes(leaf)
+    else:
+      others += _bytes(leaf)
+  # A kernel's gradient is summed in the form that computes it: folded strides
+  # and merged groups, see model/dense_convolution.py.
+  assert step.kernel_bytes >= kernels
+  gradients = step.kernel_bytes + others
+  statistics = 4 * q.num_quantizers * q.codebook_size * (dim + 1)
+  candidates = 4 * q.num_quantizers * q.revival_candidates * dim
+  assert set(step.cost.collective_bytes()) == {"all-reduce"}
+  np.testing.assert_allclose(
+    step.cost.collective_bytes()["all-reduce"],
+    gradients + statistics + candidates,
+    rtol=0.05,
+  )
+
+
+def test_what_is_communicated_does_not_grow_with_the_batch(wide):
+  assert wide[8].cost.collective_bytes() == wide[16].cost.collective_bytes()
+  assert wide[8].cost.flops < wide[16].cost.flops
+
+
+def test_no_sum_over_devices_waits_inside_a_loop(wide):
+  assert {c.rounds for c in wide[8].cost.collectives} == {1}
+
+
+def test_preflight_lowers_the_object_that_training_calls(
+  small_config, monkeypatch
+):
+  build, built = step_lib.build, []
+
+  class Spy:
+    def lower(self, *arguments):
+      return self, arguments
+
+  def spied(config, mesh, **options):
+    step, arguments = build(config, mesh, **options)
+    assert step.lower  # what jax.jit returns
+    built.append((Spy(), arguments))
+    return built[-1]
+
+  monkeypatch.setattr(step_lib, "build", spied)
+  config = small_config(**{"mesh.data": 8, "batch_size": 8})
+  (lowered, given), arguments = preflight.lower(config, CPU, adversarial=True)
+  assert lowered is built[0][0]
+  assert given == arguments == built[0][1]
+  assert len(built) == 1
+
+
+@pytest.fixture
+def tiny_program(monkeypatch):
+  """In place of the step: its shapes, and a program that compiles at once."""
+  compiled = []
+
+  def lower(config, topology, *, adversarial):
+    mesh = distributed.make_mesh(config.mesh, topologies.devices(topology))
+    _, arguments = step_lib.build(config, mesh, adversarial=adversarial)
+    compiled.append(adversarial)
+
+    def program(state, audio):
+      return jnp.sum(audio) * jnp.sum(state.codebooks.vectors)
+
+    return jax.jit(program).lower(*arguments), arguments
+
+  monkeypatch.setattr(preflight, "lower", lower)
+  return compiled
+
+
+def test_a_report_is_kept_per_program_and_topology(
+  tiny_program, small_config, tmp_path, monkeypatch, capsys
+):
+  config = small_config(**{"mesh.data": -1, "batch_size": 8})
+  report = preflight.examine(config, CPU, cache=tmp_path)
+  assert report["devices"] == 8
+  assert json.loads(json.dumps(report)) == report
+  assert preflight.examine(config, CPU, cache=tmp_path) == report
+  assert "from the cache" in capsys.readouterr().err
+  assert len(list(tmp_path.iterdir())) == 1
+  preflight.examine(config, topologies.parse("cpu:4"), cache=tmp_path)
+  assert len(list(tmp_path.iterdir())) == 2
+  monkeypatch.setattr(preflight, "VERSION", preflight.VERSION + 1)
+  preflight.examine(config, CPU, cache=tmp_path)
+  assert len(list(tmp_path.iterdir())) == 3
+  preflight.examine(config, CPU)
+  assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_does_not_fit_is_said(tiny_program, small_config, monkeypatch):
+  class Lowered:
+    def as_text(self):
+      return ""
+
+    def compile(self):
+      raise RuntimeError(
+        "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of "
+        "memory in memory space hbm. Used 20.00G of 15.75G hbm. Exceeded."
+      )
+
+  lower = preflight.lower
+  monkeypatch.setattr(
+    preflight,
+    "lower",
+    lambda *args, **options: (Lowered(), lower(*args, **options)[1]),
+  )
+  report = preflight.examine(small_config(batch_size=8), CPU)
+  assert report["fits"] is False
+  assert "NO: Used 20.00G of 15.75G hbm" in preflight_table.table(report)
+
+
+def _run(*arguments, **options):
+  command = [sys.executable, "-m", "soundstream_jax.launch.preflight"]
+  return subprocess.run(
+    [*command, *arguments], capture_output=True, text=True, **options
+  )
+
+
+def test_the_command_prints_a_table_and_writes_json(small_overrides, tmp_path):
+  fields = small_overrides | {"mesh.data": -1, "batch_size": 8}
+  done = _run(
+    "--config=tiny",
+    "--topology=cpu:2",
+    "--noadversarial",
+    f"--json={tmp_path / 'report.json'}",
+    f"--cache={tmp_path / 'kept'}",
+    *(f"--config.{name}={value}" for name, value in fields.items()),
+  )
+  assert done.returncode == 0, done.stderr
+  for words in (
+    r"topology +cpu:2, data 2 x fsdp 1",
+    r"batch +8, 4 per device",
+    r"fits +no limit known: .* per device",
+    r"FLOPs per device +\d",
+    r"per second of audio +\d",
+    r"collectives +.* per device; parameters are",
+    r"all-reduce +.* runs of \d+ instructions",
+    r"compile time +\d+ s",
+  ):
+    assert re.search(words, done.stdout), words
+  report = json.loads((tmp_path / "report.json").read_text())
+  assert report["flops"] >= report["flops_loops_once"] > 0
+  np.testing.assert_allclose(
+    report["flops_loops_once"], report["flops_of_xla"], rtol=0.05
+  )
+  assert set(report["collective_bytes"]) == {"all-reduce"}
+
+
+@pytest.mark.parametrize(
+  ("arguments", "line"),
+  [
+    ([], "--topology is missing"),
+    (["--topology=v5x:2x2"], "'v5x' is none of cpu, v4, v5e"),
+    (["--topology=v5e:2"], "'2' is no size. Write it as in v5e:2x2"),
+    (["--topology=cpu:8x2"], "'8x2' is no size"),
+    (["--topology=cpu:8", "--config.batch_size=6"], "not a multiple of the 8"),
+    (["--topology=cpu:2", "--config.mesh.fsdp=3"], "do not cover the 2"),
+  ],
+)
+def test_bad_input_is_one_line(arguments, line):
+  done = _run("--config=tiny", *arguments)
+  assert done.returncode == 2
+  assert len(done.stderr.splitlines()) == 1
+  assert line in done.stderr
+
+
+def test_without_a_tpus_compiler_the_line_says_what_to_install(monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(
+    ValueError, match=r"needs libtpu.*pip install 'soundstream_jax\[tpu\]'"
+  ):
+    topologies.prepare(topologies.parse("v5e:2x2"))
+
+
+TPU_PROGRAM = """
+import json, sys
+from soundstream_jax.launch import program_cost, topologies
+topology = topologies.parse("v5e:2x2")
+topologies.prepare(topology)
+import jax, jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+from soundstream_jax import config, distributed
+mesh = distributed.make_mesh(config.Mesh(), topologies.devices(topology))
+def scanned(stack, x):
+  body = lambda h, w: (jnp.tanh(h @ w), None)
+  return jnp.sum(jax.lax.scan(body, x, stack)[0])
+def unrolled(stack, x):
+  for w in stack:
+    x = jnp.tanh(x @ w)
+  return jnp.sum(x)
+whole, split = (
+  NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (("data", "fsdp"),))
+)
+for f in (scanned, unrolled):
+  step = jax.jit(jax.grad(f), in_shardings=(whole, split), out_shardings=whole)
+  shapes = ((8, 256, 256), (512, 256))
+  arguments = [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes]
+  cost = program_cost.of(step.lower(*arguments).compile().as_text())
+  print(json.dumps([cost.flops, cost.cycles, cost.collective_bytes()]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+  importlib.util.find_spec("libtpu") is None,
+  reason="needs libtpu (extra 'tpu'), 700 MB, too large for the extra 'test'",
+)
+def test_a_scanned_program_counts_as_much_as_the_unrolled_one_on_a_tpu():
+  done = subprocess.run(
+    [sys.executable, "-c", TPU_PROGRAM], capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  loop, line = (json.loads(text) for text in done.stdout.splitlines()[-2:])
+  np.testing.assert_allclose(loop[0], line[0], rtol=0.05)
+  assert loop[1] > 0
+  assert line[1] > 0
+  assert loop[2] == line[2] == {"all-reduce": 4 * 8 * 256 * 256}
