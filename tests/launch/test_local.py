@@ -2,14 +2,14 @@
 
 import json
 import os
-import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import threading
 import time
 
+import background_job
 import numpy as np
 import pytest
 
@@ -20,61 +20,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 OVERRIDES = {"batch_size": 8, "mesh.data": -1}
 
 
-class Job:
-  """A launcher in the background, with its lines so far."""
-
-  def __init__(self, *launcher_flags, training):
-    flags = "--xla_backend_optimization_level=0"
-    self.process = subprocess.Popen(
-      [
-        sys.executable,
-        "-m",
-        "soundstream_jax.launch.local",
-        *launcher_flags,
-        "--",
-        *training,
-      ],
-      env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-    )
-    self.lines = []
-    self._reader = threading.Thread(target=self._read, daemon=True)
-    self._reader.start()
-
-  def _read(self):
-    for line in self.process.stdout:
-      self.lines.append(line)
-
-  @property
-  def text(self):
-    return "".join(self.lines)
-
-  def pids(self):
-    """Of the newest attempt."""
-    return [
-      int(pid)
-      for pid in re.findall(r"process ids ([\d, ]+)", self.text)[-1].split(",")
-    ]
-
-  def until(self, condition, seconds=400):
-    deadline = time.monotonic() + seconds
-    while not condition():
-      assert time.monotonic() < deadline, self.text
-      assert self.process.poll() is None, self.text
-      time.sleep(0.05)
-
-  def end(self, seconds=400):
-    try:
-      code = self.process.wait(timeout=seconds)
-    finally:
-      if self.process.poll() is None:
-        for pid in self.pids():
-          os.kill(pid, signal.SIGKILL)
-        self.process.kill()
-    self._reader.join(timeout=5)
-    return code
+def _job(*launcher_flags, training):
+  return background_job.Job(
+    *launcher_flags,
+    training=training,
+    xla_flags="--xla_backend_optimization_level=0",
+  )
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +54,9 @@ def training(small_overrides, voices, tmp_path_factory):
 def whole(training, tmp_path_factory):
   """Six steps by two processes of four devices, saved after 3 and 6."""
   workdir = tmp_path_factory.mktemp("whole") / "run"
-  job = Job("--processes=2", "--devices=4", training=training(workdir))
-  assert job.end() == 0, job.text
+  two = ("--processes=2", "--devices=4")
+  with _job(*two, training=training(workdir)) as job:
+    assert job.end() == 0, job.text
   return workdir
 
 
@@ -132,13 +84,10 @@ def test_a_job_goes_on_with_other_processes_and_the_same_batches(
   shutil.copytree(whole, workdir)
   shutil.rmtree(workdir / "checkpoints/6")
   (workdir / "metrics.jsonl").unlink()
-  job = Job(
-    f"--processes={processes}",
-    f"--devices={devices}",
-    training=training(workdir),
-  )
-  assert job.end() == 0, job.text
-  assert "resuming" in job.text
+  shape = (f"--processes={processes}", f"--devices={devices}")
+  with _job(*shape, training=training(workdir)) as job:
+    assert job.end() == 0, job.text
+    assert "resuming" in job.text
   expected, found = _losses(whole), _losses(workdir)
   assert list(found) == [4, 5, 6]
   # Another batch differs in the first digit; rounding grows with each step.
@@ -148,20 +97,21 @@ def test_a_job_goes_on_with_other_processes_and_the_same_batches(
 
 def test_sigterm_to_one_process_saves_and_stops_all(whole, training, tmp_path):
   workdir = tmp_path / "run"
+  two = ("--processes=2", "--devices=4")
   endless = training(
     workdir, num_steps=5000, **{"checkpoint.every_steps": 5000}
   )
-  job = Job("--processes=2", "--devices=4", training=endless)
-  job.until(lambda: "step 2/5000" in job.text)
-  os.kill(job.pids()[1], signal.SIGTERM)
-  assert job.end() == errors.EXIT_PREEMPTED, job.text
-  (stopped,) = checkpoint.steps(workdir)
-  assert stopped >= 2
-  assert f"saving step {stopped}" in job.text
+  with _job(*two, training=endless) as job:
+    job.until("step 2/5000")
+    os.kill(job.pids()[1], signal.SIGTERM)
+    assert job.end() == errors.EXIT_PREEMPTED, job.text
+    (stopped,) = checkpoint.steps(workdir)
+    assert stopped >= 2
+    assert job.text.count(f"asked to stop: saving step {stopped}") == 2
   finish = training(workdir, num_steps=stopped + 1)
-  job = Job("--processes=2", "--devices=4", training=finish)
-  assert job.end() == 0, job.text
-  assert f"at step {stopped}" in job.text
+  with _job(*two, training=finish) as job:
+    assert job.end() == 0, job.text
+    assert f"at step {stopped}" in job.text
   assert checkpoint.steps(workdir)[-1] == stopped + 1
 
 
@@ -170,24 +120,72 @@ def test_a_killed_process_is_named_and_the_job_starts_again(
   whole, training, saved_arrays, tmp_path, victim
 ):
   workdir = tmp_path / "run"
-  job = Job(
+  with _job(
     "--processes=2",
     "--devices=4",
     "--heartbeat_seconds=10",
     training=training(workdir),
-  )
-  job.until(lambda: "step 3/6" in job.text)
-  os.kill(job.pids()[victim], signal.SIGKILL)
-  assert job.end() == 0, job.text
-  assert f"process {victim} ended first, killed by SIGKILL" in job.text
-  assert "starting the job again (1 of 3)" in job.text
+  ) as job:
+    job.until("step 3/6")
+    os.kill(job.pids()[victim], signal.SIGKILL)
+    assert job.end() == 0, job.text
+    assert f"process {victim} ended first, killed by SIGKILL" in job.text
+    assert "starting the job again (1 of 3)" in job.text
   _assert_same(saved_arrays(whole, 6), saved_arrays(workdir, 6))
 
 
-def test_bad_input_is_not_tried_again(training, tmp_path):
-  job = Job(
-    "--processes=2", "--devices=1", training=training(tmp_path, batch_size=3)
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_survivor_of_a_dead_peer_ends_by_itself(
+  whole, training, tmp_path, victim
+):
+  """Without a launcher that would end it."""
+  heartbeat = 10
+  endless = training(
+    tmp_path / "run", num_steps=5000, **{"checkpoint.every_steps": 5000}
   )
-  assert job.end() == errors.EXIT_BAD_INPUT, job.text
-  assert "batch_size=3 is not a multiple of the 2 devices" in job.text
-  assert "starting the job again" not in job.text
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+  flags = (
+    "--xla_force_host_platform_device_count=4 "
+    "--xla_backend_optimization_level=0"
+  )
+  processes = [
+    subprocess.Popen(
+      [
+        sys.executable,
+        "-m",
+        "soundstream_jax.train",
+        *endless,
+        f"--coordinator=127.0.0.1:{port}",
+        "--num_processes=2",
+        f"--process_id={index}",
+        f"--heartbeat_seconds={heartbeat}",
+      ],
+      env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.DEVNULL,
+    )
+    for index in range(2)
+  ]
+  try:
+    metrics = tmp_path / "run/metrics.jsonl"
+    deadline = time.monotonic() + 300
+    while not (metrics.is_file() and metrics.stat().st_size):
+      assert time.monotonic() < deadline
+      time.sleep(0.1)
+    processes[victim].kill()
+    code = processes[1 - victim].wait(timeout=heartbeat + 10)
+    assert code != 0
+  finally:
+    for process in processes:
+      process.kill()
+      process.wait()
+
+
+def test_bad_input_is_not_tried_again(training, tmp_path):
+  wrong = training(tmp_path, batch_size=3)
+  with _job("--processes=2", "--devices=1", training=wrong) as job:
+    assert job.end() == errors.EXIT_BAD_INPUT, job.text
+    assert "batch_size=3 is not a multiple of the 2 devices" in job.text
+    assert "starting the job again" not in job.text

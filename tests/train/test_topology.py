@@ -5,6 +5,7 @@ in float64 rounding is so small that anything else would show, and in float32
 one step from one state is held to 1e-5, five steps to a measured tolerance.
 """
 
+import functools
 import json
 import os
 import socket
@@ -17,6 +18,8 @@ import pytest
 import topology_run
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import distributed, sharding
+from soundstream_jax.model import codebook
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -26,9 +29,10 @@ FORCED = {ONE: (1, 1), "8 devices": (8, 1), "4 x 2 devices": (4, 2)}
 PROCESSES = "2 processes x 4 devices"
 OTHERS = ["8 devices", "4 x 2 devices", PROCESSES]
 
-# Largest relative difference of a loss after five float32 steps; see
-# test_five_float32_steps_stay_together.
-DRIFT = 2e-2
+# Relative difference of a loss within five float32 steps. Measured over 10
+# seeds, 8 x 1 and 4 x 2 devices against one: 3e-7 after the first step, at most
+# 1.7e-3 after five; three times that is allowed.
+DRIFT = 5e-3
 
 # 50 frames per code; no clipping, so that moments show the gradients.
 OVERRIDES = {
@@ -226,4 +230,33 @@ def test_codes_of_one_float32_step_differ_in_near_ties_alone(narrow, other):
 def test_five_float32_steps_stay_together(narrow, other):
   _assert_close(
     narrow[other], narrow[ONE], "metrics/4/loss", rtol=DRIFT, atol=1e-3
+  )
+
+
+@pytest.mark.parametrize("layer", range(3))
+def test_kmeans_of_a_layer_finds_the_same_codebook_on_split_frames(
+  narrow, small_config, layer
+):
+  """In float32, on 100 frames per code: sums are rounded in another order."""
+  one, q = narrow[ONE], small_config().quantizer
+  vectors, codes = one["start.codebooks.vectors"], one["codes/0"]
+  frames = one["latents/0"]
+  for before in range(layer):
+    frames = frames - vectors[before][codes[..., before]]
+  frames = frames.reshape(-1, frames.shape[-1])
+  assert len(frames) >= 16 * q.codebook_size
+  mesh = distributed.make_mesh(config_lib.Mesh())
+  found = [
+    jax.jit(
+      functools.partial(
+        codebook.kmeans, size=q.codebook_size, iterations=q.kmeans_iterations
+      ),
+      out_shardings=sharding.replicated(mesh),
+    )(jax.device_put(frames, place), jax.random.key(layer))
+    for place in (sharding.replicated(mesh), sharding.batch(mesh))
+  ]
+  (whole, whole_codes), (split, split_codes) = jax.tree.map(np.asarray, found)
+  np.testing.assert_array_equal(split_codes, whole_codes)
+  np.testing.assert_allclose(
+    split, whole, rtol=1e-4, atol=1e-5 * np.max(np.abs(whole))
   )
