@@ -23,7 +23,11 @@ from soundstream_jax.train import step as step_lib
 
 
 def run(
-  config: config_lib.Config, *, steps: int, start: dict | None = None
+  config: config_lib.Config,
+  *,
+  steps: int,
+  start: dict | None = None,
+  hiss: float = 0.0,
 ) -> dict[str, np.ndarray]:
   """Trains and returns what can be compared, by name.
 
@@ -31,6 +35,7 @@ def run(
     config: clip_norm 0, so that Adam's first moments show the gradients.
     steps: how many.
     start: the arrays `start/...` of another run; None begins with k-means.
+    hiss: noise that is added to every batch, so that none of it is silent.
   """
   sharding.SMALLEST_SHARDED = 64  # arrays of a small model are split too
   devices = jax.devices()
@@ -54,6 +59,8 @@ def run(
   dtype = precision.of_parameters(config.model.compute_dtype)
   with loader_lib.train_loader(config, rows=rows) as batches:
     local = [next(batches).astype(dtype) for _ in range(steps)]
+  noise = np.random.default_rng(0).normal(size=audio.shape)
+  local = [(batch + hiss * noise[list(rows)]).astype(dtype) for batch in local]
   feed = [
     sharding.global_batch(audio.sharding, config.batch_size, batch)
     for batch in local
@@ -126,7 +133,10 @@ def main():
   )
   start = dict(np.load(task["start"])) if task["start"] else None
   found = run(
-    config_lib.from_dict(task["config"]), steps=task["steps"], start=start
+    config_lib.from_dict(task["config"]),
+    steps=task["steps"],
+    start=start,
+    hiss=task["hiss"],
   )
   np.savez(f"{task['out']}-{process}.npz", **found)
 
