@@ -1,7 +1,6 @@
 """Every test sees eight CPU devices, strict ranks and parsed flags."""
 
 import os
-import warnings
 
 # Tests compile a lot and compute little: LLVM's optimisations do not pay.
 os.environ["XLA_FLAGS"] = (
@@ -146,11 +145,15 @@ def saved_arrays():
     import orbax.checkpoint as ocp
 
     found = {}
+    reader = ocp.PyTreeCheckpointer()
     folder = workdir.absolute() / "checkpoints" / str(step)
     for item in ("params", "ema_params", "codebooks", "trainer"):
-      with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sharding info not provided")
-        tree = ocp.PyTreeCheckpointer().restore(folder / item)
+      # As numpy arrays, on whatever devices they were saved.
+      kinds = jax.tree.map(
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+        reader.metadata(folder / item).item_metadata.tree,
+      )
+      tree = reader.restore(folder / item, restore_args=kinds)
       for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         found[item + jax.tree_util.keystr(path)] = np.asarray(leaf)
     return found
