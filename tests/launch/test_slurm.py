@@ -126,7 +126,9 @@ def test_a_preempted_job_goes_on_to_the_loss_of_an_uninterrupted_one(
   assert job.end() == ("COMPLETED", 0), job.text
   assert slurm.job(job.number)["Restarts"] == "1"
   # Every process says it, and all the same.
-  (stopped,) = {int(s) for s in re.findall(r"stop: saving step (\d+)", job.text)}
+  (stopped,) = {
+    int(s) for s in re.findall(r"stop: saving step (\d+)", job.text)
+  }
   assert 2 <= stopped < STEPS
   assert "training has saved and stopped: requeue" in job.text
   assert f"at step {stopped}" in job.text
