@@ -42,7 +42,7 @@ _TIME_LIMIT = flags.DEFINE_string(
 )
 _SAVE_SECONDS = flags.DEFINE_integer(
   "save_seconds",
-  None,
+  120,
   "How long before its end a job is asked to save.",
   lower_bound=1,
   upper_bound=65535,
@@ -139,19 +139,15 @@ def _options() -> dict[str, str | None]:
     InputError: a value that sbatch would not read as it was meant.
   """
   names.check("--name", _NAME.value)
-  if _TIME_LIMIT.value and not _TIME.fullmatch(_TIME_LIMIT.value):
-    raise errors.InputError(
-      f"--time={_TIME_LIMIT.value} is not a time. Write minutes, HH:MM:SS or "
-      "D-HH:MM:SS."
-    )
-  signal = f"TERM@{_SAVE_SECONDS.value}" if _SAVE_SECONDS.value else None
+  if _TIME_LIMIT.value:
+    _check_time(_TIME_LIMIT.value)
   given = {
     "job-name": _NAME.value,
     "nodes": _NODES.value,
     "ntasks-per-node": _TASKS.value,
     "cpus-per-task": _CPUS.value,
     "time": _TIME_LIMIT.value,
-    "signal": signal,
+    "signal": f"TERM@{_SAVE_SECONDS.value}",
   }
   options = {name: str(v) for name, v in given.items() if v is not None}
   for option in _SBATCH.value:
@@ -169,6 +165,28 @@ def _options() -> dict[str, str | None]:
       )
     options[name] = value
   return options
+
+
+def _check_time(text: str) -> None:
+  """Refuses what is no time, and a time in which nothing can be trained."""
+  if not _TIME.fullmatch(text):
+    raise errors.InputError(
+      f"--time={text} is not a time. Write minutes, HH:MM:SS or D-HH:MM:SS."
+    )
+  days, dash, rest = text.rpartition("-")
+  parts = [int(part) for part in rest.split(":")]
+  # With days the first part is hours; alone or in a pair it is minutes.
+  if not dash and len(parts) < 3:
+    parts.insert(0, 0)
+  hours, minutes, seconds = [*parts, 0, 0][:3]
+  seconds += 60 * (minutes + 60 * (hours + 24 * int(days or 0)))
+  # SLURM may send the signal a minute early.
+  if seconds <= _SAVE_SECONDS.value + 60:
+    raise errors.InputError(
+      f"--time={text} is {seconds} s, and the job is asked to save up to "
+      f"{_SAVE_SECONDS.value + 60} s before. Use a longer --time, or a smaller "
+      "--save_seconds."
+    )
 
 
 def _write(path: pathlib.Path, script: str) -> None:

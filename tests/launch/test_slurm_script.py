@@ -111,6 +111,12 @@ def test_flags_replace_the_options_of_the_template(cluster):
   }
 
 
+@pytest.mark.parametrize("time", ["4", "3:01", "1:00:00", "1-0", "0-0:04"])
+def test_a_time_that_leaves_room_to_train_is_taken_as_it_is(cluster, time):
+  script = cluster(*launcher(f"--time={time}", "--dry_run")).stdout
+  assert options_of(script)["time"] == time
+
+
 def test_what_runs_is_the_template(cluster):
   """Nothing but options, PYTHON, RESTARTS and the arguments is filled in."""
   script = cluster(*launcher("--restarts=5", "--dry_run")).stdout
@@ -205,6 +211,10 @@ def test_a_job_starts_again_until_its_end_is_final(
     ([], ["--workdir=gs://b/r"], "--workdir=gs://b/r is an address, not a"),
     (["--name=a b"], TRAINING, "--name=a b is not a DNS label."),
     (["--time=soon"], TRAINING, "--time=soon is not a time."),
+    (["--time=3"], TRAINING, "--time=3 is 180 s, and the job is asked to"),
+    (["--time=2:59"], TRAINING, "--time=2:59 is 179 s,"),
+    (["--time=0-0:03"], TRAINING, "--time=0-0:03 is 180 s,"),
+    (["--time=1:00:00", "--save_seconds=3540"], TRAINING, "--time=1:00:00 is"),
     (["--sbatch=a=b c"], TRAINING, "--sbatch=a=b c is not an option of sbatch"),
     (["--sbatch=--x"], TRAINING, "--sbatch=--x is not an option of sbatch."),
     (["--sbatch=nodes=3"], TRAINING, "--sbatch=nodes=3: nodes has a flag of"),
