@@ -94,6 +94,8 @@ def prepare(topology: Topology) -> None:
       "TPU_SKIP_MDS_QUERY": "1",
       "TPU_ACCELERATOR_TYPE": f"{topology.chip.accelerator}-{cores}",
       "TPU_WORKER_HOSTNAMES": "localhost",
+      # A second process is refused otherwise; no chip is there to share.
+      "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     }
   if "jax" not in sys.modules:
     os.environ.update(environment)
