@@ -21,12 +21,14 @@ SEED = 0
 # At least five have to hit a save; one that ends too early hits none.
 MOMENTS = ["starting"] * 3 + ["stepping"] * 7 + ["saving"] * 10
 OVERRIDES = {
-  "num_steps": 360,
-  "discriminator.start_step": 200,
+  # More than twenty attempts of up to 30 steps reach.
+  "num_steps": 620,
+  "discriminator.start_step": 120,
   "checkpoint.every_steps": 10,
   "logging.every_steps": 5,
   "logging.tensorboard": False,
   "evaluation.every_steps": 10_000,
+  "evaluation.at_steps": "()",
 }
 
 
@@ -50,11 +52,14 @@ def _kill(job, moment, chance, seen):
   if moment == "starting":
     time.sleep(chance.uniform(0, 8))
   else:
-    at = job.until(r"\] step \d+/", seen)
+    at = seen
     if moment == "stepping":
-      time.sleep(chance.uniform(0, 1))
+      for _ in range(chance.randint(1, 6)):
+        at = job.until(r"\] step \d+/", at)
+      time.sleep(chance.uniform(0, 0.3))
     else:
-      job.until(r"saving step", at)
+      for _ in range(chance.randint(1, 3)):
+        at = job.until(r"saving step", at)
       time.sleep(chance.uniform(0, 0.02))
   os.kill(job.pids()[0], signal.SIGKILL)
   end = job.until("ended first, killed by SIGKILL", seen)
