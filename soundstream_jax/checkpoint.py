@@ -92,7 +92,7 @@ class Checkpoints:
     *,
     config: config_lib.Config,
     data: Mapping[str, Any],
-    rollback_count: int,
+    rollback_count: int = 0,
   ) -> None:
     """Starts writing a checkpoint; every process calls this.
 
@@ -150,6 +150,7 @@ class Checkpoints:
 
   def close(self) -> None:
     self._manager.close()
+    self._join()
 
   def _join(self) -> None:
     if self._sealing is not None:

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from soundstream_jax import checkpoint, config, errors
+from soundstream_jax import checkpoint, config, errors, integrity
 
 CONFIG = config.Config(num_steps=7)
 
@@ -118,6 +118,15 @@ def test_a_checkpoint_of_another_format_is_refused(tmp_path):
   save(tmp_path, [4], keep=1)
   path = tmp_path / "checkpoints/4/meta/metadata"
   meta = json.loads(path.read_text())
-  path.write_text(json.dumps(meta | {"format_version": 2}))
-  with pytest.raises(errors.InputError, match="format 2; this version reads 1"):
+  path.write_text(json.dumps(meta | {"format_version": 1}))
+  (tmp_path / "checkpoints/4" / integrity.SUMS).unlink()
+  with pytest.raises(errors.InputError, match="format 1; this version reads 2"):
+    checkpoint.restore_params_only(tmp_path)
+
+
+def test_a_checkpoint_that_was_edited_is_refused(tmp_path):
+  save(tmp_path, [4], keep=1)
+  path = tmp_path / "checkpoints/4/meta/metadata"
+  path.write_text(path.read_text() + " ")
+  with pytest.raises(errors.InputError, match="meta/metadata has changed"):
     checkpoint.restore_params_only(tmp_path)

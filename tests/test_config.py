@@ -39,6 +39,7 @@ OTHERS = {
   "discriminator.stft_window": 512,
   "discriminator.stft_norm": "none",
   "loss.spectral_windows": (64, 128),
+  "profile_steps": "10:13",
   "data.sources": "one:2,two:3",
   "data.crop_samples": 48_000,
   "data.gain_db": (-6.0, 0.0),
