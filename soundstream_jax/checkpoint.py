@@ -15,14 +15,12 @@ import json
 import os
 import pathlib
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import orbax.checkpoint as ocp
-from absl import logging
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import distributed, errors, integrity, precision
@@ -30,9 +28,6 @@ from soundstream_jax.model import codebook, soundstream
 
 FORMAT_VERSION = 2
 WEIGHTS = {"ema": "ema_params", "raw": "params"}
-# Longer than any save takes; then something else has gone wrong.
-SEAL_SECONDS = 3600
-
 ITEMS = ("params", "ema_params", "codebooks", "trainer", "meta")
 
 
@@ -125,7 +120,7 @@ class Checkpoints:
     if distributed.is_primary():
       self._join()
       self._sealing = threading.Thread(
-        target=_seal, args=(self._workdir, step), daemon=True
+        target=integrity.seal, args=(_folder(self._workdir, step),), daemon=True
       )
       self._sealing.start()
 
@@ -156,22 +151,6 @@ class Checkpoints:
     if self._sealing is not None:
       self._sealing.join(timeout=60)
       self._sealing = None
-
-
-def _seal(workdir: pathlib.Path, step: int) -> None:
-  """Sums a checkpoint up as soon as its folder has its final name.
-
-  Runs beside training: Orbax renames a folder once everything is in it, and
-  tells nobody.
-  """
-  folder = _folder(workdir, step)
-  deadline = time.monotonic() + SEAL_SECONDS
-  while not folder.is_dir():
-    if time.monotonic() > deadline:
-      return
-    time.sleep(0.02)
-  integrity.write(folder)
-  logging.info("step %d is on disk", step)
 
 
 def write_config(workdir, config: config_lib.Config) -> None:

@@ -7,9 +7,15 @@
 import hashlib
 import os
 import pathlib
+import time
 from collections.abc import Collection
 
+from absl import logging
+
 SUMS = "sums.sha256"
+
+# Longer than any save takes; then something else has gone wrong.
+SEAL_SECONDS = 3600
 
 
 def write(folder: pathlib.Path) -> None:
@@ -22,6 +28,21 @@ def write(folder: pathlib.Path) -> None:
   temporary = folder / f"{SUMS}.tmp"
   temporary.write_text("".join(lines))
   os.replace(temporary, folder / SUMS)
+
+
+def seal(folder: pathlib.Path) -> None:
+  """Sums a checkpoint up as soon as its folder has its final name.
+
+  Runs beside training: Orbax renames a folder once everything is in it, and
+  tells nobody.
+  """
+  deadline = time.monotonic() + SEAL_SECONDS
+  while not folder.is_dir():
+    if time.monotonic() > deadline:
+      return
+    time.sleep(0.02)
+  write(folder)
+  logging.info("step %s is on disk", folder.name)
 
 
 def damage(
