@@ -1,9 +1,9 @@
 """Strided and grouped convolutions computed as plain dense ones, for speed.
 
 XLA runs the gradients of strided and of finely grouped convolutions through
-slow general code on a CPU (and grouped ones on a TPU), and convolutions of few
-channels fill neither vectors nor lanes. All can be written as stride-1
-convolutions without groups between enough channels, which are matrix products:
+slow general code on a CPU, and convolutions of few channels fill no vectors.
+All can be written as stride-1 convolutions without groups between enough
+channels, which are matrix products:
 
 * a stride s folds s neighbouring samples into the channels, and a kernel of k
   becomes one of ceil(k / s) taps over s times as many channels;
@@ -11,11 +11,15 @@ convolutions without groups between enough channels, which are matrix products:
   kernel is block-diagonal, and the blocks are convolved one by one;
 * with few channels, neighbouring outputs become channels of one.
 
+A TPU takes strides, and groups of `BLOCK_INPUTS`, as they are: there only the
+merging of groups pays (a quarter of the cycles of groups of four inputs).
+
 The result is the same sum in another order, with some terms times zero: a NaN
 in the input spreads a little further than it otherwise would. The kernel that
 is stored and learnt keeps the standard layout.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -101,13 +105,34 @@ def convolve(
   Returns:
     [B, *space', Cout], in the dtype of x and kernel.
   """
+  kernel, groups = merge_groups(kernel, groups)
+  how = {"strides": strides, "padding": padding, "groups": groups}
+  return lax.platform_dependent(
+    x,
+    kernel,
+    tpu=functools.partial(_convolve_as_is, **how),
+    default=functools.partial(_convolve_densely, **how),
+  )
+
+
+def _convolve_as_is(x, kernel, *, strides, padding, groups):
+  letters = "HW"[-len(strides) :]
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    window_strides=strides,
+    padding=padding,
+    dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+    feature_group_count=groups,
+  )
+
+
+def _convolve_densely(x, kernel, *, strides, padding, groups):
   axes = range(len(strides))
-  size, outputs = kernel.shape[:-2], kernel.shape[-1]
+  *size, inputs, outputs = kernel.shape
   space = [
     (x.shape[1 + i] + sum(padding[i]) - size[i]) // strides[i] + 1 for i in axes
   ]
-  kernel, groups = merge_groups(kernel, groups)
-  inputs = kernel.shape[-2]
   together = 1
   if groups == 1 and size[-1] > 1:
     together = max(1, NARROW_CHANNELS // max(inputs, outputs))
@@ -122,15 +147,8 @@ def convolve(
       together=together,
     )
     strides, padding = (1,) * len(strides), ((0, 0),) * len(strides)
-  letters = "HW"[-len(strides) :]
   blocks = [
-    lax.conv_general_dilated(
-      block,
-      weights,
-      window_strides=strides,
-      padding=padding,
-      dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
-    )
+    _convolve_as_is(block, weights, strides=strides, padding=padding, groups=1)
     for block, weights in zip(
       jnp.split(x, groups, axis=-1),
       jnp.split(kernel, groups, axis=-1),

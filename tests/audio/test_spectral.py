@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 
-from soundstream_jax.audio import spectral
+from soundstream_jax.audio import fourier, spectral
 
 RATE_HZ = 24_000
 
@@ -85,6 +85,25 @@ def test_the_transform_of_any_length_equals_numpys(window):
   np.testing.assert_allclose(
     spectrum, expected, atol=1e-6 * np.max(np.abs(expected))
   )
+
+
+@pytest.mark.parametrize("window", [15, 64, 2048])
+def test_the_product_and_its_transpose_equal_the_transform(window):
+  """What a TPU computes."""
+  frames = noise(2, 3, window)
+
+  def both(transform):
+    spectrum, pull = jax.vjp(transform, frames)
+    return spectrum, *pull(spectrum)
+
+  for actual, expected in zip(
+    jax.jit(both, static_argnums=0)(fourier.by_product),
+    jax.jit(both, static_argnums=0)(fourier.real),
+    strict=True,
+  ):
+    np.testing.assert_allclose(
+      actual, expected, atol=3e-6 * np.max(np.abs(expected))
+    )
 
 
 def test_a_split_batch_is_analysed_where_it_lies():

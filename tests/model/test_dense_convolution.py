@@ -96,6 +96,22 @@ def test_merged_groups_fill_blocks_and_keep_the_weights():
   assert np.sum(merged) == np.sum(kernel)
 
 
+@pytest.mark.parametrize("groups", [2, 8, 23, 32])
+def test_merged_groups_convolve_as_the_groups_do(groups):
+  """What a TPU computes; elsewhere the blocks are folded as well."""
+  rng = np.random.default_rng(0)
+  x = rng.standard_normal((2, 33, 4 * groups)).astype(np.float32)
+  kernel = rng.standard_normal((9, 4, 2 * groups)).astype(np.float32)
+  strides, padding = (4,), ((4, 4),)
+  merged, blocks = dense_convolution.merge_groups(jnp.asarray(kernel), groups)
+  np.testing.assert_allclose(
+    direct(x, merged, strides, padding, blocks),
+    direct(x, kernel, strides, padding, groups),
+    rtol=1e-5,
+    atol=1e-5,
+  )
+
+
 def conv_with_params(*, weight_norm, kernel=None):
   """A layer and parameters whose scale is the norm of their kernel."""
   conv = dense_convolution.Conv(6, (3,), groups=2, weight_norm=weight_norm)
