@@ -76,7 +76,10 @@ def _work(report, chip) -> list:
   ]
   cycles = report["cycles"]
   if cycles:
-    rows.append(("estimated cycles", _count(cycles)))
+    rows += [
+      ("estimated cycles", _count(cycles)),
+      ("  per second of audio", _count(cycles * devices / audio)),
+    ]
   if cycles and chip and chip.clock_hz:
     seconds = cycles / chip.clock_hz
     share = report["flops"] / (seconds * chip.peak_flops)

@@ -19,3 +19,26 @@ def of_parameters(compute_dtype) -> jnp.dtype:
 def widened(x: jax.Array) -> jax.Array:
   """Returns x in float32, or in float64 where it is that already."""
   return x.astype(of_parameters(x.dtype))
+
+
+@jax.custom_vjp
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+  """Adds a bias [C] to x [..., C], in the dtype of x.
+
+  The bias' gradient is summed in the bias' dtype: XLA would sum it in that of
+  x, and thousands of bfloat16 terms lose most of what they add up to.
+  """
+  shape = (1,) * (x.ndim - 1) + (-1,)
+  return x + bias.astype(x.dtype).reshape(shape)
+
+
+def _add_bias(x, bias):
+  return add_bias(x, bias), jnp.zeros((), bias.dtype)
+
+
+def _add_bias_transposed(like, cotangent):
+  axes = tuple(range(cotangent.ndim - 1))
+  return cotangent, jnp.sum(cotangent.astype(like.dtype), axis=axes)
+
+
+add_bias.defvjp(_add_bias, _add_bias_transposed)

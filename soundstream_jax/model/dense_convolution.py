@@ -83,7 +83,7 @@ class Conv(nn.Module):
       padding=self.padding or ((0, 0),) * axes,
       groups=self.groups,
     )
-    return y + bias.astype(self.dtype).reshape((1,) * (axes + 1) + (-1,))
+    return precision.add_bias(y, bias)
 
 
 def convolve(

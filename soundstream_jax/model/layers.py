@@ -120,7 +120,7 @@ class _Conv(nn.Module):
       "bias", initialise.constant(0.0), (self.features,), param_dtype
     )
     y = self.convolve(x.astype(self.dtype), kernel.astype(self.dtype))
-    return y + bias.astype(self.dtype)[None, None, :]
+    return precision.add_bias(y, bias)
 
 
 def conv(
