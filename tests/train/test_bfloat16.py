@@ -108,7 +108,7 @@ def _first_moment(opt_state):
 def test_two_hundred_steps_end_equally_well(trained):
   (_, wide), (_, narrow) = (trained[dtype] for dtype in DTYPES)
   print(f"log-mel distance {wide:.4f} in float32, {narrow:.4f} in bfloat16")
-  np.testing.assert_allclose(narrow, wide, rtol=0.05)
+  assert narrow < 1.05 * wide
 
 
 def test_everything_that_is_kept_stays_float32(one_step):
