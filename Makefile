@@ -18,6 +18,7 @@ endif
 # One stamp per extra: what is installed is installed once.
 PLOTS := $(VENV)/.installed-plots
 TEST := $(VENV)/.installed-test
+BENCH := $(VENV)/.installed-bench
 
 PYTEST := $(PYTHON) -m pytest
 # What compiles no training step and no network of the paper's size.
@@ -26,7 +27,7 @@ FAST := $(wildcard tests/test_*.py $(addprefix tests/, \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-slow test-slurm lint format clean
+.PHONY: help demo test test-fast test-slow test-slurm bench lint format clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
@@ -35,8 +36,10 @@ help: ## what can be made
 demo: $(PLOTS) ## train a small codec on synthetic sound and decode clips
 	$(PYTHON) -m soundstream_jax.launch.demo --out=out/demo
 
+# Two processes, the longest files first.
 test: $(TEST) ## all tests but the slow ones
-	$(PYTEST) -m "not slow and not slurm"
+	$(PYTEST) -m "not slow and not slurm" -n 2 --dist=loadscope \
+	  --no-loadscope-reorder tests/train tests/launch tests/evaluate tests
 
 test-fast: $(TEST) ## two minutes of tests: no training, no big network
 	$(PYTEST) -m "not slow and not slurm" $(FAST)
@@ -46,6 +49,9 @@ test-slow: $(TEST) ## wheel, several processes, long training
 
 test-slurm: $(TEST) ## a real SLURM of two nodes, where it is installed
 	$(PYTEST) -m slurm tests/launch
+
+bench: $(BENCH) ## speed on this CPU, beside PyTorch
+	$(PYTHON) -m benchmarks.cpu
 
 lint: $(TEST) ## ruff: rules and format
 	$(PYTHON) -m ruff check .

@@ -53,6 +53,9 @@ setup(
   ],
   extras_require={
     "plots": ["matplotlib>=3.9"],
+    # What `make bench` measures against. Only this version is built for CPUs
+    # alone on every index; a plain `torch` brings gigabytes of CUDA.
+    "bench": ["torch==2.13.0"],
     # The compiler for TPUs, and what runs on them.
     "tpu": ["jax[tpu]>=0.10.2"],
     "test": [
@@ -62,6 +65,7 @@ setup(
       "matplotlib>=3.9",
       "pytest>=8.3",
       "pytest-timeout>=2.3",
+      "pytest-xdist>=3.6",
       "ruff>=0.9",
       "tensorboard>=2.18",
     ],

@@ -19,7 +19,7 @@ PACKAGE = "soundstream_jax"
 LEAVES = ("configs", "launch", "data_pipelines")
 
 LEVELS = (
-  {"errors"},
+  {"errors", "host_memory"},
   {"rates"},
   {"constraints", "presets"},
   {"config", "integrity", "precision", "rng"},

@@ -11,7 +11,7 @@ import sys
 import jax
 from absl import app, flags, logging
 
-from soundstream_jax import checkpoint, distributed, errors
+from soundstream_jax import checkpoint, distributed, errors, host_memory
 from soundstream_jax import config as config_lib
 from soundstream_jax.train import loop
 
@@ -64,6 +64,8 @@ def _train() -> int:
     heartbeat_seconds=flags.FLAGS.heartbeat_seconds,
   )
   _use_compilation_cache(config.compilation_cache)
+  if jax.default_backend() == "cpu":
+    host_memory.keep()
   return loop.train(config, workdir)
 
 

@@ -1,0 +1,27 @@
+"""Memory of this process that is given back is kept for the next step.
+
+On a CPU a step of the paper's size takes 4 GB from the C library and returns
+it. By default the library hands it to the system at once and gets fresh pages
+for the next step: a million page faults, a third of the step's time.
+"""
+
+import ctypes
+import sys
+
+# Of mallopt(3) in glibc.
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_NEVER = -1
+
+
+def keep() -> bool:
+  """Keeps freed memory from now on; False where the C library is not glibc.
+
+  The process then stays as large as it ever was. Call it before the first
+  large computation.
+  """
+  if not sys.platform.startswith("linux"):
+    return False
+  mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+  if mallopt is None:
+    return False
+  return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
