@@ -8,20 +8,22 @@ for the next step: a million page faults, a third of the step's time.
 import ctypes
 import sys
 
-# Of mallopt(3) in glibc.
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-_NEVER = -1
+# Of mallopt(3) in glibc: how much to keep, from when on to ask the system for
+# a piece alone, and how many pools there are, of which only the first is large.
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+_EVERYTHING = -1
 
 
 def keep() -> bool:
   """Keeps freed memory from now on; False where the C library is not glibc.
 
-  The process then stays as large as it ever was. Call it before the first
-  large computation.
+  The process then stays as large as it ever was. Call it before JAX starts its
+  threads, which would otherwise have small pools of their own.
   """
   if not sys.platform.startswith("linux"):
     return False
   mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
   if mallopt is None:
     return False
-  return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
+  settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _EVERYTHING))
+  return all(mallopt(*setting) == 1 for setting in settings)

@@ -57,6 +57,8 @@ def _train() -> int:
         f"--workdir={workdir}: {folder} is a file, not a folder."
       )
   config = config_lib.from_flags(checkpoint.read_config(workdir))
+  if (jax.config.jax_platforms or "cpu") == "cpu":
+    host_memory.keep()
   distributed.initialize(
     coordinator=flags.FLAGS.coordinator,
     num_processes=flags.FLAGS.num_processes,
@@ -64,8 +66,6 @@ def _train() -> int:
     heartbeat_seconds=flags.FLAGS.heartbeat_seconds,
   )
   _use_compilation_cache(config.compilation_cache)
-  if jax.default_backend() == "cpu":
-    host_memory.keep()
   return loop.train(config, workdir)
 
 
