@@ -41,6 +41,9 @@ _ADVERSARIAL = flags.DEFINE_bool(
   True,
   "The step with discriminators, or the one before discriminator.start_step.",
 )
+_COMPARE_FORMS = flags.DEFINE_bool(
+  "compare_forms", False, "Also compile form='plain', and give the ratios."
+)
 _JSON = flags.DEFINE_string("json", None, "A file for the result.")
 _HLO = flags.DEFINE_string("hlo", None, "A file for the compiled program.")
 _CACHE = flags.DEFINE_string(
@@ -68,6 +71,15 @@ def _main() -> int:
     hlo=_HLO.value,
   )
   print(preflight_table.table(report), flush=True)
+  if _COMPARE_FORMS.value:
+    plain = examine(
+      dataclasses.replace(config, form="plain"),
+      topology,
+      adversarial=_ADVERSARIAL.value,
+      cache=_cache_folder(_CACHE.value),
+    )
+    report["plain"] = plain
+    print(preflight_table.comparison(report, plain), flush=True)
   if _JSON.value:
     pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=2) + "\n")
   return EXIT_DOES_NOT_FIT if report["fits"] is False else 0

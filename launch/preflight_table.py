@@ -31,6 +31,23 @@ def table(report: dict) -> str:
   return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
 
 
+def comparison(report: dict, plain: dict) -> str:
+  """Returns what a report's form costs, as shares of what 'plain' costs."""
+  rows = []
+  for name, of in (
+    ("estimated cycles", lambda r: r.get("cycles")),
+    ("bytes", lambda r: r.get("bytes")),
+    ("FLOPs", lambda r: r.get("flops")),
+    ("temporary", lambda r: r["memory"].get("temporary")),
+  ):
+    ours, theirs = of(report), of(plain)
+    if ours and theirs:
+      rows.append(f"  {name:<18}{ours / theirs:.3f}")
+  if plain["fits"] is False:
+    rows.append("  plain does not fit")
+  return "\n".join(["against the form 'plain'", *rows])
+
+
 def audio_seconds(report: dict) -> float:
   """Seconds of audio in one step, over all devices."""
   samples = report["batch_size"] * report["crop_samples"]

@@ -171,6 +171,9 @@ class Config:
   # Computes activations again in the backward pass instead of keeping them:
   # less memory, more computation, the same gradients.
   rematerialise: bool = False
+  # How convolutions are computed, all giving one function: 'plain' as written,
+  # 'blocks' (fast on CPU), 'lanes' (fast on TPU), or 'auto', by device.
+  form: str = "auto"
   seed: int = 0
   # A workdir whose newest parameters and codebooks start this run.
   init_from: str = ""
@@ -211,6 +214,7 @@ MAY_CHANGE_ON_RESUME = (
   "num_steps",
   "microbatches",
   "rematerialise",
+  "form",
   "compilation_cache",
   "profile_steps",
   "max_bad_steps",

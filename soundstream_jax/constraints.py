@@ -160,6 +160,7 @@ def parse_profile_steps(text: str) -> range:
 
 def _check_networks(config: Any) -> None:
   _one_of(config, "model.film", ("none", "encoder", "decoder"))
+  _one_of(config, "form", ("auto", "plain", "blocks", "lanes"))
   _one_of(config, "model.compute_dtype", ("float32", "bfloat16", "float64"))
   _one_of(config, "discriminator.wave_norm", ("weight", "none"))
   _one_of(config, "discriminator.stft_norm", ("layer", "weight", "none"))

@@ -21,6 +21,11 @@ def batch(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P(distributed.AXES))
 
 
+def platform(mesh: Mesh) -> str:
+  """Returns what the devices are: 'cpu', 'gpu' or 'tpu'."""
+  return mesh.devices.flat[0].platform
+
+
 def process_rows(place: NamedSharding, batch_size: int) -> tuple[int, ...]:
   """Returns the rows of a global batch that this process's devices hold.
 

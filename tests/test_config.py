@@ -30,6 +30,7 @@ FIELDS = fields_of(config.Config())
 
 # Valid values of fields where adding one or halving gives none.
 OTHERS = {
+  "form": "plain",
   "model.strides": (8, 5, 4, 2),
   "model.film": "encoder",
   "model.compute_dtype": "bfloat16",

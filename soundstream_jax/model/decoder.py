@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from soundstream_jax.model import encoder, layers
+from soundstream_jax.model import encoder, folding, layers
 
 
 class Decoder(nn.Module):
@@ -21,27 +21,42 @@ class Decoder(nn.Module):
   strides: tuple[int, ...]
   residual_kernel: int
   residual_hidden_ratio: float
+  form: str = "blocks"
   dtype: Any = jnp.float32
   rematerialise: bool = False
 
   @nn.compact
   def __call__(self, latents: jax.Array) -> jax.Array:
     residual_unit = layers.residual_unit(rematerialise=self.rematerialise)
+    folds = layers.folds(self.form, self.channels, self.strides)[::-1]
     width = self.channels * 2 ** len(self.strides)
     x = layers.conv(width, 7, dtype=self.dtype, name="input")(latents)
+    x = folding.refold(x, 1, folds[0])
     for stage, stride in enumerate(reversed(self.strides)):
       width //= 2
       x = layers.upsample(
-        width, stride=stride, dtype=self.dtype, name=f"stage{stage}_up"
+        width,
+        stride=stride,
+        folds=(folds[stage], folds[stage + 1]),
+        form=self.form,
+        dtype=self.dtype,
+        name=f"stage{stage}_up",
       )(nn.elu(x))
       for unit, dilation in enumerate(encoder.DILATIONS):
         x = residual_unit(
           self.residual_kernel,
           self.residual_hidden_ratio,
           dilation,
+          folds[stage + 1],
           dtype=self.dtype,
           name=f"stage{stage}_unit{unit}",
         )(x)
-    return layers.conv(
-      1, 7, gain=layers.OUTPUT_GAIN, dtype=self.dtype, name="output"
+    x = layers.conv(
+      1,
+      7,
+      gain=layers.OUTPUT_GAIN,
+      fold=folds[-1],
+      dtype=self.dtype,
+      name="output",
     )(nn.elu(x))
+    return folding.refold(x, folds[-1], 1)

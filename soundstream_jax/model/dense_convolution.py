@@ -61,6 +61,7 @@ class Conv(nn.Module):
   padding: tuple[tuple[int, int], ...] | None = None
   groups: int = 1
   weight_norm: bool = False
+  form: str = "blocks"
   dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
@@ -89,6 +90,7 @@ class Conv(nn.Module):
       strides=self.strides or (1,) * axes,
       padding=self.padding or ((0, 0),) * axes,
       groups=self.groups,
+      form=self.form,
     )
     return precision.add_bias(y, bias)
 
@@ -100,6 +102,7 @@ def convolve(
   strides: Sequence[int],
   padding: Sequence[tuple[int, int]],
   groups: int = 1,
+  form: str = "blocks",
 ) -> jax.Array:
   """Convolves x [B, *space, Cin] with kernel [*k, Cin // groups, Cout].
 
@@ -108,18 +111,15 @@ def convolve(
 
   Args:
     padding: zeros before and after, per space axis.
+    form: 'plain' is that function, 'blocks' what suits a CPU, 'lanes' a TPU.
 
   Returns:
     [B, *space', Cout], in the dtype of x and kernel.
   """
-  kernel, groups = merge_groups(kernel, groups)
-  how = {"strides": strides, "padding": padding, "groups": groups}
-  return lax.platform_dependent(
-    x,
-    kernel,
-    tpu=functools.partial(_convolve_as_is, **how),
-    default=functools.partial(_convolve_densely, **how),
-  )
+  if form != "plain":
+    kernel, groups = merge_groups(kernel, groups)
+  compute = _convolve_densely if form == "blocks" else _convolve_as_is
+  return compute(x, kernel, strides=strides, padding=padding, groups=groups)
 
 
 def _convolve_as_is(x, kernel, *, strides, padding, groups):

@@ -9,6 +9,7 @@ norm for the STFT network are our defaults, and so is the scale of the STFT,
 which is divided by the norm of its window: noise keeps its level.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -54,10 +55,12 @@ class Discriminator(nn.Module):
 
   Attributes:
     config: sizes and normalisations.
+    form: of the convolutions (see `dense_convolution.convolve`).
     dtype: of the convolutions; parameters, STFT and outputs stay float32.
   """
 
   config: configuration.Discriminator
+  form: str = "blocks"
   dtype: jax.typing.DTypeLike = jnp.float32
   rematerialise: bool = False
 
@@ -76,6 +79,7 @@ class Discriminator(nn.Module):
         window=c.stft_window,
         hop=c.stft_hop,
         norm=c.stft_norm,
+        form=self.form,
         dtype=self.dtype,
         rematerialise=self.rematerialise,
         name="stft",
@@ -90,6 +94,7 @@ class Discriminator(nn.Module):
           channels=c.wave_channels,
           max_channels=c.wave_max_channels,
           norm=c.wave_norm,
+          form=self.form,
           dtype=self.dtype,
           name=f"wave_{scale}",
         )(audio)
@@ -109,17 +114,21 @@ class WaveDiscriminator(nn.Module):
   channels: int
   max_channels: int
   norm: str
+  form: str = "blocks"
   dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, audio: jax.Array) -> Output:
     """Judges audio [B, T, 1]; logits [B, ceil(T / 256), 1]."""
-    weight_norm = {"weight": True, "none": False}[self.norm]
+    conv = functools.partial(
+      dense_convolution.Conv,
+      weight_norm={"weight": True, "none": False}[self.norm],
+      form=self.form,
+      dtype=self.dtype,
+    )
     channels = self.channels
     reflected = jnp.pad(audio, ((0, 0), (7, 7), (0, 0)), mode="reflect")
-    x = dense_convolution.Conv(
-      channels, (15,), weight_norm=weight_norm, dtype=self.dtype, name="first"
-    )(reflected.astype(self.dtype))
+    x = conv(channels, (15,), name="first")(reflected.astype(self.dtype))
     x = _activate(x)
     features = [x]
     for stage in range(_WAVE_STAGES):
@@ -132,35 +141,29 @@ class WaveDiscriminator(nn.Module):
           f"{wider} channels does not divide into {groups} groups. Use powers "
           "of two, the larger for wave_max_channels."
         )
-      x = dense_convolution.Conv(
+      x = conv(
         wider,
         (41,),
         strides=(4,),
         padding=((20, 20),),
         groups=groups,
-        weight_norm=weight_norm,
-        dtype=self.dtype,
         name=f"stage_{stage}",
       )(x)
       x = _activate(x)
       features.append(x)
       channels = wider
-    x = dense_convolution.Conv(
+    x = conv(
       channels,
       (5,),
       padding=((2, 2),),
-      weight_norm=weight_norm,
-      dtype=self.dtype,
       name="mix",
     )(x)
     x = _activate(x)
     features.append(x)
-    logits = dense_convolution.Conv(
+    logits = conv(
       1,
       (3,),
       padding=((1, 1),),
-      weight_norm=weight_norm,
-      dtype=self.dtype,
       name="logits",
     )(x)
     return _output(logits, features)
@@ -181,6 +184,7 @@ class StftDiscriminator(nn.Module):
   window: int
   hop: int
   norm: str
+  form: str = "blocks"
   dtype: jax.typing.DTypeLike = jnp.float32
   rematerialise: bool = False
 
@@ -197,12 +201,16 @@ class StftDiscriminator(nn.Module):
     spectrum = spectral.stft(audio[:, :, 0], window=self.window, hop=self.hop)
     spectrum = spectrum[:, :, :-1] / _window_norm(self.window)
     x = jnp.stack([spectrum.real, spectrum.imag], axis=3)
-    x = dense_convolution.Conv(
+    conv = functools.partial(
+      dense_convolution.Conv,
+      weight_norm=self.norm == "weight",
+      form=self.form,
+      dtype=self.dtype,
+    )
+    x = conv(
       self.channels,
       (7, 7),
       padding=((3, 3), (3, 3)),
-      weight_norm=self.norm == "weight",
-      dtype=self.dtype,
       name="first",
     )(x.astype(self.dtype))
     x = _activate(x)
@@ -215,17 +223,12 @@ class StftDiscriminator(nn.Module):
         channels=outputs * self.channels,
         strides=strides,
         norm=self.norm,
+        form=self.form,
         dtype=self.dtype,
         name=f"unit_{index}",
       )(x)
       features.append(x)
-    logits = dense_convolution.Conv(
-      1,
-      (1, x.shape[2]),
-      weight_norm=self.norm == "weight",
-      dtype=self.dtype,
-      name="logits",
-    )(x)
+    logits = conv(1, (1, x.shape[2]), name="logits")(x)
     return _output(logits[:, :, 0], features)
 
 
@@ -242,21 +245,25 @@ class ResidualUnit(nn.Module):
   strides: tuple[int, int]
   norm: str
   dtype: jax.typing.DTypeLike
+  form: str = "blocks"
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    weight_norm = {"weight": True, "layer": False, "none": False}[self.norm]
-    y = dense_convolution.Conv(
+    conv = functools.partial(
+      dense_convolution.Conv,
+      weight_norm={"weight": True, "layer": False, "none": False}[self.norm],
+      form=self.form,
+      dtype=self.dtype,
+    )
+    y = conv(
       self.hidden_channels,
       (3, 3),
       padding=((1, 1), (1, 1)),
-      weight_norm=weight_norm,
-      dtype=self.dtype,
       name="first",
     )(x)
     y = _activate(self._normalise(y, "first_norm"))
     size = tuple(s + 2 for s in self.strides)
-    y = dense_convolution.Conv(
+    y = conv(
       self.channels,
       size,
       strides=self.strides,
@@ -264,17 +271,11 @@ class ResidualUnit(nn.Module):
         _same_padding(y.shape[1 + i], size[i], self.strides[i])
         for i in range(2)
       ),
-      weight_norm=weight_norm,
-      dtype=self.dtype,
       name="second",
     )(y)
-    skip = dense_convolution.Conv(
-      self.channels,
-      (1, 1),
-      weight_norm=weight_norm,
-      dtype=self.dtype,
-      name="skip",
-    )(x[:, :: self.strides[0], :: self.strides[1]])
+    skip = conv(self.channels, (1, 1), name="skip")(
+      x[:, :: self.strides[0], :: self.strides[1]]
+    )
     return _activate(self._normalise(y + skip, "second_norm"))
 
   def _normalise(self, x: jax.Array, name: str) -> jax.Array:

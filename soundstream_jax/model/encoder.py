@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from soundstream_jax.model import layers
+from soundstream_jax.model import folding, layers
 
 DILATIONS = (1, 3, 9)
 
@@ -23,29 +23,43 @@ class Encoder(nn.Module):
   embedding_dim: int
   residual_kernel: int
   residual_hidden_ratio: float
+  form: str = "blocks"
   dtype: Any = jnp.float32
   rematerialise: bool = False
 
   @nn.compact
   def __call__(self, audio: jax.Array) -> jax.Array:
     residual_unit = layers.residual_unit(rematerialise=self.rematerialise)
+    folds = layers.folds(self.form, self.channels, self.strides)
     width = self.channels
     x = layers.conv(
-      width, 7, gain=layers.INPUT_GAIN, dtype=self.dtype, name="input"
-    )(audio)
+      width,
+      7,
+      gain=layers.INPUT_GAIN,
+      fold=folds[0],
+      dtype=self.dtype,
+      name="input",
+    )(folding.refold(audio, 1, folds[0]))
     for stage, stride in enumerate(self.strides):
       for unit, dilation in enumerate(DILATIONS):
         x = residual_unit(
           self.residual_kernel,
           self.residual_hidden_ratio,
           dilation,
+          folds[stage],
           dtype=self.dtype,
           name=f"stage{stage}_unit{unit}",
         )(x)
       width *= 2
       x = layers.downsample(
-        width, stride=stride, dtype=self.dtype, name=f"stage{stage}_down"
+        width,
+        stride=stride,
+        folds=(folds[stage], folds[stage + 1]),
+        form=self.form,
+        dtype=self.dtype,
+        name=f"stage{stage}_down",
       )(nn.elu(x))
+    x = folding.refold(x, folds[-1], 1)
     return layers.conv(self.embedding_dim, 3, dtype=self.dtype, name="output")(
       nn.elu(x)
     )

@@ -11,7 +11,7 @@ Source: paper section III-A and III-B, Fig. 3. Weight initialisation and padding
 value (zero) are ours: the paper names neither.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from soundstream_jax import precision
-from soundstream_jax.model import initialise
+from soundstream_jax.model import folding, initialise
 
 Array = jax.Array
 
@@ -96,6 +96,29 @@ def transposed_conv(x: Array, kernel: Array, *, stride: int) -> Array:
   return causal_conv(x, taps).reshape(batch, frames * stride, features)
 
 
+def plain_strided_conv(x: Array, kernel: Array, *, stride: int) -> Array:
+  """The same as `strided_conv`, as XLA's own strided convolution."""
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    window_strides=(stride,),
+    padding=((stride, 0),),
+    dimension_numbers=("NWC", "WIO", "NWC"),
+  )
+
+
+def plain_transposed_conv(x: Array, kernel: Array, *, stride: int) -> Array:
+  """The same as `transposed_conv`, over samples with zeros between them."""
+  return lax.conv_general_dilated(
+    x,
+    kernel[::-1],
+    window_strides=(1,),
+    padding=((2 * stride - 1, stride - 1),),
+    lhs_dilation=(stride,),
+    dimension_numbers=("NWC", "WIO", "NWC"),
+  )
+
+
 class _Conv(nn.Module):
   """Kernel, bias and precision, shared by the three kinds of convolution."""
 
@@ -103,24 +126,26 @@ class _Conv(nn.Module):
   kernel_size: int
   convolve: Callable[[Array, Array], Array]
   taps_per_output: int  # for the initialisation: inputs that an output sees
+  fold: int = 1  # samples to a block of the input
   gain: float = 1.0  # for the initialisation: times the variance-keeping std
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     param_dtype = precision.of_parameters(self.dtype)
-    fan_in = self.taps_per_output * x.shape[-1]
+    inputs = x.shape[-1] // self.fold
+    fan_in = self.taps_per_output * inputs
     kernel = self.param(
       "kernel",
       initialise.normal(self.gain * fan_in**-0.5),
-      (self.kernel_size, x.shape[-1], self.features),
+      (self.kernel_size, inputs, self.features),
       param_dtype,
     )
     bias = self.param(
       "bias", initialise.constant(0.0), (self.features,), param_dtype
     )
     y = self.convolve(x.astype(self.dtype), kernel.astype(self.dtype))
-    return precision.add_bias(y, bias)
+    return precision.add_bias(y, jnp.tile(bias, y.shape[-1] // self.features))
 
 
 def conv(
@@ -129,37 +154,112 @@ def conv(
   *,
   dilation: int = 1,
   gain: float = 1.0,
+  fold: int = 1,
   dtype,
   name=None,
 ) -> nn.Module:
-  """Causal convolution with bias: [B, T, in] -> [B, T, features]."""
+  """Causal convolution with bias: [B, T, in] -> [B, T, features].
+
+  Args:
+    fold: samples to a block, of inputs and outputs (see `folding`).
+  """
 
   def convolve(x, kernel):
-    return causal_conv(x, kernel, dilation=dilation)
+    if fold == 1:
+      return causal_conv(x, kernel, dilation=dilation)
+    past = (kernel_size - 1) * dilation
+    return folding.convolve(
+      x, kernel, fold=fold, dilation=dilation, before=past
+    )
 
   return _Conv(
-    features, kernel_size, convolve, kernel_size, gain, dtype=dtype, name=name
+    features,
+    kernel_size,
+    convolve,
+    kernel_size,
+    fold=fold,
+    gain=gain,
+    dtype=dtype,
+    name=name,
   )
 
 
-def downsample(features: int, *, stride: int, dtype, name=None) -> nn.Module:
-  """Strided convolution with bias: [B, T, in] -> [B, T / stride, features]."""
+def downsample(
+  features: int,
+  *,
+  stride: int,
+  folds: tuple[int, int] = (1, 1),
+  form: str = "blocks",
+  dtype,
+  name=None,
+) -> nn.Module:
+  """Strided convolution with bias: [B, T, in] -> [B, T / stride, features].
+
+  Args:
+    folds: samples to a block of the input, and of the output.
+    form: 'plain', or one of the faster ones.
+  """
+  before, after = folds
 
   def convolve(x, kernel):
-    return strided_conv(x, kernel, stride=stride)
+    if form == "plain":
+      return plain_strided_conv(x, kernel, stride=stride)
+    if folds == (1, 1):
+      return strided_conv(x, kernel, stride=stride)
+    x = folding.refold(x, before, after * stride)
+    return folding.convolve(x, kernel, fold=after, stride=stride, before=stride)
 
   return _Conv(
-    features, 2 * stride, convolve, 2 * stride, dtype=dtype, name=name
+    features, 2 * stride, convolve, 2 * stride, before, dtype=dtype, name=name
   )
 
 
-def upsample(features: int, *, stride: int, dtype, name=None) -> nn.Module:
-  """Transposed convolution with bias: [B, F, in] -> [B, F * stride, features]."""
+def upsample(
+  features: int,
+  *,
+  stride: int,
+  folds: tuple[int, int] = (1, 1),
+  form: str = "blocks",
+  dtype,
+  name=None,
+) -> nn.Module:
+  """Transposed convolution with bias: [B, F, in] -> [B, F * stride, features].
+
+  Args:
+    folds: samples to a block of the input, and of the output.
+    form: 'plain', or one of the faster ones.
+  """
+  before, after = folds
 
   def convolve(x, kernel):
-    return transposed_conv(x, kernel, stride=stride)
+    if form == "plain":
+      return plain_transposed_conv(x, kernel, stride=stride)
+    if folds == (1, 1):
+      return transposed_conv(x, kernel, stride=stride)
+    y = folding.transposed(x, kernel, fold=before, stride=stride)
+    return folding.refold(y, before * stride, after)
 
-  return _Conv(features, 2 * stride, convolve, 2, dtype=dtype, name=name)
+  return _Conv(
+    features, 2 * stride, convolve, 2, before, dtype=dtype, name=name
+  )
+
+
+def form_for(form: str, platform: str | None = None) -> str:
+  """Returns the form of config.form for a platform, by default the one here."""
+  if form != "auto":
+    return form
+  return "lanes" if (platform or jax.default_backend()) == "tpu" else "blocks"
+
+
+def folds(form: str, channels: int, strides: Sequence[int]) -> list[int]:
+  """Returns the samples to a block at each level, from full rate down.
+
+  The last level is that of the frames, whose samples are never folded.
+  """
+  widths = [channels * 2**level for level in range(len(strides))]
+  if form != "lanes":
+    return [1] * (len(strides) + 1)
+  return [*folding.factors(widths, strides), 1]
 
 
 class ResidualUnit(nn.Module):
@@ -171,28 +271,30 @@ class ResidualUnit(nn.Module):
     kernel_size: of the dilated convolution.
     hidden_ratio: its width over the unit's width.
     dilation: distance between its taps.
+    fold: samples to a block.
   """
 
   kernel_size: int
   hidden_ratio: float
   dilation: int
+  fold: int = 1
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    width = x.shape[-1]
+    width = x.shape[-1] // self.fold
     hidden = max(1, round(width * self.hidden_ratio))
+    shared = {"fold": self.fold, "dtype": self.dtype}
     y = conv(
       hidden,
       self.kernel_size,
       dilation=self.dilation,
-      dtype=self.dtype,
       name="dilated",
+      **shared,
     )(nn.elu(x))
-    branch = conv(
-      width, 1, gain=BRANCH_GAIN, dtype=self.dtype, name="pointwise"
-    )(nn.elu(y))
-    return x + branch
+    return x + conv(width, 1, gain=BRANCH_GAIN, name="pointwise", **shared)(
+      nn.elu(y)
+    )
 
 
 def residual_unit(*, rematerialise: bool) -> type[nn.Module]:

@@ -49,6 +49,7 @@ class SoundStream(nn.Module):
   model: config_lib.Model
   quantizer_config: config_lib.Quantizer
   rematerialise: bool = False
+  form: str = "blocks"
 
   def setup(self):
     m, q = self.model, self.quantizer_config
@@ -59,6 +60,7 @@ class SoundStream(nn.Module):
       "residual_hidden_ratio": m.residual_hidden_ratio,
       "dtype": dtype,
       "rematerialise": self.rematerialise,
+      "form": self.form,
     }
     self.encoder = encoder.Encoder(
       channels=m.encoder_channels, embedding_dim=m.embedding_dim, **shared
@@ -127,10 +129,20 @@ class SoundStream(nn.Module):
     return self.film(x, denoise)
 
 
-def from_config(config: config_lib.Config) -> SoundStream:
-  """Returns the generator that a configuration describes."""
+def from_config(
+  config: config_lib.Config, *, platform: str | None = None
+) -> SoundStream:
+  """Returns the generator that a configuration describes.
+
+  Args:
+    platform: 'cpu', 'gpu' or 'tpu', what config.form='auto' is for; None is
+      the default device's.
+  """
   return SoundStream(
-    config.model, config.quantizer, rematerialise=config.rematerialise
+    config.model,
+    config.quantizer,
+    rematerialise=config.rematerialise,
+    form=layers.form_for(config.form, platform),
   )
 
 

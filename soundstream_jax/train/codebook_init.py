@@ -56,7 +56,7 @@ def initialise(
     batches: quantizer.kmeans_batches global batches [B, T, 1].
   """
   check(config)
-  net = soundstream.from_config(config)
+  net = soundstream.from_config(config, platform=sharding.platform(mesh))
   encode = jax.jit(
     lambda params, audio: net.apply(
       soundstream.variables(params, state.codebooks.vectors),

@@ -14,6 +14,7 @@ from soundstream_jax.model import (
   codebook,
   discriminator,
   initialise,
+  layers,
   soundstream,
 )
 from soundstream_jax.train import optimizer
@@ -100,13 +101,14 @@ def place(array: np.ndarray, sharding) -> jax.Array:
 
 
 def discriminator_module(
-  config: config_lib.Config,
+  config: config_lib.Config, *, platform: str | None = None
 ) -> discriminator.Discriminator:
-  """Returns the discriminators that a configuration describes."""
+  """Returns the discriminators of a configuration, for a platform or here."""
   return discriminator.Discriminator(
     config.discriminator,
     dtype=jnp.dtype(config.model.compute_dtype),
     rematerialise=config.rematerialise,
+    form=layers.form_for(config.form, platform),
   )
 
 

@@ -227,8 +227,9 @@ def _draw(
 
 def _differentiator(config: config_lib.Config, mesh: Mesh, *, adversarial):
   """Returns the function (state, part, candidates) -> _Result."""
-  net = soundstream.from_config(config)
-  discriminators = state_lib.discriminator_module(config)
+  platform = sharding.platform(mesh)
+  net = soundstream.from_config(config, platform=platform)
+  discriminators = state_lib.discriminator_module(config, platform=platform)
 
   def differentiate(state, part, candidates) -> _Result:
     audio = part.audio

@@ -74,7 +74,7 @@ def build(
   Every device computes all clips: they are few, and every process then holds
   the result.
   """
-  net = soundstream.from_config(config)
+  net = soundstream.from_config(config, platform=sharding.platform(mesh))
   size = config.quantizer.codebook_size
 
   def reconstruct(params, vectors, audio):

@@ -39,13 +39,8 @@ class _Recorded:
         self.kernel_bytes += 4 * kernel.size
       return convolve(x, kernel, **options)
 
-    def for_cpu(*arguments, default, **others):
-      del others
-      return default(*arguments)
-
     with pytest.MonkeyPatch.context() as patch:
       patch.setattr(jax.lax, "conv_general_dilated", recording)
-      patch.setattr(jax.lax, "platform_dependent", for_cpu)
       lowered = step.lower(self.state, audio)
     self.cost = program_cost.of(lowered.compile().as_text())
 
@@ -193,6 +188,7 @@ def test_the_command_prints_a_table_and_writes_json(small_overrides, tmp_path):
     "--config=tiny",
     "--topology=cpu:2",
     "--noadversarial",
+    "--compare_forms",
     f"--json={tmp_path / 'report.json'}",
     f"--cache={tmp_path / 'kept'}",
     *(f"--config.{name}={value}" for name, value in fields.items()),
@@ -207,6 +203,7 @@ def test_the_command_prints_a_table_and_writes_json(small_overrides, tmp_path):
     r"collectives +.* per device; parameters are",
     r"all-reduce +.* runs of \d+ instructions",
     r"compile time +\d+ s",
+    r"against the form 'plain'\n  bytes +\d",
   ):
     assert re.search(words, done.stdout), words
   report = json.loads((tmp_path / "report.json").read_text())
@@ -215,6 +212,9 @@ def test_the_command_prints_a_table_and_writes_json(small_overrides, tmp_path):
     report["flops_loops_once"], report["flops_of_xla"], rtol=0.05
   )
   assert set(report["collective_bytes"]) == {"all-reduce"}
+  assert report["config"]["form"] == "auto"
+  assert report["plain"]["config"]["form"] == "plain"
+  assert report["plain"]["flops"] != report["flops"]
 
 
 @pytest.mark.parametrize(

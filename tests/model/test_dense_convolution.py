@@ -55,8 +55,9 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("form", ["plain", "blocks", "lanes"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_values_and_gradients_equal_lax(case):
+def test_values_and_gradients_equal_lax(case, form):
   space, size, strides, padding, inputs, outputs, groups = case
   rng = np.random.default_rng(0)
 
@@ -80,7 +81,7 @@ def test_values_and_gradients_equal_lax(case):
   expected = run(lambda x, k: direct(x, k, strides, padding, groups))
   actual = run(
     lambda x, k: dense_convolution.convolve(
-      x, k, strides=strides, padding=padding, groups=groups
+      x, k, strides=strides, padding=padding, groups=groups, form=form
     )
   )
   for a, e in zip(actual, expected, strict=True):
@@ -94,22 +95,6 @@ def test_merged_groups_fill_blocks_and_keep_the_weights():
   assert blocks == 2
   assert merged.shape == (3, dense_convolution.BLOCK_INPUTS, 64)
   assert np.sum(merged) == np.sum(kernel)
-
-
-@pytest.mark.parametrize("groups", [2, 8, 23, 32])
-def test_merged_groups_convolve_as_the_groups_do(groups):
-  """What a TPU computes; elsewhere the blocks are folded as well."""
-  rng = np.random.default_rng(0)
-  x = rng.standard_normal((2, 33, 4 * groups)).astype(np.float32)
-  kernel = rng.standard_normal((9, 4, 2 * groups)).astype(np.float32)
-  strides, padding = (4,), ((4, 4),)
-  merged, blocks = dense_convolution.merge_groups(jnp.asarray(kernel), groups)
-  np.testing.assert_allclose(
-    direct(x, merged, strides, padding, blocks),
-    direct(x, kernel, strides, padding, groups),
-    rtol=1e-5,
-    atol=1e-5,
-  )
 
 
 def conv_with_params(*, weight_norm, kernel=None):

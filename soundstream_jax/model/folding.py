@@ -1,0 +1,129 @@
+"""Convolutions over time that is folded into channels, so that vectors fill up.
+
+A TPU computes on vectors of 128 channels, whatever number of them is used. A
+signal [B, T, C] with few channels is therefore kept as [B, T / f, f * C], f
+neighbouring samples to a block, and a convolution becomes one between blocks:
+its kernel holds that of the ordinary convolution many times, along diagonals,
+and zeros elsewhere. This is the same sum with some terms times zero: a few
+times the multiplications, and a fraction of the memory traffic and of the time.
+The kernel that is stored and learnt keeps the standard layout.
+"""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+# Channels that a vector holds.
+LANES = 128
+
+
+def factor(channels: int, samples: int) -> int:
+  """Returns the most samples to a block: f * channels <= LANES, f | samples."""
+  most = max(1, LANES // channels)
+  return next(f for f in range(most, 0, -1) if samples % f == 0)
+
+
+def refold(x: jax.Array, before: int, after: int) -> jax.Array:
+  """[B, T / before, before * C] -> [B, T / after, after * C]."""
+  if before == after:
+    return x
+  batch, blocks, width = x.shape
+  return x.reshape(batch, blocks * before // after, width // before * after)
+
+
+def convolve(
+  x: jax.Array,
+  kernel: jax.Array,
+  *,
+  fold: int,
+  stride: int = 1,
+  dilation: int = 1,
+  before: int,
+) -> jax.Array:
+  """Strided or dilated convolution between blocks.
+
+  Output o is the sum over taps j of sample stride * o - before + j * dilation
+  times kernel[j]; samples outside of x are zero. There is one output for every
+  `stride` samples.
+
+  Args:
+    x: [B, T / (stride * fold), stride * fold * in].
+    kernel: [k, in, out].
+    fold: outputs to a block.
+    before: samples by which the first tap precedes the first of a stride.
+
+  Returns:
+    [B, T / (stride * fold), fold * out].
+  """
+  taps = np.arange(len(kernel)) * dilation - before
+  source = taps[:, None] + stride * np.arange(fold)[None, :]
+  return _between_blocks(x, kernel, source, stride * fold)
+
+
+def transposed(
+  x: jax.Array, kernel: jax.Array, *, fold: int, stride: int
+) -> jax.Array:
+  """Causal transposed convolution between blocks, kernel 2 * stride.
+
+  Args:
+    x: [B, F / fold, fold * in].
+    kernel: [2 * stride, in, out]; input f reaches outputs from f * stride.
+    fold: inputs to a block.
+
+  Returns:
+    [B, F / fold, fold * stride * out].
+  """
+  output = np.arange(fold * stride)[None, :]
+  tap = np.arange(2 * stride)[:, None]
+  source = (output - tap) // stride
+  return _between_blocks(
+    x, kernel, np.where((output - tap) % stride == 0, source, np.nan), fold
+  )
+
+
+def _between_blocks(x, kernel, source, inputs):
+  """Convolves blocks of `inputs` samples; source [k, outputs] has for each tap
+  and output of block 0 the sample that they meet, or NaN."""
+  tap, output = np.nonzero(~np.isnan(source.astype(float)))
+  sample = source[tap, output].astype(int)
+  block, phase = np.divmod(sample, inputs)
+  first, last = min(block.min(), 0), max(block.max(), 0)
+  shape = (last - first + 1, inputs, source.shape[1])
+  where = np.zeros((*shape, len(kernel)), np.float32)
+  where[block - first, phase, output, tap] = 1
+  dense = _place(kernel, where)
+  return lax.conv_general_dilated(
+    x,
+    dense,
+    window_strides=(1,),
+    padding=((-first, last),),
+    dimension_numbers=("NWC", "WIO", "NWC"),
+  )
+
+
+def _place(kernel: jax.Array, where: np.ndarray) -> jax.Array:
+  """Copies taps [k, in, out] to where [m, p, q, k] says: [m, p * in, q * out].
+
+  A product with zeros and ones: exact, and its gradient sums in float32.
+  """
+  taps, phases, outputs, _ = where.shape
+  _, inputs, features = kernel.shape
+  dense = jnp.einsum(
+    "mpqk,kio->mpiqo",
+    jnp.asarray(where, kernel.dtype),
+    kernel,
+    precision=lax.Precision.HIGHEST,
+  )
+  return dense.reshape(taps, phases * inputs, outputs * features)
+
+
+def factors(widths: Sequence[int], strides: Sequence[int]) -> list[int]:
+  """Returns the fold of each level of an encoder, from full rate down."""
+  return [
+    factor(width, math.prod(strides[level:]))
+    for level, width in enumerate(widths)
+  ]
