@@ -34,7 +34,7 @@ import numpy as np
 from jax import lax
 
 from soundstream_jax import precision
-from soundstream_jax.model import initialise
+from soundstream_jax.model import folding, initialise
 
 # More wastes multiplications by zero, less makes matrices too thin.
 BLOCK_INPUTS = 64
@@ -62,11 +62,12 @@ class Conv(nn.Module):
   groups: int = 1
   weight_norm: bool = False
   form: str = "blocks"
+  folds: tuple[int, int] = (1, 1)  # of the last space axis, before and after
   dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    inputs = x.shape[-1] // self.groups
+    inputs = x.shape[-1] // self.groups // self.folds[0]
     param_dtype = precision.of_parameters(self.dtype)
     kernel = self.param(
       "kernel",
@@ -84,15 +85,29 @@ class Conv(nn.Module):
       ratio = scale / _column_norms(kernel)
       kernel = kernel * ratio.reshape((1,) * (kernel.ndim - 1) + (-1,))
     axes = len(self.kernel_size)
-    y = convolve(
-      x,
-      kernel.astype(self.dtype),
-      strides=self.strides or (1,) * axes,
-      padding=self.padding or ((0, 0),) * axes,
-      groups=self.groups,
-      form=self.form,
-    )
-    return precision.add_bias(y, bias)
+    strides = self.strides or (1,) * axes
+    padding = self.padding or ((0, 0),) * axes
+    kernel = kernel.astype(self.dtype)
+    if self.folds == (1, 1):
+      y = convolve(
+        x,
+        kernel,
+        strides=strides,
+        padding=padding,
+        groups=self.groups,
+        form=self.form,
+      )
+    else:
+      y = folding.convolve(
+        folding.refold(x, self.folds[0], self.folds[1] * strides[-1]),
+        kernel,
+        fold=self.folds[1],
+        stride=strides[-1],
+        before=padding[-1][0],
+        lead_strides=strides[:-1],
+        lead_padding=padding[:-1],
+      )
+    return precision.add_bias(y, jnp.tile(bias, self.folds[1]))
 
 
 def convolve(

@@ -22,7 +22,7 @@ import numpy as np
 from soundstream_jax import config as configuration
 from soundstream_jax import errors, precision
 from soundstream_jax.audio import spectral
-from soundstream_jax.model import dense_convolution, initialise
+from soundstream_jax.model import dense_convolution, folding, initialise
 
 _LEAK = 0.2
 _INPUTS_PER_GROUP = 4
@@ -46,7 +46,7 @@ class Output:
 
   logits: jax.Array  # [B, T_k, 1], above 0 for real
   # Activations of every layer but the last: [B, T_l, C_l] of a wave network,
-  # [B, N_l, F_l, C_l] of the STFT network.
+  # [B, N_l, F_l / f, f * C_l] of the STFT network, f frequencies to a block.
   features: list[jax.Array]
 
 
@@ -201,6 +201,7 @@ class StftDiscriminator(nn.Module):
     spectrum = spectral.stft(audio[:, :, 0], window=self.window, hop=self.hop)
     spectrum = spectrum[:, :, :-1] / _window_norm(self.window)
     x = jnp.stack([spectrum.real, spectrum.imag], axis=3)
+    folds = _frequency_folds(self.form, self.channels, x.shape[2])
     conv = functools.partial(
       dense_convolution.Conv,
       weight_norm=self.norm == "weight",
@@ -211,8 +212,9 @@ class StftDiscriminator(nn.Module):
       self.channels,
       (7, 7),
       padding=((3, 3), (3, 3)),
+      folds=(folds[0], folds[0]),
       name="first",
-    )(x.astype(self.dtype))
+    )(folding.refold(x.astype(self.dtype), 1, folds[0]))
     x = _activate(x)
     features = [x]
     # The wave networks' features are all kept anyway, for the feature loss.
@@ -224,10 +226,12 @@ class StftDiscriminator(nn.Module):
         strides=strides,
         norm=self.norm,
         form=self.form,
+        folds=tuple(folds[index : index + 2]),
         dtype=self.dtype,
         name=f"unit_{index}",
       )(x)
       features.append(x)
+    x = folding.refold(x, folds[-1], 1)
     logits = conv(1, (1, x.shape[2]), name="logits")(x)
     return _output(logits[:, :, 0], features)
 
@@ -246,6 +250,7 @@ class ResidualUnit(nn.Module):
   norm: str
   dtype: jax.typing.DTypeLike
   form: str = "blocks"
+  folds: tuple[int, int] = (1, 1)  # of frequency, before and after
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -255,31 +260,42 @@ class ResidualUnit(nn.Module):
       form=self.form,
       dtype=self.dtype,
     )
+    before, after = self.folds
     y = conv(
       self.hidden_channels,
       (3, 3),
       padding=((1, 1), (1, 1)),
+      folds=(before, before),
       name="first",
     )(x)
-    y = _activate(self._normalise(y, "first_norm"))
+    y = _activate(self._normalise(y, "first_norm", before))
     size = tuple(s + 2 for s in self.strides)
     y = conv(
       self.channels,
       size,
       strides=self.strides,
       padding=tuple(
-        _same_padding(y.shape[1 + i], size[i], self.strides[i])
-        for i in range(2)
+        _same_padding(length, size[i], self.strides[i])
+        for i, length in enumerate((y.shape[1], y.shape[2] * before))
       ),
+      folds=self.folds,
       name="second",
     )(y)
-    skip = conv(self.channels, (1, 1), name="skip")(
-      x[:, :: self.strides[0], :: self.strides[1]]
-    )
-    return _activate(self._normalise(y + skip, "second_norm"))
+    if self.folds == (1, 1):
+      x = x[:, :: self.strides[0], :: self.strides[1]]
+      skip = conv(self.channels, (1, 1), name="skip")(x)
+    else:
+      skip = conv(
+        self.channels,
+        (1, 1),
+        strides=self.strides,
+        folds=self.folds,
+        name="skip",
+      )(x)
+    return _activate(self._normalise(y + skip, "second_norm", after))
 
-  def _normalise(self, x: jax.Array, name: str) -> jax.Array:
-    return FrameNorm(name=name)(x) if self.norm == "layer" else x
+  def _normalise(self, x: jax.Array, name: str, fold: int) -> jax.Array:
+    return FrameNorm(fold, name=name)(x) if self.norm == "layer" else x
 
 
 class FrameNorm(nn.Module):
@@ -288,9 +304,11 @@ class FrameNorm(nn.Module):
   Statistics in float32; scale and bias per channel.
   """
 
+  fold: int = 1  # frequencies to a block: [B, N, F / fold, fold * C]
+
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    channels = x.shape[-1:]
+    channels = (x.shape[-1] // self.fold,)
     dtype = precision.of_parameters(x.dtype)
     scale = self.param("scale", initialise.constant(1.0), channels, dtype)
     bias = self.param("bias", initialise.constant(0.0), channels, dtype)
@@ -298,8 +316,21 @@ class FrameNorm(nn.Module):
     y = y - jnp.mean(y, axis=(2, 3), keepdims=True)
     variance = jnp.mean(jnp.square(y), axis=(2, 3), keepdims=True)
     y = y * jax.lax.rsqrt(variance + 1e-5)
-    y = y * scale.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)
+    scale, bias = (
+      jnp.tile(p, self.fold).reshape(1, 1, 1, -1) for p in (scale, bias)
+    )
+    y = y * scale + bias
     return y.astype(x.dtype)
+
+
+def _frequency_folds(form: str, channels: int, frequencies: int) -> list[int]:
+  """Frequencies to a block (see `folding`), before and after every unit."""
+  widths = [channels, *(outputs * channels for *_, outputs in _STFT_UNITS)]
+  strides = [stride for (_, stride), *_ in _STFT_UNITS]
+  total = math.prod(strides)
+  if form != "lanes" or frequencies % total:
+    return [1] * len(widths)
+  return folding.factors(widths, [*strides, frequencies // total])
 
 
 def average_pool(audio: jax.Array) -> jax.Array:

@@ -1,10 +1,10 @@
-"""Convolutions over time that is folded into channels, so that vectors fill up.
+"""Convolutions over an axis that is folded into channels, so that vectors fill up.
 
 A TPU computes on vectors of 128 channels, whatever number of them is used. A
 signal [B, T, C] with few channels is therefore kept as [B, T / f, f * C], f
 neighbouring samples to a block, and a convolution becomes one between blocks:
 its kernel holds that of the ordinary convolution many times, along diagonals,
-and zeros elsewhere. This is the same sum with some terms times zero: a few
+and zeros elsewhere. Of a plane [B, N, F, C] the second axis is folded. This is the same sum with some terms times zero: a few
 times the multiplications, and a fraction of the memory traffic and of the time.
 The kernel that is stored and learnt keeps the standard layout.
 """
@@ -28,11 +28,11 @@ def factor(channels: int, samples: int) -> int:
 
 
 def refold(x: jax.Array, before: int, after: int) -> jax.Array:
-  """[B, T / before, before * C] -> [B, T / after, after * C]."""
+  """[..., T / before, before * C] -> [..., T / after, after * C]."""
   if before == after:
     return x
-  batch, blocks, width = x.shape
-  return x.reshape(batch, blocks * before // after, width // before * after)
+  *lead, blocks, width = x.shape
+  return x.reshape(*lead, blocks * before // after, width // before * after)
 
 
 def convolve(
@@ -43,6 +43,8 @@ def convolve(
   stride: int = 1,
   dilation: int = 1,
   before: int,
+  lead_strides: Sequence[int] = (),
+  lead_padding: Sequence[tuple[int, int]] = (),
 ) -> jax.Array:
   """Strided or dilated convolution between blocks.
 
@@ -51,17 +53,21 @@ def convolve(
   `stride` samples.
 
   Args:
-    x: [B, T / (stride * fold), stride * fold * in].
-    kernel: [k, in, out].
+    x: [B, *lead, T / (stride * fold), stride * fold * in].
+    kernel: [*k_lead, k, in, out].
     fold: outputs to a block.
     before: samples by which the first tap precedes the first of a stride.
+    lead_strides: of the axes that are not folded.
+    lead_padding: of these, zeros before and after.
 
   Returns:
-    [B, T / (stride * fold), fold * out].
+    [B, *lead', T / (stride * fold), fold * out].
   """
-  taps = np.arange(len(kernel)) * dilation - before
+  taps = np.arange(kernel.shape[-3]) * dilation - before
   source = taps[:, None] + stride * np.arange(fold)[None, :]
-  return _between_blocks(x, kernel, source, stride * fold)
+  return _between_blocks(
+    x, kernel, source, stride * fold, lead_strides, lead_padding
+  )
 
 
 def transposed(
@@ -85,7 +91,7 @@ def transposed(
   )
 
 
-def _between_blocks(x, kernel, source, inputs):
+def _between_blocks(x, kernel, source, inputs, strides=(), padding=()):
   """Convolves blocks of `inputs` samples; source [k, outputs] has for each tap
   and output of block 0 the sample that they meet, or NaN."""
   tap, output = np.nonzero(~np.isnan(source.astype(float)))
@@ -93,32 +99,36 @@ def _between_blocks(x, kernel, source, inputs):
   block, phase = np.divmod(sample, inputs)
   first, last = min(block.min(), 0), max(block.max(), 0)
   shape = (last - first + 1, inputs, source.shape[1])
-  where = np.zeros((*shape, len(kernel)), np.float32)
+  where = np.zeros((*shape, len(source)), np.float32)
   where[block - first, phase, output, tap] = 1
   dense = _place(kernel, where)
+  letters = "HW"[1 - len(strides) :]
   return lax.conv_general_dilated(
     x,
     dense,
-    window_strides=(1,),
-    padding=((-first, last),),
-    dimension_numbers=("NWC", "WIO", "NWC"),
+    window_strides=(*strides, 1),
+    padding=(*padding, (-first, last)),
+    dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
   )
 
 
 def _place(kernel: jax.Array, where: np.ndarray) -> jax.Array:
-  """Copies taps [k, in, out] to where [m, p, q, k] says: [m, p * in, q * out].
+  """Copies taps [..., k, in, out] to where [m, p, q, k] says.
 
   A product with zeros and ones: exact, and its gradient sums in float32.
+
+  Returns:
+    [..., m, p * in, q * out].
   """
   taps, phases, outputs, _ = where.shape
-  _, inputs, features = kernel.shape
+  *lead, _, inputs, features = kernel.shape
   dense = jnp.einsum(
-    "mpqk,kio->mpiqo",
+    "mpqk,...kio->...mpiqo",
     jnp.asarray(where, kernel.dtype),
     kernel,
     precision=lax.Precision.HIGHEST,
   )
-  return dense.reshape(taps, phases * inputs, outputs * features)
+  return dense.reshape(*lead, taps, phases * inputs, outputs * features)
 
 
 def factors(widths: Sequence[int], strides: Sequence[int]) -> list[int]:
