@@ -15,8 +15,9 @@ Kernels over two axes have their gradient as one matrix product per tap: XLA's
 own form, a convolution with a kernel as large as the plane, takes three to five
 times as long.
 
-A TPU takes strides, and groups of `BLOCK_INPUTS`, as they are: there only the
-merging of groups pays (a quarter of the cycles of groups of four inputs).
+That is the form 'blocks', for CPUs. In the form 'lanes', for TPUs, groups merge
+as well (a quarter of the cycles of groups of four inputs), but strides stay, and
+layers of few channels are folded as a whole (see `folding`).
 
 The result is the same sum in another order, with some terms times zero: a NaN
 in the input spreads a little further than it otherwise would. The kernel that
@@ -85,19 +86,16 @@ class Conv(nn.Module):
       ratio = scale / _column_norms(kernel)
       kernel = kernel * ratio.reshape((1,) * (kernel.ndim - 1) + (-1,))
     axes = len(self.kernel_size)
+    kernel = kernel.astype(self.dtype)
     strides = self.strides or (1,) * axes
     padding = self.padding or ((0, 0),) * axes
-    kernel = kernel.astype(self.dtype)
     if self.folds == (1, 1):
-      y = convolve(
-        x,
-        kernel,
-        strides=strides,
-        padding=padding,
-        groups=self.groups,
-        form=self.form,
-      )
+      how = {"strides": strides, "padding": padding, "form": self.form}
+      y = convolve(x, kernel, groups=self.groups, **how)
     else:
+      kernel, groups = merge_groups(kernel, self.groups)
+      if groups > 1:
+        raise ValueError(f"{groups} blocks cannot be folded.")
       y = folding.convolve(
         folding.refold(x, self.folds[0], self.folds[1] * strides[-1]),
         kernel,
@@ -107,7 +105,8 @@ class Conv(nn.Module):
         lead_strides=strides[:-1],
         lead_padding=padding[:-1],
       )
-    return precision.add_bias(y, jnp.tile(bias, self.folds[1]))
+      bias = jnp.tile(bias, self.folds[1])
+    return precision.add_bias(y, bias)
 
 
 def convolve(

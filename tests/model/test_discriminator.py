@@ -12,7 +12,11 @@ import pytest
 from jax import lax
 
 from soundstream_jax import config, errors
-from soundstream_jax.model import discriminator
+from soundstream_jax.model import (
+  discriminator,
+  stft_discriminator,
+  wave_discriminator,
+)
 
 SMALL = config.Discriminator(
   wave_scales=2,
@@ -138,7 +142,7 @@ def test_logits_of_one_second_have_the_expected_steps():
 
 def test_the_hidden_channels_follow_the_table():
   params = abstract_params(
-    discriminator.StftDiscriminator(32, 1024, 256, "none")
+    stft_discriminator.StftDiscriminator(32, 1024, 256, "none")
   )
   kernels = [
     [params[f"unit_{i}"][name]["kernel"].shape for name in ("first", "second")]
@@ -178,7 +182,7 @@ def test_average_pool_keeps_a_constant():
 
 def test_frame_norm_equals_numpy_at_every_time_step():
   x = 3 * noise(2, 5, 6, 4) + 1
-  module = discriminator.FrameNorm()
+  module = stft_discriminator.FrameNorm()
   params = random_params(module, x)
   frames = np.asarray(x, np.float64)
   mean = frames.mean(axis=(2, 3), keepdims=True)
@@ -246,7 +250,7 @@ def test_a_residual_unit_is_two_convolutions_around_a_strided_skip(
   strides, norm
 ):
   x = noise(2, 7, 8, 4)  # an odd number of frames: halving rounds up
-  module = discriminator.ResidualUnit(4, 8, strides, norm, jnp.float32)
+  module = stft_discriminator.ResidualUnit(4, 8, strides, norm, jnp.float32)
   params = random_params(module, x)
   actual = jax.jit(module.apply, compiler_options=QUICK)({"params": params}, x)
   expected = jax.jit(
@@ -394,7 +398,7 @@ def all_equations(jaxpr):
 
 def test_a_bfloat16_unit_is_near_the_float32_one():
   x = noise(2, 7, 8, 4)
-  unit = discriminator.ResidualUnit(4, 8, (2, 2), "layer", jnp.float32)
+  unit = stft_discriminator.ResidualUnit(4, 8, (2, 2), "layer", jnp.float32)
   params = {"params": random_params(unit, x)}
   full = jax.jit(unit.apply, compiler_options=QUICK)(params, x)
   low = jax.jit(unit.clone(dtype=jnp.bfloat16).apply, compiler_options=QUICK)(
@@ -413,7 +417,7 @@ def test_parameters_are_float32_for_any_compute_dtype():
 
 
 def test_channels_that_do_not_divide_into_groups_are_refused():
-  module = discriminator.WaveDiscriminator(4, 18, "none")
+  module = wave_discriminator.WaveDiscriminator(4, 18, "none")
   with pytest.raises(errors.InputError, match="wave_max_channels=18"):
     abstract_params(module)
 
