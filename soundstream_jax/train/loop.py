@@ -13,7 +13,13 @@ from soundstream_jax import checkpoint, distributed, errors, rates, sharding
 from soundstream_jax import config as config_lib
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.data import source as source_lib
-from soundstream_jax.train import alarms, recovery, start, validation
+from soundstream_jax.train import (
+  alarms,
+  compiled,
+  recovery,
+  start,
+  validation,
+)
 from soundstream_jax.train import clock as clock_lib
 from soundstream_jax.train import interrupts as interrupts_lib
 from soundstream_jax.train import logging as logging_lib
@@ -46,18 +52,19 @@ def train(config: config_lib.Config, workdir) -> int:
   loader = loader_lib.train_loader(config, rows=rows)
   clips = _held_out(config)
   # Compiled when first called, so a run compiles what it needs.
-  steps = {
-    adversarial: step_lib.build(config, mesh, adversarial=adversarial)
-    for adversarial in (False, True)
-  }
+  steps = {}
+  for adversarial in (False, True):
+    step, abstract = step_lib.build(config, mesh, adversarial=adversarial)
+    name = f"step {'with' if adversarial else 'without'} discriminators"
+    steps[adversarial] = compiled.Compiled(step, abstract, name=name)
   distributed.check_shared(workdir)
   try:
     run = _Run(
       config=config,
       workdir=workdir,
       mesh=mesh,
-      steps={phase: step for phase, (step, _) in steps.items()},
-      abstract=steps[True][1],
+      steps=steps,
+      abstract=abstract,
       loader=loader,
       profile=profile_lib.Profile(config, workdir),
       validate=(

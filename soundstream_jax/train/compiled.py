@@ -1,0 +1,52 @@
+"""A step that is compiled when first called, and says what that took."""
+
+import time
+from typing import Any
+
+from absl import logging
+
+_GIB = 2**30
+
+
+class Compiled:
+  """Calls a jitted function, compiled once, for its abstract arguments.
+
+  Arguments of any other shape, dtype or sharding are refused: nothing is ever
+  compiled a second time.
+
+  Attributes:
+    name: for the log.
+  """
+
+  def __init__(self, function, arguments: tuple[Any, ...], *, name: str):
+    """Args: function is jitted, arguments are shapes with shardings."""
+    self.name = name
+    self._function = function
+    self._arguments = arguments
+    self._compiled = None
+
+  def __call__(self, *arguments):
+    if self._compiled is None:
+      start = time.monotonic()
+      self._compiled = self._function.lower(*self._arguments).compile()
+      seconds = time.monotonic() - start
+      logging.info(
+        "%s: compiled in %.0f s%s", self.name, seconds, _memory(self._compiled)
+      )
+    return self._compiled(*arguments)
+
+
+def _memory(compiled) -> str:
+  """What one device needs; nothing where a backend does not say."""
+  stats = compiled.memory_analysis()
+  if stats is None:
+    return ""
+  # Outputs that take the place of donated arguments need no memory of theirs.
+  kept = stats.argument_size_in_bytes + (
+    stats.output_size_in_bytes - stats.alias_size_in_bytes
+  )
+  temporary = stats.temp_size_in_bytes
+  return (
+    f"; memory per device {(kept + temporary) / _GIB:.2f} GiB: "
+    f"{kept / _GIB:.2f} of state and batch, {temporary / _GIB:.2f} temporary"
+  )

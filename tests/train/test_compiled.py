@@ -1,0 +1,34 @@
+"""A step is compiled once, and the log says what that took."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from soundstream_jax.train import compiled
+
+
+def test_compiles_once_on_the_first_call_and_says_what_memory_it_takes(caplog):
+  traced = []
+
+  def step(state, audio):
+    traced.append(1)
+    return state + jnp.sum(jnp.sin(audio)), {"x": audio}
+
+  shape = jax.ShapeDtypeStruct((1 << 20,), jnp.float32)
+  function = compiled.Compiled(jax.jit(step), (shape, shape), name="the step")
+  assert not traced
+  audio = np.zeros(shape.shape, np.float32)
+  with caplog.at_level(logging.INFO, logger="absl"):
+    for _ in range(3):
+      state, _ = function(np.ones_like(audio), audio)
+  np.testing.assert_array_equal(state, np.ones_like(audio))
+  assert len(traced) == 1
+  (line,) = [r.getMessage() for r in caplog.records]
+  # Two arguments and two results of 4 MiB.
+  assert line.startswith("the step: compiled in ")
+  assert "memory per device 0.02 GiB: 0.02 of state and batch" in line
+  with pytest.raises(TypeError):
+    function(audio[:5], audio[:5])
