@@ -10,7 +10,6 @@ Files that cannot be read are skipped and listed at the end.
 """
 
 import pathlib
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +18,7 @@ from absl import flags
 from soundstream_jax import errors
 from soundstream_jax.data_pipelines import (
   audio_folder,
+  interrupts,
   progress,
   records,
   synthetic,
@@ -94,14 +94,17 @@ def main(argv: Sequence[str]) -> int:
         f"--dataset={values.dataset}. Leave it out."
       )
   try:
-    run[values.dataset](values)
+    with interrupts.Interrupts() as watcher:
+      run[values.dataset](values, watcher)
   except KeyboardInterrupt:
     print("interrupted; nothing was written.", file=sys.stderr)
     return _INTERRUPTED
   return 0
 
 
-def _audio_folder(values: flags.FlagValues) -> None:
+def _audio_folder(
+  values: flags.FlagValues, watcher: interrupts.Interrupts
+) -> None:
   percentages = records.parse_split(values.split)
   out = records.check_out(values.out)
   files = audio_folder.find(values.input, group_by=values.group_by)
@@ -111,7 +114,8 @@ def _audio_folder(values: flags.FlagValues) -> None:
     tallies = records.write(
       out,
       pieces={
-        split: lambda split=split: reader.pieces(split) for split in splits
+        split: lambda split=split: watcher.watch(reader.pieces(split))
+        for split in splits
       },
       sample_rate_hz=values.sample_rate,
       details={
@@ -126,7 +130,9 @@ def _audio_folder(values: flags.FlagValues) -> None:
   _summarize(values, tallies)
 
 
-def _synthetic(values: flags.FlagValues) -> None:
+def _synthetic(
+  values: flags.FlagValues, watcher: interrupts.Interrupts
+) -> None:
   percentages = records.parse_split(values.split)
   splits, seconds = synthetic.plan(
     values.kind, minutes=values.minutes, percentages=percentages
@@ -151,7 +157,10 @@ def _synthetic(values: flags.FlagValues) -> None:
   try:
     tallies = records.write(
       out,
-      pieces={split: lambda split=split: pieces(split) for split in splits},
+      pieces={
+        split: lambda split=split: watcher.watch(pieces(split))
+        for split in splits
+      },
       sample_rate_hz=values.sample_rate,
       details={
         "dataset": values.dataset,
@@ -220,12 +229,5 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
   return values
 
 
-def _terminate(number, frame) -> None:
-  """Ends by an exception, so that unfinished files are removed."""
-  del frame
-  sys.exit(128 + number)
-
-
 if __name__ == "__main__":
-  signal.signal(signal.SIGTERM, _terminate)
   sys.exit(errors.run(main, sys.argv))

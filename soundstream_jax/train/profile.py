@@ -25,7 +25,11 @@ class Profile:
   def before(self, step: int) -> None:
     """Starts, at the first step or where a resumed run comes upon them."""
     if step in self._steps and not self._running:
-      jax.profiler.start_trace(str(self._folder))
+      options = jax.profiler.ProfileOptions()
+      # Traces of Python's calls hook every thread of the process, also those
+      # that decode audio, and show nothing of a device.
+      options.python_tracer_level = 0
+      jax.profiler.start_trace(str(self._folder), profiler_options=options)
       self._running = True
 
   def after(self, step: int, results) -> None:

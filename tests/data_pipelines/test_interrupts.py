@@ -1,0 +1,38 @@
+"""A signal ends a command also where a library swallows its exception."""
+
+import os
+import signal
+
+import pytest
+
+from data_pipelines import interrupts
+
+
+@pytest.mark.parametrize(
+  ("number", "error"),
+  [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)],
+)
+def test_a_signal_whose_exception_is_swallowed_ends_the_next_piece(
+  number, error
+):
+  def pieces():
+    for piece in range(4):
+      if piece == 2:
+        try:
+          os.kill(os.getpid(), number)
+        except error:
+          pass  # as numpy's Generator.choice does
+      yield piece
+
+  seen = []
+  with interrupts.Interrupts() as watcher:
+    with pytest.raises(error):
+      seen.extend(watcher.watch(pieces()))
+  assert seen == [0, 1]
+
+
+def test_handlers_are_put_back():
+  before = signal.getsignal(signal.SIGTERM)
+  with interrupts.Interrupts():
+    assert signal.getsignal(signal.SIGTERM) != before
+  assert signal.getsignal(signal.SIGTERM) == before
