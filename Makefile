@@ -26,8 +26,8 @@ FAST := $(wildcard tests/test_*.py $(addprefix tests/, \
   audio data data_pipelines losses metrics codec))
 
 LONG := $(addprefix tests/,train launch evaluate model)
-SHORT := $(filter-out $(LONG) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)) \
-  $(wildcard tests/test_*.py))
+SHORT := $(filter-out $(LONG) tests/__pycache__, \
+  $(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
