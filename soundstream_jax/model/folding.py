@@ -4,9 +4,10 @@ A TPU computes on vectors of 128 channels, whatever number of them is used. A
 signal [B, T, C] with few channels is therefore kept as [B, T / f, f * C], f
 neighbouring samples to a block, and a convolution becomes one between blocks:
 its kernel holds that of the ordinary convolution many times, along diagonals,
-and zeros elsewhere. Of a plane [B, N, F, C] the second axis is folded. This is the same sum with some terms times zero: a few
-times the multiplications, and a fraction of the memory traffic and of the time.
-The kernel that is stored and learnt keeps the standard layout.
+and zeros elsewhere. Of a plane [B, N, F, C] the second axis is folded. This is
+the same sum with some terms times zero: a few times the multiplications, and a
+fraction of the memory traffic and of the time. The kernel that is stored and
+learnt keeps the standard layout.
 """
 
 import math

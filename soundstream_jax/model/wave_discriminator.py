@@ -94,8 +94,9 @@ def _folds(
 ) -> tuple[int, ...]:
   """Samples to a block (see `folding`) of each level, from full rate down."""
   levels = _STAGES + 1
-  whole = wider <= dense_convolution.BLOCK_INPUTS  # groups merge into one
-  if form != "lanes" or not whole or samples % _STRIDE**2:
+  if form != "lanes" or samples % _STRIDE**2:
+    return (1,) * levels
+  if wider > dense_convolution.BLOCK_INPUTS[form]:  # groups stay apart
     return (1,) * levels
   first = folding.factor(channels, _STRIDE * _FOLDED)
   return (first, folding.factor(wider, _FOLDED), *(1,) * (levels - 2))

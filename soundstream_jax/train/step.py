@@ -291,37 +291,29 @@ def _differentiator(config: config_lib.Config, mesh: Mesh, *, adversarial):
 def _adversarial_gradients(config, discriminators, disc_params, audio, recon):
   """One forward of the discriminators, two gradients.
 
+  Real and decoded audio run apart: the generator's gradient passes only
+  through what judged the decoded.
+
   Returns:
     (gradient of the discriminator loss toward disc_params, gradient of the
     generator's adversarial and feature losses toward recon, metrics).
   """
 
-  def discriminate(disc_params, recon):
-    # Real and reconstruction of one example stay neighbours, so that a batch
-    # split over devices compares them without moving features.
-    pairs = jnp.stack([audio, recon.astype(audio.dtype)], axis=1)
-    return discriminators.apply(
-      {"params": disc_params}, pairs.reshape(-1, *audio.shape[1:])
-    )
+  def discriminate(disc_params, x):
+    return discriminators.apply({"params": disc_params}, x.astype(audio.dtype))
 
-  def split(outputs):
-    pairs = jax.tree.map(
-      lambda leaf: leaf.reshape(-1, 2, *leaf.shape[1:]), outputs
-    )
-    return tuple(
-      jax.tree.map(lambda leaf, half=half: leaf[:, half], pairs)
-      for half in (0, 1)
-    )
-
-  outputs, pull = jax.vjp(discriminate, disc_params, recon)
-  (_, disc_metrics), disc_cotangent = jax.value_and_grad(
-    lambda o: objective.discriminator(*split(o)), has_aux=True
-  )(outputs)
+  real, pull_real = jax.vjp(lambda p: discriminate(p, audio), disc_params)
+  fake, pull_fake = jax.vjp(discriminate, disc_params, recon)
+  (_, disc_metrics), (real_cotangent, fake_cotangent) = jax.value_and_grad(
+    objective.discriminator, argnums=(0, 1), has_aux=True
+  )(real, fake)
   (_, adv_metrics), adv_cotangent = jax.value_and_grad(
-    lambda o: objective.adversarial(config.loss, *split(o)), has_aux=True
-  )(outputs)
-  disc_gradient, _ = pull(disc_cotangent)
-  _, recon_gradient = pull(adv_cotangent)
+    lambda fake: objective.adversarial(config.loss, real, fake), has_aux=True
+  )(fake)
+  disc_gradient = jax.tree.map(
+    jnp.add, *pull_real(real_cotangent), pull_fake(fake_cotangent)[0]
+  )
+  _, recon_gradient = pull_fake(adv_cotangent)
   return disc_gradient, recon_gradient, disc_metrics | adv_metrics
 
 

@@ -89,11 +89,23 @@ def test_values_and_gradients_equal_lax(case, form):
     np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5 * np.abs(e).max())
 
 
-def test_merged_groups_fill_blocks_and_keep_the_weights():
-  kernel = np.ones((3, 4, 64), np.float32)  # 32 groups, 2 outputs each
-  merged, blocks = dense_convolution.merge_groups(kernel, 32)
-  assert blocks == 2
-  assert merged.shape == (3, dense_convolution.BLOCK_INPUTS, 64)
+@pytest.mark.parametrize(
+  ("form", "inputs", "groups", "merged_inputs", "blocks"),
+  [
+    ("lanes", 4, 32, 64, 2),
+    ("blocks", 4, 32, 16, 8),
+    ("blocks", 4, 256, 64, 16),  # never more convolutions than 16
+    ("blocks", 32, 4, 32, 4),
+    ("lanes", 4, 1, 4, 1),
+  ],
+)
+def test_merged_groups_fill_blocks_and_keep_the_weights(
+  form, inputs, groups, merged_inputs, blocks
+):
+  kernel = np.ones((3, inputs, 2 * groups), np.float32)
+  merged, count = dense_convolution.merge_groups(kernel, groups, form=form)
+  assert count == blocks
+  assert merged.shape == (3, merged_inputs, 2 * groups)
   assert np.sum(merged) == np.sum(kernel)
 
 
