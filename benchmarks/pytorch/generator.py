@@ -137,5 +137,7 @@ class Generator(nn.Module):
 
   def forward(self, audio, depths):
     """audio [B, 1, T]; returns (audio [B, 1, T], commitment [Q], codes)."""
-    quantized, commitment, codes = self.quantizer(self.encoder(audio), depths)
+    latents = self.encoder(audio)
+    with torch.autocast(latents.device.type, enabled=False):
+      quantized, commitment, codes = self.quantizer(latents.float(), depths)
     return self.decoder(quantized), commitment, codes

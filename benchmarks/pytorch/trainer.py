@@ -78,13 +78,35 @@ class Trainer:
     )
     self.average = [p.detach().clone() for p in self.generator.parameters()]
 
+  def compile(self):
+    """torch.compile of all networks and of the spectral loss, on first use."""
+    for module in (self.generator, self.discriminators, self.spectral):
+      module.compile()
+
+  def lower_precision(self):
+    """The context in which convolutions compute in model.compute_dtype."""
+    dtype = self.config.model.compute_dtype
+    return torch.autocast(
+      self.device, torch.bfloat16, enabled=dtype == "bfloat16"
+    )
+
+  def generate(self, audio, depths):
+    with self.lower_precision():
+      recon, commitment, _ = self.generator(audio, depths)
+    return recon.float(), commitment
+
+  def judge(self, audio):
+    with self.lower_precision():
+      outputs = self.discriminators(audio)
+    return [(a.float(), [b.float() for b in rest]) for a, rest in outputs]
+
   def step(self, audio, depths):
     """audio [B, 1, T] float32, depths int64 [B]; returns the two losses."""
     weights, clip = self.config.loss, self.config.optimizer.clip_norm
-    recon, commitment, _ = self.generator(audio, depths)
+    recon, commitment = self.generate(audio, depths)
 
     self.disc_optimizer.zero_grad(set_to_none=True)
-    outputs = self.discriminators(torch.cat([audio, recon.detach()]))
+    outputs = self.judge(torch.cat([audio, recon.detach()]))
     disc_loss = 0.0
     for logits, _ in outputs:
       real, fake = logits.chunk(2)
@@ -97,10 +119,10 @@ class Trainer:
     self.optimizer.zero_grad(set_to_none=True)
     self.discriminators.requires_grad_(False)
     with torch.no_grad():
-      real_outputs = self.discriminators(audio)
+      real_outputs = self.judge(audio)
     adversarial = feature = 0.0
     for (_, real), (logits, fake) in zip(
-      real_outputs, self.discriminators(recon), strict=True
+      real_outputs, self.judge(recon), strict=True
     ):
       adversarial = adversarial + F.relu(1 - logits).mean()
       distances = [

@@ -30,17 +30,20 @@ from soundstream_jax import presets
 class Worker:
   """Both networks, some audio, and the pieces of a step on them."""
 
-  def __init__(self, config: config_lib.Config):
-    self.config = config
-    self.trainer = trainer.Trainer(config)
+  def __init__(self, config: config_lib.Config, *, device: str, compiled: bool):
+    self.config, self.device = config, device
+    self.trainer = trainer.Trainer(config, device)
     self.generator = self.trainer.generator
+    if compiled:
+      self.trainer.compile()
 
   def load(self, path: str) -> None:
     with np.load(path, allow_pickle=False) as arrays:
       flat = dict(arrays)
-    self.audio = torch.from_numpy(flat.pop("audio").transpose(0, 2, 1).copy())
+    audio = torch.from_numpy(flat.pop("audio").transpose(0, 2, 1).copy())
+    self.audio = audio.to(self.device)
     self.depths = torch.full(
-      (len(self.audio),), self.config.quantizer.num_quantizers
+      (len(audio),), self.config.quantizer.num_quantizers, device=self.device
     )
     vectors = flat.pop("vectors")
     tree = flax.traverse_util.unflatten_dict(flat, sep="/")
@@ -52,23 +55,28 @@ class Worker:
   def reconstruct(self, path: str) -> None:
     self.generator.eval()
     with torch.no_grad():
-      recon, _, _ = self.generator(self.audio, self.depths)
-    np.save(path, recon.numpy().transpose(0, 2, 1))
+      recon, _ = self.trainer.generate(self.audio, self.depths)
+    np.save(path, recon.cpu().numpy().transpose(0, 2, 1))
 
   def generator_forward(self) -> None:
     self.generator.eval()
     with torch.no_grad():
-      self.generator(self.audio, self.depths)
+      self.trainer.generate(self.audio, self.depths)
 
   def generator_forward_backward(self) -> None:
     self.generator.eval()
     self.trainer.optimizer.zero_grad(set_to_none=True)
-    recon, _, _ = self.generator(self.audio, self.depths)
+    recon, _ = self.trainer.generate(self.audio, self.depths)
     (recon - self.audio).square().mean().backward()
 
   def gan_step(self) -> None:
     self.generator.train()
     self.trainer.step(self.audio, self.depths)
+
+  def wait(self) -> None:
+    """Until the device has done what it was given."""
+    if self.device == "cuda":
+      torch.cuda.synchronize()
 
   def flops(self) -> dict[str, float]:
     """The products that each piece cannot do without.
@@ -110,17 +118,21 @@ def _count(run) -> float:
   return float(counter.get_total_flops())
 
 
-def main(preset: str, overrides: str) -> None:
+def main(preset: str, overrides: str, device: str, mode: str) -> None:
   torch.set_num_threads(len(os.sched_getaffinity(0)))
   values = presets.load(preset)
   values.update_from_flattened_dict(json.loads(overrides))
-  worker = Worker(config_lib.from_dict(values))
+  worker = Worker(
+    config_lib.from_dict(values), device=device, compiled=mode == "compiled"
+  )
   for line in sys.stdin:
     ((command, argument),) = json.loads(line).items()
     answer = {}
     if command == "run":
+      worker.wait()
       start = time.perf_counter()
       getattr(worker, argument)()
+      worker.wait()
       answer["seconds"] = time.perf_counter() - start
     elif command == "flops":
       answer["flops"] = worker.flops()

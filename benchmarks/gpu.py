@@ -1,0 +1,192 @@
+"""python -m benchmarks.gpu: a training step on one GPU, beside PyTorch.
+
+Checks first: our reconstruction is PyTorch's in float32, and a step in bfloat16
+reports the losses of the same step in float32. Then every form (see
+docs/performance.md) is timed in bfloat16, in turns with PyTorch, both eager and
+compiled by torch.compile. The limit is the larger of two times: that of the
+function's products at the rate of a large bfloat16 product, and that of the
+bytes which the compiled step reads and writes at the rate of a large copy.
+
+Writes a table as JSON. Needs jax and PyTorch with CUDA; with --device=cpu it
+runs anywhere, to be tried with --preset=tiny --batch=2.
+"""
+
+import datetime
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+from absl import app, flags
+
+from benchmarks import sides
+from soundstream_jax import config as config_lib
+from soundstream_jax import presets
+
+_PRESET = flags.DEFINE_string("preset", "soundstream_24khz", "What to measure.")
+_BATCH = flags.DEFINE_integer("batch", 32, "Clips of a second.")
+_TURNS = flags.DEFINE_integer("turns", 10, "Of each side, after a warm-up.")
+_DEVICE = flags.DEFINE_enum(
+  "device", "cuda", ["cuda", "cpu"], "PyTorch's name."
+)
+_FORMS = flags.DEFINE_list("forms", ["blocks", "plain", "lanes"], "Ours.")
+_JSON = flags.DEFINE_string(
+  "json",
+  str(pathlib.Path(__file__).with_name("results_gpu.json")),
+  "For the rows.",
+)
+
+# Of the largest sample, float32 without TensorFloat-32.
+TOLERANCE = 1e-3
+# Between a step in bfloat16 and the same in float32.
+LOSS_TOLERANCE = 0.02
+WARM_UP = 3
+
+
+def main(_):
+  if jax.default_backend() != {"cuda": "gpu", "cpu": "cpu"}[_DEVICE.value]:
+    sys.exit(
+      f"--device={_DEVICE.value}: jax finds {jax.devices()[0].platform} only. "
+      "Install jax for this device, or pass --device=cpu."
+    )
+  overrides = {
+    "batch_size": _BATCH.value,
+    "data.crop_samples": presets.load(_PRESET.value).audio.sample_rate_hz,
+    "quantizer.dropout": False,
+  }
+  lower = overrides | {"model.compute_dtype": "bfloat16"}
+  with jax.default_matmul_precision("highest"):
+    exact = sides.Ours(_config(overrides))
+    reference = sides.Reference(_PRESET.value, overrides, device=_DEVICE.value)
+    worst = sides.check(exact, reference, tolerance=TOLERANCE)
+    flops = reference.ask("flops", "")["flops"]["gan_step"]
+    reference.close()
+    losses = exact.losses()
+  print(f"reconstructions agree to {worst:.0e} of the largest sample")
+  del exact
+
+  references = {
+    mode: sides.Reference(
+      _PRESET.value, lower, device=_DEVICE.value, compiled=mode == "compiled"
+    )
+    for mode in ("eager", "compiled")
+  }
+  products = sides.product_rate(1_024 if _is_cpu() else 8_192, jnp.bfloat16)
+  copies = _copy_rate(1 << (24 if _is_cpu() else 30))
+  rows = []
+  for form in _FORMS.value:
+    ours = sides.Ours(_config(lower | {"form": form}))
+    apart = _compare(ours.losses(), losses)
+    for mode, reference in references.items():
+      sides.check(ours, reference, tolerance=float("inf"))  # loads the model
+      mine, theirs, ratio = _measure(ours, reference)
+      moved = ours.bytes_moved()
+      limit = max(flops / products, moved / copies)
+      rows.append(
+        {
+          "piece": "gan_step",
+          "form": form,
+          "pytorch": mode,
+          "audio_seconds_per_second": round(_BATCH.value / mine, 2),
+          "pytorch_audio_seconds_per_second": round(_BATCH.value / theirs, 2),
+          "ratio_to_pytorch": round(ratio, 3),
+          "share_of_limit": round(limit / mine, 3),
+          "limited_by": "products"
+          if flops / products > moved / copies
+          else "bytes",
+          "gigabytes_moved": round(moved / 1e9, 2),
+          "losses_apart": round(apart, 4),
+        }
+      )
+      print(json.dumps(rows[-1]), flush=True)
+    del ours
+  for reference in references.values():
+    reference.close()
+  table = {
+    "date": str(datetime.date.today()),
+    "device": _device_name(),
+    "jax": jax.__version__,
+    "preset": _PRESET.value,
+    "clips_of_a_second": _BATCH.value,
+    "products_tflops": round(products / 1e12, 3),
+    "copies_gb_per_s": round(copies / 1e9, 1),
+    "rows": rows,
+  }
+  pathlib.Path(_JSON.value).write_text(json.dumps(table, indent=2) + "\n")
+  print(
+    f"{table['date']}, {table['device']}, jax {table['jax']}, products at "
+    f"{table['products_tflops']} TFLOP/s, copies at {table['copies_gb_per_s']} "
+    f"GB/s; written to {_JSON.value}"
+  )
+
+
+def _config(overrides: dict) -> config_lib.Config:
+  values = presets.load(_PRESET.value)
+  values.update_from_flattened_dict(overrides)
+  return config_lib.from_dict(values)
+
+
+def _is_cpu() -> bool:
+  return _DEVICE.value == "cpu"
+
+
+def _compare(losses: dict, exact: dict) -> float:
+  """The largest relative difference; ends the program beyond the tolerance."""
+  apart = {
+    name: abs(losses[name] - value) / max(abs(value), 1e-6)
+    for name, value in exact.items()
+  }
+  name = max(apart, key=apart.get)
+  if not apart[name] <= LOSS_TOLERANCE:
+    sys.exit(
+      f"{name}: {losses[name]:.5g} in bfloat16, {exact[name]:.5g} in float32, "
+      f"{apart[name]:.1%} apart; at most {LOSS_TOLERANCE:.0%} is right."
+    )
+  return apart[name]
+
+
+def _measure(ours: sides.Ours, reference: sides.Reference):
+  """Returns median seconds of both and the median ratio theirs / ours."""
+
+  def turn():
+    mine = sides.seconds(ours.gan_step)
+    return mine, reference.ask("run", "gan_step")["seconds"]
+
+  for _ in range(WARM_UP):
+    turn()
+  pairs = [turn() for _ in range(_TURNS.value)]
+  return (
+    statistics.median(a for a, _ in pairs),
+    statistics.median(b for _, b in pairs),
+    statistics.median(b / a for a, b in pairs),
+  )
+
+
+def _copy_rate(size_bytes: int) -> float:
+  """Bytes read and written per second, the best of five."""
+  x = jnp.ones(size_bytes // 4, jnp.float32)
+  copy = jax.jit(lambda x: x + 1)
+  jax.block_until_ready(copy(x))
+  best = min(
+    sides.seconds(lambda: copy(x).block_until_ready()) for _ in range(5)
+  )
+  return 2 * size_bytes / best
+
+
+def _device_name() -> str:
+  if _is_cpu():
+    return "cpu"
+  query = [
+    "nvidia-smi",
+    "--query-gpu=name,driver_version",
+    "--format=csv,noheader",
+  ]
+  done = subprocess.run(query, capture_output=True, text=True, check=False)
+  return done.stdout.strip() or jax.devices()[0].device_kind
+
+
+if __name__ == "__main__":
+  app.run(main)
