@@ -1,10 +1,10 @@
 """One training step: the only place where model, losses and optimizers meet.
 
 Data flows through each network once. The generator runs forward and leaves its
-pull-back; the discriminators run forward once on [real; reconstruction] and
-leave theirs. From their outputs come two gradients: the discriminators' own,
-and the generator's toward the reconstruction, which joins the spectral one and
-is pulled back through the generator.
+pull-back; the discriminators run forward once on real audio and once on the
+reconstruction, and leave theirs. From their outputs come two gradients: the
+discriminators' own, and the generator's toward the reconstruction, which joins
+the spectral one and is pulled back through the generator.
 
 All arrays are global: batch statistics are those of the global batch on any
 number of devices, and no axis name appears in the model.

@@ -72,6 +72,10 @@ def test_a_step_changes_everything_that_learns(small):
       other = new
       for key in path:
         other = other[key.key]
+      # As long as all logits lie within the hinge, real and decoded audio pull
+      # at their bias equally.
+      if [key.key for key in path[-2:]] == ["logits", "bias"]:
+        continue
       assert np.any(leaf != other), jax.tree_util.keystr(path)
   assert np.any(before.codebooks.vectors != after.codebooks.vectors)
 
