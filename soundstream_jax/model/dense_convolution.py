@@ -126,21 +126,28 @@ def convolve(
 
 
 def _convolve_densely(x, kernel, *, strides, padding, groups):
+  strides, padding = tuple(strides), tuple(padding)
+  if len(strides) == 2:
+    if groups > 1:
+      return strides_lib.as_is(
+        x, kernel, strides=strides, padding=padding, groups=groups
+      )
+    return planes.convolve(x, kernel, strides, padding)
+  if groups == 1:
+    return strides_lib.convolve(x, kernel, strides=strides, padding=padding)
+  # Padded and folded once for all blocks, which are then convolved one by one.
+  x, kernel = strides_lib.fold(
+    x, kernel, strides=strides, padding=padding, groups=groups
+  )
   blocks = [
-    _convolve_block(block, weights, tuple(strides), tuple(padding))
+    strides_lib.as_is(block, weights, strides=(1,), padding=((0, 0),))
     for block, weights in zip(
       jnp.split(x, groups, axis=-1),
       jnp.split(kernel, groups, axis=-1),
       strict=True,
     )
   ]
-  return jnp.concatenate(blocks, axis=-1) if groups > 1 else blocks[0]
-
-
-def _convolve_block(x, kernel, strides, padding):
-  if len(strides) == 1:
-    return strides_lib.convolve(x, kernel, strides=strides, padding=padding)
-  return planes.convolve(x, kernel, strides, padding)
+  return jnp.concatenate(blocks, axis=-1)
 
 
 def merge_groups(
