@@ -8,7 +8,12 @@ function's products at the rate of a large bfloat16 product, and that of the
 bytes which the compiled step reads and writes at the rate of a large copy.
 
 Writes a table as JSON. Needs jax and PyTorch with CUDA; with --device=cpu it
-runs anywhere, to be tried with --preset=tiny --batch=2.
+runs anywhere, to be tried with
+
+  python -m benchmarks.gpu --device=cpu --preset=tiny --batch=2 --turns=2 \\
+    --override=discriminator.stft_channels=8
+
+(with the 2 of `tiny`, PyTorch 2.13 crashes in its own backward pass on a CPU).
 """
 
 import datetime
@@ -33,6 +38,9 @@ _DEVICE = flags.DEFINE_enum(
   "device", "cuda", ["cuda", "cpu"], "PyTorch's name."
 )
 _FORMS = flags.DEFINE_list("forms", ["blocks", "plain", "lanes"], "Ours.")
+_OVERRIDE = flags.DEFINE_multi_string(
+  "override", [], "NAME=VALUE of the preset, VALUE as in JSON."
+)
 _JSON = flags.DEFINE_string(
   "json",
   str(pathlib.Path(__file__).with_name("results_gpu.json")),
@@ -57,6 +65,9 @@ def main(_):
     "data.crop_samples": presets.load(_PRESET.value).audio.sample_rate_hz,
     "quantizer.dropout": False,
   }
+  for override in _OVERRIDE.value:
+    name, _, value = override.partition("=")
+    overrides[name] = json.loads(value)
   lower = overrides | {"model.compute_dtype": "bfloat16"}
   with jax.default_matmul_precision("highest"):
     exact = sides.Ours(_config(overrides))
