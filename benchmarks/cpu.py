@@ -11,7 +11,6 @@ import datetime
 import json
 import os
 import pathlib
-import statistics
 
 import jax.numpy as jnp
 from absl import app, flags
@@ -29,24 +28,6 @@ _JSON = flags.DEFINE_string(
 
 TOLERANCE = 1e-4
 MATRIX = 2_048
-
-
-def measure(
-  ours: sides.Ours, reference: sides.Reference, piece: str, turns: int
-):
-  """Returns median seconds of both and the median ratio theirs / ours."""
-
-  def turn():
-    mine = sides.seconds(getattr(ours, piece))
-    return mine, reference.ask("run", piece)["seconds"]
-
-  turn()
-  pairs = [turn() for _ in range(turns)]
-  return (
-    statistics.median(a for a, _ in pairs),
-    statistics.median(b for _, b in pairs),
-    statistics.median(b / a for a, b in pairs),
-  )
 
 
 def _row(piece, form, threads, seconds, ratio, limit) -> dict:
@@ -79,7 +60,9 @@ def main(_):
   rows = []
   for piece in sides.PIECES:
     rate = sides.product_rate(MATRIX, jnp.float32)
-    mine, theirs, ratio = measure(ours, reference, piece, _TURNS.value)
+    mine, theirs, ratio = sides.measure(
+      ours, reference, piece, turns=_TURNS.value
+    )
     limit = flops[piece] / rate
     rows += [
       _row(piece, "jax", threads, mine, ratio, limit),

@@ -1,6 +1,7 @@
 """The two sides of a benchmark: our networks, and PyTorch's in its process."""
 
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -156,6 +157,25 @@ def check(ours: Ours, reference: Reference, *, tolerance: float) -> float:
   if not worst < tolerance:
     raise AssertionError(f"PyTorch's reconstruction differs by {worst:.1e}.")
   return float(worst)
+
+
+def measure(
+  ours: Ours, reference: Reference, piece: str, *, turns: int, warm_up: int = 1
+) -> tuple[float, float, float]:
+  """Returns median seconds of both and the median ratio theirs / ours."""
+
+  def turn():
+    mine = seconds(getattr(ours, piece))
+    return mine, reference.ask("run", piece)["seconds"]
+
+  for _ in range(warm_up):
+    turn()
+  pairs = [turn() for _ in range(turns)]
+  return (
+    statistics.median(a for a, _ in pairs),
+    statistics.median(b for _, b in pairs),
+    statistics.median(b / a for a, b in pairs),
+  )
 
 
 def seconds(run) -> float:

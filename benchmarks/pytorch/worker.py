@@ -120,6 +120,7 @@ def _count(run) -> float:
 
 def main(preset: str, overrides: str, device: str, mode: str) -> None:
   torch.set_num_threads(len(os.sched_getaffinity(0)))
+  torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
   values = presets.load(preset)
   values.update_from_flattened_dict(json.loads(overrides))
   worker = Worker(
