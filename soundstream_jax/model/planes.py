@@ -1,7 +1,8 @@
 """Convolutions over two axes, with gradients that suit a CPU.
 
 XLA computes the gradient of a kernel as a convolution whose kernel is as large
-as the plane, which takes three to five times as long as one product per tap.
+as the plane, which takes three to five times as long as one over one axis, or
+as one product per tap.
 """
 
 import functools
@@ -15,11 +16,8 @@ from jax import lax
 from soundstream_jax.model import strides as strides_lib
 
 # Planes with more inputs than this, folded, are left to XLA's strided form,
-# which is then the faster one.
+# which is then the faster one. Measured on a CPU.
 WIDE_PLANE = 32
-# Up to this many weights to an output, a kernel's gradient is one product.
-# Both measured on a CPU.
-FEW_COLUMNS = 128
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -46,7 +44,9 @@ def _backward(strides, padding, saved, cotangent):
       ),
       x,
     )(cotangent)
-  return slope, _kernel_slope(x, kernel, strides, padding, cotangent)
+  if max(strides) == 1:
+    return slope, _kernel_slope_by_rows(x, kernel, padding, cotangent)
+  return slope, _kernel_slope_by_taps(x, kernel, strides, padding, cotangent)
 
 
 convolve.defvjp(_forward, _backward)
@@ -65,16 +65,31 @@ def _unstrided_slope(kernel, padding, cotangent):
   )
 
 
-def _kernel_slope(x, kernel, strides, padding, cotangent):
-  """The gradient of a kernel, as one product per tap.
+def _kernel_slope_by_rows(x, kernel, padding, cotangent):
+  """The gradient of a kernel without strides, as one over the last axis.
 
-  XLA's form, a convolution whose kernel is as large as the plane, runs at a
-  tenth of the rate. If all taps have few inputs together, one product does.
+  The rows that a tap of the first axis meets become channels of one input.
   """
+  height, width, inputs, outputs = kernel.shape
+  batch, rows, columns, _ = cotangent.shape
+  x = strides_lib.pad(x, [(0, 0), *padding, (0, 0)])
+  x = jnp.concatenate([x[:, tap : tap + rows] for tap in range(height)], -1)
+  x = x.reshape(batch * rows, columns + width - 1, height * inputs)
+  (slope,) = jax.linear_transpose(
+    lambda kernel: strides_lib.as_is(
+      x, kernel, strides=(1,), padding=((0, 0),)
+    ),
+    jax.ShapeDtypeStruct((width, height * inputs, outputs), kernel.dtype),
+  )(cotangent.reshape(batch * rows, columns, outputs))
+  return slope.reshape(width, height, inputs, outputs).swapaxes(0, 1)
+
+
+def _kernel_slope_by_taps(x, kernel, strides, padding, cotangent):
+  """The gradient of a kernel, as one product per tap."""
   *size, inputs, outputs = kernel.shape
   x = strides_lib.pad(x, [(0, 0), *padding, (0, 0)])
-  cotangent_rows = cotangent.reshape(-1, outputs)
-  taps = []
+  rows = cotangent.reshape(-1, outputs)
+  slopes = []
   for tap in np.ndindex(*size):
     ends = [
       start + stride * (length - 1) + 1
@@ -83,8 +98,5 @@ def _kernel_slope(x, kernel, strides, padding, cotangent):
       )
     ]
     met = lax.slice(x, (0, *tap, 0), (len(x), *ends, inputs), (1, *strides, 1))
-    taps.append(met.reshape(-1, inputs))
-  if len(taps) * inputs <= FEW_COLUMNS:
-    taps = [jnp.concatenate(taps, axis=1)]
-  slopes = [jnp.einsum("mi,mo->io", rows, cotangent_rows) for rows in taps]
+    slopes.append(jnp.einsum("mi,mo->io", met.reshape(-1, inputs), rows))
   return jnp.concatenate(slopes).reshape(kernel.shape)

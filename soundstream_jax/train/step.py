@@ -24,7 +24,7 @@ from soundstream_jax import precision, rng, sharding
 from soundstream_jax.losses import objective
 from soundstream_jax.metrics import codebook_use
 from soundstream_jax.model import codebook, quantizer, soundstream
-from soundstream_jax.train import microbatches, optimizer
+from soundstream_jax.train import compiled, microbatches, optimizer
 from soundstream_jax.train import state as state_lib
 
 Array = jax.Array
@@ -85,6 +85,7 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
     in_shardings=(state_shardings, audio_sharding),
     out_shardings=(state_shardings, sharding.replicated(mesh)),
     donate_argnums=(0,),
+    compiler_options=compiled.options(sharding.platform(mesh)),
   )
   state = jax.tree.map(
     lambda leaf, place: jax.ShapeDtypeStruct(

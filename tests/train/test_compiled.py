@@ -32,3 +32,13 @@ def test_compiles_once_on_the_first_call_and_says_what_memory_it_takes(caplog):
   assert "memory per device 0.02 GiB: 0.02 of state and batch" in line
   with pytest.raises(TypeError):
     function(audio[:5], audio[:5])
+
+
+def test_a_cpu_compiles_at_its_first_level_unless_the_user_says_otherwise(
+  monkeypatch,
+):
+  monkeypatch.delenv("XLA_FLAGS", raising=False)
+  assert compiled.options("cpu") == {"xla_backend_optimization_level": 1}
+  assert compiled.options("tpu") is None
+  monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=3")
+  assert compiled.options("cpu") is None
