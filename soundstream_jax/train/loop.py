@@ -86,6 +86,16 @@ class _BadSteps:
   term: str  # the first that was not finite
 
 
+@dataclasses.dataclass(frozen=True)
+class _Finished:
+  """A step that the device was handed, until its metrics are read."""
+
+  step: int
+  metrics: dict[str, jax.Array]
+  snapshot: state_lib.TrainState | None  # to save, if the step was good
+  data: dict[str, Any] | None  # the loader's position at the snapshot
+
+
 @dataclasses.dataclass
 class _Run:
   """What stays the same while the state changes."""
@@ -131,10 +141,10 @@ class _Run:
   def _train(self, state: state_lib.TrainState, interrupts) -> int | None:
     config = self.config
     done = int(state.step)
-    saved = done if self.checkpoints.latest_step() == done else None
+    self.saved = done if self.checkpoints.latest_step() == done else None
     clock = clock_lib.Clock(config, done)
     self.loader.seek(done + self.data_offset)
-    pending: collections.deque[tuple[int, dict]] = collections.deque()
+    pending: collections.deque[_Finished] = collections.deque()
     stopped = False
     while done < config.num_steps and not stopped and self.bad is None:
       self.profile.before(done + 1)
@@ -147,20 +157,15 @@ class _Run:
       state, metrics = self.steps[adversarial](state, audio)
       done += 1
       self.profile.after(done, metrics)
-      # Read one step late: the device always has the next step to do.
-      pending.append((done, metrics))
+      # Read, and saved, one step late: the device always has the next to do.
+      pending.append(self._finished(done, metrics, state))
       if len(pending) > 1:
-        self._read(*pending.popleft(), clock)
+        self._read(pending.popleft(), clock)
       if self._evaluates_at(done):
         self._drain(pending, clock)
         with clock.paused():
           self._evaluate(state, done)
       stopped = interrupts.asked(done)
-      due = done % config.checkpoint.every_steps == 0
-      # Not amid bad steps: what is saved is what a rollback may return to.
-      if due and not stopped and not int(state.bad_steps):
-        self._save(state, done)
-        saved = done
     self.profile.close()
     self._drain(pending, clock)
     if self.bad is not None and self._may_roll_back():
@@ -168,8 +173,8 @@ class _Run:
       return None
     if stopped:
       logging.info("asked to stop: saving step %d", done)
-    if saved != done:
-      self._save(state, done)
+    if self.saved != done:
+      self._save(state, done, self.loader.state())
     self.checkpoints.wait()
     self.writer.close()
     if self.bad is not None:
@@ -225,9 +230,20 @@ class _Run:
     if distributed.is_primary():
       logging.info(message, *values)
 
-  def _read(self, step: int, metrics: dict, clock: clock_lib.Clock) -> None:
-    """Waits for a step's metrics, logs them, notes too many bad steps."""
+  def _finished(self, step: int, metrics, state) -> _Finished:
+    if step % self.config.checkpoint.every_steps:
+      return _Finished(step, metrics, snapshot=None, data=None)
+    return _Finished(
+      step,
+      metrics,
+      snapshot=state_lib.snapshot(state),
+      data=self.loader.state(),
+    )
+
+  def _read(self, finished: _Finished, clock: clock_lib.Clock) -> None:
+    """Waits for a step, logs and saves it, notes too many bad ones."""
     config = self.config
+    step, metrics = finished.step, finished.metrics
     bad_steps = int(metrics["bad/steps"])
     if bad_steps:
       term = step_lib.CHECKED[int(metrics["bad/term"])]
@@ -236,6 +252,9 @@ class _Run:
       )
       if bad_steps >= config.max_bad_steps and self.bad is None:
         self.bad = _BadSteps(step=step, count=bad_steps, term=term)
+    # Not amid bad steps: what is saved is what a rollback may return to.
+    elif finished.snapshot is not None:
+      self._save(finished.snapshot, step, finished.data)
     if step % config.logging.every_steps == 0 or step == config.num_steps:
       values = {name: np.asarray(value) for name, value in metrics.items()}
       speed = clock.lap(step)
@@ -259,7 +278,7 @@ class _Run:
 
   def _drain(self, pending, clock: clock_lib.Clock) -> None:
     while pending:
-      self._read(*pending.popleft(), clock)
+      self._read(pending.popleft(), clock)
 
   def _evaluates_at(self, step: int) -> bool:
     settings = self.config.evaluation
@@ -278,13 +297,14 @@ class _Run:
       metrics["eval/si_sdr_db"],
     )
 
-  def _save(self, state: state_lib.TrainState, step: int) -> None:
+  def _save(self, state: state_lib.TrainState, step: int, data) -> None:
     self._say("saving step %d", step)
+    self.saved = step
     self.checkpoints.save(
       step,
       state_lib.to_items(state),
       config=self.config,
-      data=self.loader.state(),
+      data=data,
       rollback_count=self.rollback_count,
     )
 

@@ -112,6 +112,12 @@ def discriminator_module(
   )
 
 
+@jax.jit
+def snapshot(state: TrainState) -> TrainState:
+  """Copies a state on its devices, so that the next step may have the state."""
+  return jax.tree.map(jnp.copy, state)
+
+
 def to_items(state: TrainState) -> dict[str, Any]:
   """Splits a state into the items of a checkpoint."""
   return {

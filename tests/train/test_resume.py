@@ -16,7 +16,7 @@ import pytest
 from soundstream_jax import checkpoint, errors
 from soundstream_jax import config as config_lib
 from soundstream_jax.data import loader as loader_lib
-from soundstream_jax.train import loop
+from soundstream_jax.train import compiled, loop
 
 
 def _flags(overrides, voices, workdir, **more):
@@ -131,16 +131,40 @@ def test_sigterm_saves_the_step_and_exits_with_its_own_code(
   )
   read = loop._Run._read
 
-  def and_then_stop(self, step, metrics, clock):
-    if step == 2:
+  def and_then_stop(self, finished, clock):
+    if finished.step == 2:
       os.kill(os.getpid(), signal.SIGTERM)
-    return read(self, step, metrics, clock)
+    return read(self, finished, clock)
 
   monkeypatch.setattr(loop._Run, "_read", and_then_stop)
   before = signal.getsignal(signal.SIGTERM)
   assert loop.train(config, tmp_path / "run") == errors.EXIT_PREEMPTED
   assert signal.getsignal(signal.SIGTERM) is before
   assert checkpoint.steps(tmp_path / "run") == [3]
+
+
+def test_a_checkpoint_starts_once_the_device_has_its_next_step(
+  small_config, voices, tmp_path, monkeypatch
+):
+  events = []
+  call, save = compiled.Compiled.__call__, checkpoint.Checkpoints.save
+
+  def noted_call(self, *arguments):
+    events.append("step")
+    return call(self, *arguments)
+
+  def noted_save(self, step, *args, **options):
+    events.append(f"save {step}")
+    return save(self, step, *args, **options)
+
+  monkeypatch.setattr(compiled.Compiled, "__call__", noted_call)
+  monkeypatch.setattr(checkpoint.Checkpoints, "save", noted_save)
+  settings = {"num_steps": 5, "checkpoint.every_steps": 2}
+  config = small_config(**{"data.sources": voices, **settings})
+  assert loop.train(config, tmp_path / "run") == 0
+  assert events == [*3 * ["step"], "save 2", *2 * ["step"], "save 4", "save 5"]
+  for step in (2, 4, 5):
+    assert checkpoint.read_meta(tmp_path / "run", step)["step"] == step
 
 
 def test_logs_say_speed_losses_and_codebook_use(trained):
