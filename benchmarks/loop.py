@@ -75,6 +75,8 @@ def main(_):
       {
         "batch_size": _BATCH.value,
         "num_steps": _STEPS.value,
+        # Short, but enough frames for any preset's codebooks.
+        "quantizer.kmeans_batches": 32,
         "data.sources": str(folder / "voices"),
         "data.crop_samples": values.audio.sample_rate_hz,
         "discriminator.start_step": 0,
@@ -115,7 +117,7 @@ def _report(steps: _Steps) -> None:
   )
   print(f"{'what the loop did':32}{'steps':>6}{'median':>9}{'most':>9}{'':>3}")
   groups = {}
-  for i in range(2, _STEPS.value):
+  for i in range(2, len(steps.done)):
     wait = max(0.0, steps.started[i] - steps.done[i - 1])
     groups.setdefault(_between(i), []).append(wait)
   for name, waits in groups.items():
