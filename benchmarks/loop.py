@@ -7,7 +7,6 @@ table has it by what the loop did there: nothing else, writing metrics, starting
 a checkpoint, or going on while one is written.
 """
 
-import contextlib
 import pathlib
 import queue
 import statistics
@@ -67,7 +66,14 @@ def main(_):
   logging.set_verbosity(logging.WARNING)
   steps = _Steps()
   original = compiled.Compiled
-  with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+
+  def watched(*arguments, **options):
+    return steps.watch(original(*arguments, **options))
+
+  with (
+    tempfile.TemporaryDirectory() as folder,
+    mock.patch.object(compiled, "Compiled", watched),
+  ):
     folder = pathlib.Path(folder)
     _prepare(folder / "voices")
     values = presets.load(_PRESET.value)
@@ -85,13 +91,6 @@ def main(_):
         "evaluation.every_steps": 10 * _STEPS.value,
         "evaluation.at_steps": (),
       }
-    )
-    stack.enter_context(
-      mock.patch.object(
-        compiled,
-        "Compiled",
-        lambda *args, **kwargs: steps.watch(original(*args, **kwargs)),
-      )
     )
     loop.train(config_lib.from_dict(values), folder / "workdir")
     steps.finish()
@@ -115,7 +114,7 @@ def _report(steps: _Steps) -> None:
   print(
     f"a step takes {1e3 * length:.0f} ms; between two the device waits, ms:"
   )
-  print(f"{'what the loop did':32}{'steps':>6}{'median':>9}{'most':>9}{'':>3}")
+  print(f"{'what the loop did':32}{'steps':>6}{'median':>9}{'most':>9}")
   groups = {}
   for i in range(2, len(steps.done)):
     wait = max(0.0, steps.started[i] - steps.done[i - 1])
