@@ -10,6 +10,7 @@ a checkpoint, or going on while one is written.
 import pathlib
 import queue
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -19,7 +20,7 @@ import jax
 from absl import app, flags, logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import host_memory, presets
+from soundstream_jax import errors, host_memory, presets
 from soundstream_jax.data_pipelines import prepare
 from soundstream_jax.train import compiled, loop
 
@@ -61,6 +62,10 @@ class _Steps:
 
 
 def main(_):
+  sys.exit(errors.run(_measure))
+
+
+def _measure() -> None:
   if jax.config.jax_platforms in (None, "", "cpu"):
     host_memory.keep()  # as training does
   logging.set_verbosity(logging.WARNING)
