@@ -11,13 +11,14 @@ import datetime
 import json
 import os
 import pathlib
+import sys
 
 import jax.numpy as jnp
 from absl import app, flags
 
 from benchmarks import sides
 from soundstream_jax import config as config_lib
-from soundstream_jax import host_memory, presets
+from soundstream_jax import errors, host_memory, presets
 
 _PRESET = flags.DEFINE_string("preset", "soundstream_24khz", "What to measure.")
 _BATCH = flags.DEFINE_integer("batch", 4, "Clips of a second.")
@@ -42,6 +43,10 @@ def _row(piece, form, threads, seconds, ratio, limit) -> dict:
 
 
 def main(_):
+  sys.exit(errors.run(_measure))
+
+
+def _measure() -> None:
   host_memory.keep()  # as training does
   values = presets.load(_PRESET.value)
   overrides = {

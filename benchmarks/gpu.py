@@ -32,7 +32,7 @@ from absl import app, flags
 
 from benchmarks import sides
 from soundstream_jax import config as config_lib
-from soundstream_jax import presets
+from soundstream_jax import errors, presets
 
 _PRESET = flags.DEFINE_string("preset", "soundstream_24khz", "What to measure.")
 _BATCH = flags.DEFINE_integer("batch", 32, "Clips of a second.")
@@ -58,6 +58,10 @@ WARM_UP = 3
 
 
 def main(_):
+  sys.exit(errors.run(_measure))
+
+
+def _measure() -> None:
   if jax.default_backend() != {"cuda": "gpu", "cpu": "cpu"}[_DEVICE.value]:
     sys.exit(
       f"--device={_DEVICE.value}: jax finds {jax.devices()[0].platform} only. "
