@@ -1,0 +1,1 @@
+"""Datasets that `prepare` knows, one module each."""
