@@ -18,7 +18,7 @@ from typing import Any
 
 import ml_collections
 
-from soundstream_jax import constraints, errors, presets, rates
+from soundstream_jax import constraints, errors, nested, presets, rates
 
 # Commands, preset files and sweeps reach these through `config`.
 load = presets.load
@@ -250,7 +250,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
   """
   if isinstance(values, ml_collections.ConfigDict):
     values = values.to_dict()
-  config = _build(Config, values, "")
+  config = nested.build(Config, values)
   constraints.check(config)
   return config
 
@@ -285,7 +285,8 @@ def resume_differences(saved: Config, now: Config) -> list[str]:
   `MAY_CHANGE_ON_RESUME` lists the rest. Paths in `data.sources` may change;
   their number and weights may not.
   """
-  before, after = _flatten(to_dict(saved)), _flatten(to_dict(now))
+  before = nested.flatten(to_dict(saved))
+  after = nested.flatten(to_dict(now))
   for flat in (before, after):
     flat["data.sources"] = [
       weight for _, weight in parse_sources(flat["data.sources"])
@@ -304,51 +305,3 @@ def resume_differences(saved: Config, now: Config) -> list[str]:
 def get(config: Config, name: str) -> Any:
   """Returns the field at a dotted name."""
   return operator.attrgetter(name)(config)
-
-
-def _build(kind: type, values: Any, prefix: str):
-  """Builds one dataclass, field by field, refusing what does not fit."""
-  if not isinstance(values, Mapping):
-    group = f"config.{prefix}".rstrip(".")
-    raise errors.InputError(f"{group}={values!r} is not a group of fields.")
-  fields = {field.name: field for field in dataclasses.fields(kind)}
-  built = {}
-  for name, value in values.items():
-    if name not in fields:
-      raise errors.InputError(
-        f"config has no field {prefix}{name}.{errors.nearest(name, fields)}"
-      )
-    preset = fields[name].default
-    if dataclasses.is_dataclass(preset):
-      built[name] = _build(type(preset), value, f"{prefix}{name}.")
-    else:
-      built[name] = _typed(value, preset, f"{prefix}{name}")
-  return kind(**built)
-
-
-def _typed(value: Any, preset: Any, name: str) -> Any:
-  """Returns value in the type of the default, or raises InputError."""
-  wanted = type(preset)
-  if wanted is tuple and isinstance(value, list | tuple):
-    return tuple(
-      _typed(item, preset[0], f"{name}[{i}]") for i, item in enumerate(value)
-    )
-  if wanted is float and type(value) is int:
-    return float(value)
-  if type(value) is not wanted:
-    raise errors.InputError(
-      f"{name}={value!r} is of type {type(value).__name__}; it must be "
-      f"{wanted.__name__}."
-    )
-  return value
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Returns the fields of nested dicts by their dotted names."""
-  flat = {}
-  for name, value in values.items():
-    if isinstance(value, dict):
-      flat |= _flatten(value, f"{prefix}{name}.")
-    else:
-      flat[f"{prefix}{name}"] = value
-  return flat

@@ -4,13 +4,12 @@ Every rule names the field, the value and the fix, so that a run stops before
 it has touched a device or a file. The configuration is a `config.Config`.
 """
 
-import dataclasses
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from soundstream_jax import errors
+from soundstream_jax import errors, nested
 
 # A jax key keeps 32 bits of a seed: larger ones would repeat smaller ones.
 LARGEST_SEED = 2**32 - 1
@@ -74,7 +73,7 @@ def check(config: Any) -> None:
     InputError: names the field, the value, the rule and the fix.
   """
   hop = config.rates.hop_samples
-  for name, value in _fields(config):
+  for name, value in nested.fields(config):
     values = value if isinstance(value, tuple) else (value,)
     if any(isinstance(v, float) and not math.isfinite(v) for v in values):
       raise errors.InputError(f"{name}={value} must be finite.")
@@ -206,16 +205,6 @@ def _check_analysis(config: Any) -> None:
         f"window of {longest} samples in {name}. Use at least "
         f"{-(-longest // hop) * hop}."
       )
-
-
-def _fields(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-  """Yields (dotted name, value) of every field below a dataclass."""
-  for field in dataclasses.fields(group):
-    value = getattr(group, field.name)
-    if dataclasses.is_dataclass(value):
-      yield from _fields(value, f"{prefix}{field.name}.")
-    else:
-      yield f"{prefix}{field.name}", value
 
 
 def _get(config: Any, name: str) -> Any:

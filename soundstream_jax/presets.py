@@ -19,7 +19,7 @@ from typing import Any
 import ml_collections
 from absl import flags
 
-from soundstream_jax import errors
+from soundstream_jax import errors, nested
 
 _CONFIG_FLAG = re.compile(r"--?config(?:\.([^=]*))?(?:=(.*))?", re.DOTALL)
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -86,7 +86,7 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
   Raises:
     InputError: unknown key (with the nearest one) or text of another type.
   """
-  flat = _flatten(config)
+  flat = nested.flatten(config)
   if key not in flat:
     raise errors.InputError(
       f"--config.{key}: there is no such field.{errors.nearest(key, flat)}"
@@ -197,16 +197,3 @@ def _parse(text: str, present: Any) -> Any:
   if not isinstance(value, list | tuple):
     raise ValueError(text)
   return tuple(value)
-
-
-def _flatten(
-  config: ml_collections.ConfigDict, prefix: str = ""
-) -> dict[str, Any]:
-  """Returns the fields by their dotted names."""
-  flat = {}
-  for name, value in config.items():
-    if isinstance(value, ml_collections.ConfigDict):
-      flat |= _flatten(value, f"{prefix}{name}.")
-    else:
-      flat[f"{prefix}{name}"] = value
-  return flat

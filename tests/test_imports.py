@@ -20,7 +20,7 @@ LEAVES = ("configs", "launch", "data_pipelines")
 
 LEVELS = (
   {"errors", "host_memory"},
-  {"rates"},
+  {"nested", "rates"},
   {"constraints", "presets"},
   {"config", "integrity", "precision", "rng"},
   {"audio", "data", "distributed"},
