@@ -53,6 +53,8 @@ setup(
   ],
   extras_require={
     "plots": ["matplotlib>=3.9"],
+    # Prepares datasets on Dataflow, Flink or Spark. It wants protobuf < 7.
+    "beam": ["apache-beam>=2.77"],
     # What `make bench` measures against. Only this version is built for CPUs
     # alone on every index; a plain `torch` brings gigabytes of CUDA.
     "bench": ["torch==2.13.0"],

@@ -14,6 +14,7 @@ import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import distributed, sharding
+from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.model import soundstream
 from soundstream_jax.train import compiled as compiled_lib
 from soundstream_jax.train import state as state_lib
@@ -77,17 +78,17 @@ class Ours:
     jax.block_until_ready(self._slope(self.state.params, self._vectors))
 
   def gan_step(self) -> None:
-    self.state, metrics = self._step(self.state, self.audio)
+    self.state, metrics = self._step(self.state, batch_lib.Batch(self.audio))
     jax.block_until_ready(metrics)
 
   def losses(self) -> dict[str, float]:
     """What a step reports from the state as it is, which it changes."""
-    self.state, metrics = self._step(self.state, self.audio)
+    self.state, metrics = self._step(self.state, batch_lib.Batch(self.audio))
     return {k: float(v) for k, v in metrics.items() if k.startswith("loss/")}
 
   def bytes_moved(self) -> float:
     """What the compiled step's instructions read and write."""
-    compiled = self._step.lower(self.state, self.audio).compile()
+    compiled = self._step.lower(self.state, batch_lib.Batch(self.audio)).compile()
     return compiled.cost_analysis()["bytes accessed"]
 
   @property

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT, for commands that leave nothing behind."""
+"""SIGTERM and SIGINT, for commands that are to end in good order."""
 
 import signal
 import sys
@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 
 
 class Interrupts:
-  """Ends the work by an exception, so that unfinished files are removed.
+  """Ends the work by an exception, so that whoever does it can tidy up.
 
   SystemExit with status 128 + SIGTERM, or KeyboardInterrupt. Libraries may
   swallow an exception that a signal's handler raises (numpy 2's
-  Generator.choice does), so it is raised again at the next piece of work.
+  Generator.choice does), so it is raised again at the next `check`, which is at
+  every piece of work.
   """
 
   def __init__(self):
@@ -32,15 +33,16 @@ class Interrupts:
   def watch(self, pieces: Iterable) -> Iterator:
     """Yields from pieces until a signal came."""
     for piece in pieces:
-      self._check()
+      self.check()
       yield piece
 
   def _interrupt(self, number, frame):
     del frame
     self._number = number
-    self._check()
+    self.check()
 
-  def _check(self):
+  def check(self) -> None:
+    """Raises what a signal that has come calls for."""
     if self._number == signal.SIGINT:
       raise KeyboardInterrupt
     if self._number is not None:

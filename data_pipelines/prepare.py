@@ -3,13 +3,17 @@
   python -m soundstream_jax.data_pipelines.prepare \\
     --dataset=audio_folder --input=DIR --out=DIR [--group_by=parent]
   python -m soundstream_jax.data_pipelines.prepare \\
+    --dataset=libritts --input=DIR_OR_ARCHIVES --out=DIR [--workers=8]
+  python -m soundstream_jax.data_pipelines.prepare \\
     --dataset=synthetic --kind=voices --minutes=4 --out=DIR
 
-Then train with --config.data.sources=DIR. `--out` appears when it is complete.
-Files that cannot be read are skipped and listed at the end.
+--dataset=NAME --describe says where a dataset is to be had and what its
+licence asks. Then train with --config.data.sources=DIR. `--out` appears when it
+is complete; after a kill, a full disk or a lost machine the same command goes
+on. Files that cannot be read are skipped and listed at the end.
 """
 
-import pathlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,19 +21,22 @@ from absl import flags
 
 from soundstream_jax import errors
 from soundstream_jax.data_pipelines import (
-  audio_folder,
+  catalog,
+  corpus,
+  dataset_files,
+  finish,
   interrupts,
-  progress,
-  records,
-  synthetic,
+  job,
+  shards,
+  summary,
+  workers,
 )
 
 _INTERRUPTED = 130
-# Flags that only one dataset reads; giving them for the other is a mistake.
+_OWN = ("audio_folder", "synthetic")
+# Flags that some datasets do not read; giving them there is a mistake.
 _ONLY_FOR = {
-  "input": "audio_folder",
   "group_by": "audio_folder",
-  "kind": "synthetic",
   "minutes": "synthetic",
   "seed": "synthetic",
 }
@@ -40,17 +47,34 @@ def define_flags() -> flags.FlagValues:
   values = flags.FlagValues()
   text = {"flag_values": values}
   flags.DEFINE_string(
-    "dataset", None, "Which pipeline: audio_folder or synthetic.", **text
+    "dataset",
+    None,
+    f"Which one: {', '.join((*_OWN, *catalog.names()))}.",
+    **text,
   )
   flags.DEFINE_string("out", "", "Folder to be made: the dataset.", **text)
   flags.DEFINE_string(
-    "split", "90,5,5", "Percentages for train, validation and test.", **text
+    "input",
+    "",
+    "Folder of the dataset's files or of its archives, or the archives "
+    "themselves, with commas between.",
+    **text,
+  )
+  flags.DEFINE_integer(
+    "workers", 0, "Processes; 0: as many as there are CPUs.", 0, **text
+  )
+  flags.DEFINE_bool(
+    "describe", False, "Says what the dataset is, and does no more.", **text
+  )
+  flags.DEFINE_string(
+    "split",
+    "90,5,5",
+    "Percentages for train, validation and test, of what the dataset does not "
+    "share out itself.",
+    **text,
   )
   flags.DEFINE_integer(
     "sample_rate", 24_000, "Sample rate in Hz.", 1_000, 768_000, **text
-  )
-  flags.DEFINE_string(
-    "input", "", "audio_folder: folder of wav, flac, ogg, opus, mp3.", **text
   )
   flags.DEFINE_string(
     "group_by",
@@ -61,7 +85,12 @@ def define_flags() -> flags.FlagValues:
     **text,
   )
   flags.DEFINE_string(
-    "kind", "voices", "synthetic: voices, instruments or noises.", **text
+    "kind",
+    None,
+    f"audio_folder: {', '.join(corpus.KINDS)} or audio, which is the default; "
+    "rooms are impulse responses. synthetic: voices, instruments or noises. "
+    "Datasets of several kinds: which of them.",
+    **text,
   )
   flags.DEFINE_float("minutes", 4.0, "synthetic: minutes of audio.", **text)
   flags.DEFINE_integer("seed", 0, "synthetic: seed.", 0, **text)
@@ -75,17 +104,64 @@ def main(argv: Sequence[str]) -> int:
   Raises:
     InputError: a flag, a path or the audio behind it cannot be used.
   """
-  values = _parse(argv)
+  values, positional = parse(argv)
+  if positional:
+    raise errors.InputError(
+      f"unexpected argument {positional[0]!r}; options are written "
+      "--name=value."
+    )
   if values.help:
     print(f"{__doc__}\n{values.get_help()}")
     return 0
-  run = {"audio_folder": _audio_folder, "synthetic": _synthetic}
-  if values.dataset not in run:
+  check_dataset(values)
+  if values.describe:
+    print(job.describe(values))
+    return 0
+  try:
+    with (
+      interrupts.Interrupts() as watcher,
+      job.begin(values, check=watcher.check) as work,
+    ):
+      workers.build(
+        work.folder,
+        work.plan,
+        work.missing,
+        out=work.out,
+        count=values.workers or _usable_cpus(),
+        watcher=watcher,
+      )
+      complete(work, values.out)
+  except KeyboardInterrupt:
+    return _INTERRUPTED
+  return 0
+
+
+def parse(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
+  """Returns (flags, what follows them).
+
+  Raises:
+    InputError: an unknown flag, or a value that is none.
+  """
+  values = define_flags()
+  try:
+    return values, values(list(argv))[1:]
+  except flags.Error as error:
+    raise errors.InputError(str(error)) from None
+
+
+def check_dataset(values: flags.FlagValues) -> None:
+  """Checks that the flags fit the dataset.
+
+  Raises:
+    InputError: an unknown dataset, or a flag that it does not read.
+  """
+  known = (*_OWN, *catalog.names())
+  if values.dataset not in known:
     given = "is missing" if values.dataset is None else "is unknown"
     raise errors.InputError(
       f"--dataset={values.dataset or ''} {given}."
-      f"{errors.nearest(values.dataset or '', run)} Use one of: "
-      f"{', '.join(run)}."
+      f"{errors.nearest(values.dataset or '', known)} Use one of: "
+      f"{', '.join(known)}."
     )
   for name, dataset in _ONLY_FOR.items():
     if values[name].present and values.dataset != dataset:
@@ -93,140 +169,47 @@ def main(argv: Sequence[str]) -> int:
         f"--{name} belongs to --dataset={dataset}, not to "
         f"--dataset={values.dataset}. Leave it out."
       )
-  try:
-    with interrupts.Interrupts() as watcher:
-      run[values.dataset](values, watcher)
-  except KeyboardInterrupt:
-    print("interrupted; nothing was written.", file=sys.stderr)
-    return _INTERRUPTED
-  return 0
-
-
-def _audio_folder(
-  values: flags.FlagValues, watcher: interrupts.Interrupts
-) -> None:
-  percentages = records.parse_split(values.split)
-  out = records.check_out(values.out)
-  files = audio_folder.find(values.input, group_by=values.group_by)
-  splits = audio_folder.assign(files, percentages)
-  reader = audio_folder.Reader(splits, sample_rate_hz=values.sample_rate)
-  try:
-    tallies = records.write(
-      out,
-      pieces={
-        split: lambda split=split: watcher.watch(reader.pieces(split))
-        for split in splits
-      },
-      sample_rate_hz=values.sample_rate,
-      details={
-        "dataset": values.dataset,
-        "split": values.split,
-        "group_by": values.group_by,
-      },
-    )
-  finally:
-    reader.close()
-    _list_skipped(reader.skipped, len(files))
-  _summarize(values, tallies)
-
-
-def _synthetic(
-  values: flags.FlagValues, watcher: interrupts.Interrupts
-) -> None:
-  percentages = records.parse_split(values.split)
-  splits, seconds = synthetic.plan(
-    values.kind, minutes=values.minutes, percentages=percentages
-  )
-  out = records.check_out(values.out)
-  shown = progress.Progress()
-  made = 0
-
-  def pieces(split):
-    nonlocal made
-    for index in splits[split]:
-      yield synthetic.piece(
-        values.kind,
-        index,
-        seconds=seconds,
-        seed=values.seed,
-        sample_rate_hz=values.sample_rate,
-      )
-      made += 1
-      shown.update(made * seconds / (60 * values.minutes), made * seconds)
-
-  try:
-    tallies = records.write(
-      out,
-      pieces={
-        split: lambda split=split: watcher.watch(pieces(split))
-        for split in splits
-      },
-      sample_rate_hz=values.sample_rate,
-      details={
-        "dataset": values.dataset,
-        "split": values.split,
-        "kind": values.kind,
-        "seed": values.seed,
-      },
-    )
-  finally:
-    shown.close()
-  _summarize(values, tallies)
-
-
-def _list_skipped(skipped: list[audio_folder.Skipped], total: int) -> None:
-  if skipped:
-    print(f"skipped {len(skipped)} of {total} files:", file=sys.stderr)
-  for file in skipped:
-    print(f"  {file.name}: {file.reason}", file=sys.stderr)
-
-
-def _summarize(
-  values: flags.FlagValues, tallies: dict[str, records.Tally]
-) -> None:
-  """Prints what each split came to, and warnings about those that are empty."""
-  rate_hz = values.sample_rate
-  print(f"{'split':<12}{'hours':>8}{'records':>9}{'groups':>8}{'MB':>10}")
-  for split, tally in tallies.items():
-    hours, megabytes = tally.samples / rate_hz / 3600, 2 * tally.samples / 1e6
-    print(
-      f"{split:<12}{hours:>8.2f}{tally.records:>9}{len(tally.groups):>8}"
-      f"{megabytes:>10.1f}"
-    )
-  dropped = sum(tally.dropped for tally in tallies.values())
-  if dropped:
-    samples = sum(tally.dropped_samples for tally in tallies.values())
-    print(
-      f"dropped {dropped} ends of groups shorter than "
-      f"{records.SHORTEST_SECONDS} s: {samples / rate_hz:.1f} s in all."
-    )
-  empty = [split for split, tally in tallies.items() if not tally.records]
-  if empty:
-    print(
-      f"warning: no group fell into {' or '.join(empty)}; training works, but "
-      "nothing is held out there to measure on. For more groups use "
-      "--group_by=file or --group_by=depth:N, or change --split.",
-      file=sys.stderr,
-    )
-  size = sum(file.stat().st_size for file in pathlib.Path(values.out).iterdir())
-  print(
-    f"{values.out} is ready, {size / 1e6:.1f} MB on disk: "
-    f"--config.data.sources={values.out}"
-  )
-
-
-def _parse(argv: Sequence[str]) -> flags.FlagValues:
-  values = define_flags()
-  try:
-    positional = values(list(argv))
-  except flags.Error as error:
-    raise errors.InputError(str(error)) from None
-  if len(positional) > 1:
+  if values["input"].present and values.dataset == "synthetic":
     raise errors.InputError(
-      f"unexpected argument {positional[1]!r}; options are written "
-      "--name=value."
+      "--input belongs to the other datasets, not to --dataset=synthetic. "
+      "Leave it out."
     )
-  return values
+
+
+def complete(work: job.Job, name: str) -> None:
+  """Makes the dataset of its shards, and tells what it has come to.
+
+  Args:
+    name: the folder as the user calls it.
+
+  Raises:
+    InputError: shards are missing, nothing is there to train on, or the disk
+      cannot be written to.
+  """
+  results = shards.complete(work.folder, work.plan)
+  if len(results) < len(work.plan.shards):
+    raise errors.InputError(
+      f"--out={name}: {len(work.plan.shards) - len(results)} shards were built "
+      "elsewhere and are not here. Use a folder that all machines share."
+    )
+  skipped = [vars(s) for r in results.values() for s in r.skipped]
+  summary.list_skipped(skipped, work.plan.num_files)
+  with dataset_files.writing(work.out):
+    tallies, sheet = finish.finish(
+      work.folder, work.plan, out=work.out, about=work.about
+    )
+  summary.report(tallies, sheet)
+  size = sum(file.stat().st_size for file in work.out.iterdir())
+  print(
+    f"{name} is ready, {size / 1e6:.1f} MB on disk: "
+    f"--config.data.sources={name}"
+  )
+
+
+def _usable_cpus() -> int:
+  if hasattr(os, "sched_getaffinity"):  # not on every system
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -10,7 +10,13 @@ class Progress:
   _TERMINAL_SECONDS = 0.2
   _LOG_SECONDS = 15.0
 
-  def __init__(self, stream=None):
+  def __init__(self, stream=None, *, already: float = 0.0):
+    """Starts the clock.
+
+    Args:
+      already: share of the work that an earlier run did, 0 to 1.
+    """
+    self._already = already
     self._stream = stream or sys.stderr
     self._rewrites = self._stream.isatty()
     self._started = self._shown = time.monotonic()
@@ -20,8 +26,8 @@ class Progress:
     """Shows the state, unless it has just been shown.
 
     Args:
-      done: share of the work, 0 to 1.
-      audio_seconds: audio that came out so far.
+      done: share of the work, 0 to 1, with what an earlier run did.
+      audio_seconds: audio that came out so far, in this run.
     """
     now = time.monotonic()
     pause = self._TERMINAL_SECONDS if self._rewrites else self._LOG_SECONDS
@@ -29,7 +35,8 @@ class Progress:
       return
     self._shown = now
     elapsed = now - self._started
-    left = elapsed * (1 - done) / done if done else 0.0
+    own = done - self._already
+    left = elapsed * (1 - done) / own if own > 0 else 0.0
     line = (
       f"{100 * done:3.0f} %, {clock(audio_seconds)} of audio at "
       f"{audio_seconds / elapsed:.0f} x real time, {clock(left)} left"

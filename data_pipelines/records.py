@@ -1,41 +1,42 @@
-"""Pieces of audio -> a TFDS dataset of ten-second int16 records on disk.
+"""Pieces of audio -> records: int16 mono of ten seconds, group by group.
 
 A pipeline hands over, split by split, a stream of `Piece`s: one group's audio
-in pieces that follow each other. `write` joins them, cuts records, and leaves
-a folder that `tfds.builder_from_directory` opens. Format version 1.0.0:
+in pieces that follow each other. `cut` joins them and cuts records; `whole`
+leaves them as they are, which is what impulse responses need. On disk they are
+a TFDS dataset (dataset_files.py, finish.py) of format version 1.1.0:
 
-  audio   int16 [N], N = 10 s, or 1 s to 10 s at the end of a group
+  audio   int16 [N], N = 10 s, or 1 s to 10 s at the end of a group; an impulse
+          response (kind 'rooms') is one record of any length up to 10 s
   group   text, what must not be spread over splits (a speaker, an album)
   source  text, the file in which the record starts
-  metadata.json   sample_rate_hz, format_version, and how it was prepared
+  metadata.json   sample_rate_hz, format_version, splits (records, samples,
+          groups of each), dataset, kind, licence, citation, version, and how
+          it was prepared
+  bandwidth_hz-SPLIT.npy   float32 [records], see measure.bandwidth_hz
+  datasheet.json, datasheet.png   see datasheet.py
 
-TensorFlow is not needed and not loaded.
+1.0.0 had no bandwidth_hz, no datasheet, and said less in metadata.json.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import itertools
-import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from soundstream_jax import errors
+from soundstream_jax.data_pipelines import dataset_files
 
-FORMAT_VERSION = "1.0.0"
+FORMAT_VERSION = "1.1.0"
 SPLITS = ("train", "validation", "test")
 RECORD_SECONDS = 10
 SHORTEST_SECONDS = 1
 
 _FADE_SECONDS = 0.005
-_INFO_FILE = "dataset_info.json"
-_RECORDS_PER_SHARD = 512  # about 240 MB at 24 kHz
-_RECORDS_PER_WRITE = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +50,20 @@ class Piece:
 
 @dataclasses.dataclass
 class Tally:
-  """What one split came to, counted while it is written."""
+  """What a split, or a part of one, came to."""
 
   records: int = 0
   samples: int = 0
   groups: set[str] = dataclasses.field(default_factory=set)
   dropped: int = 0  # ends of groups that were shorter than a second
   dropped_samples: int = 0
+
+  def add(self, other: "Tally") -> None:
+    self.records += other.records
+    self.samples += other.samples
+    self.groups |= other.groups
+    self.dropped += other.dropped
+    self.dropped_samples += other.dropped_samples
 
 
 def cut(
@@ -99,6 +107,13 @@ def cut(
       tally.dropped_samples += len(waiting)
 
 
+def whole(pieces: Iterable[Piece], *, tally: Tally) -> Iterator[Piece]:
+  """Yields every piece as a record of its own, of any length."""
+  for piece in pieces:
+    _count(tally, piece)
+    yield piece
+
+
 def split_of(group: str, percentages: tuple[int, int, int]) -> str:
   """Returns the split of a group: a fixed function of its name alone.
 
@@ -137,31 +152,6 @@ def parse_split(text: str) -> tuple[int, int, int]:
   return percentages
 
 
-def check_out(out: str) -> pathlib.Path:
-  """Returns the folder to be made.
-
-  Raises:
-    InputError: no name, or something is there already.
-  """
-  if not out:
-    raise errors.InputError("--out is missing: the folder to be made.")
-  folder = pathlib.Path(out).absolute()
-  if (folder / _INFO_FILE).exists():
-    raise errors.InputError(
-      f"--out={out} already holds a dataset. Use another folder, or remove "
-      "this one first."
-    )
-  if folder.is_dir() and any(folder.iterdir()):
-    raise errors.InputError(
-      f"--out={out} holds other files. Use a folder that is new or empty."
-    )
-  if folder.exists() and not folder.is_dir():
-    raise errors.InputError(
-      f"--out={out} is a file. Use a folder that is new or empty."
-    )
-  return folder
-
-
 def write(
   out: pathlib.Path,
   *,
@@ -169,109 +159,65 @@ def write(
   sample_rate_hz: int,
   details: Mapping[str, Any],
 ) -> dict[str, Tally]:
-  """Writes the dataset; `out` appears when it is complete, or not at all.
+  """Writes streams as a dataset of one shard a split, without a datasheet.
 
-  Records are written as they come, so memory does not grow with a split.
+  For audio that is made as it is written, such as a test's; `prepare` makes
+  shards that can be gone on with. `out` appears when it is complete, or not at
+  all. Memory does not grow with a split.
 
   Args:
-    out: as `check_out` returned it.
+    out: a folder that is new or empty.
     pieces: split name -> function that starts the split's stream.
     details: what else the metadata should say, as JSON values.
 
   Raises:
-    InputError: there is nothing to train on, or the disk cannot be written to.
+    InputError: the disk cannot be written to.
   """
   tallies = {split: Tally() for split in pieces}
-  with contextlib.ExitStack() as stack:
-    with _writing(out):
-      out.parent.mkdir(parents=True, exist_ok=True)
-      partial = stack.enter_context(
-        tempfile.TemporaryDirectory(
-          prefix=f".{out.name}.", suffix=".partial", dir=out.parent
-        )
-      )
+  encoded = {}
+  with dataset_files.writing(out):
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+      prefix=f".{out.name}.", suffix=".partial", dir=out.parent
+    ) as partial:
       folder = pathlib.Path(partial, out.name)
       folder.mkdir()
-      info = _info(folder, sample_rate_hz=sample_rate_hz, details=details)
-      # Not through a GeneratorBasedBuilder: beyond 1000 MiB in a split (six
-      # hours), TFDS 4.9 sorts through files that only TensorFlow can make.
-      writer = tfds.core.SequentialWriter(
-        info,
-        max_examples_per_shard=_RECORDS_PER_SHARD,
-        file_format="array_record",
+      for split, tally in tallies.items():
+        path = folder / dataset_files.shard_name(split, 0, 1)
+        shard = dataset_files.Shard(path)
+        stream = pieces[split]()
+        for record in cut(stream, sample_rate_hz=sample_rate_hz, tally=tally):
+          shard.add(record.audio, record.group, record.source)
+        shard.close()
+        encoded[split] = shard.encoded_bytes
+        if not tally.records:
+          path.unlink()
+      dataset_files.describe(
+        folder,
+        shard_lengths={s: [t.records][: t.records] for s, t in tallies.items()},
+        encoded_bytes=encoded,
+        format_version=FORMAT_VERSION,
+        metadata={
+          "sample_rate_hz": sample_rate_hz,
+          "format_version": FORMAT_VERSION,
+          **details,
+          "splits": describe_splits(tallies),
+        },
       )
-    for split, tally in tallies.items():
-      stream = stack.enter_context(contextlib.closing(pieces[split]()))
-      records = cut(stream, sample_rate_hz=sample_rate_hz, tally=tally)
-      for number, batch in enumerate(_batches(records)):
-        with _writing(out):
-          if not number:  # so that a split without records stays unknown
-            writer.initialize_splits([split])
-          # Not dataclasses.asdict, which copies the audio.
-          writer.add_examples({split: [vars(record) for record in batch]})
-      if split == "train" and not tally.records:
-        raise errors.InputError(
-          f"no audio for training lasts {SHORTEST_SECONDS} s or more, the "
-          "shortest record. Use more audio, or larger groups (--group_by)."
-        )
-    info.metadata["splits"] = {
-      split: {
-        "records": tally.records,
-        "samples": tally.samples,
-        "groups": len(tally.groups),
-      }
-      for split, tally in tallies.items()
-    }
-    with _writing(out):
-      writer.close_all()
-      os.replace(folder, out)
+      folder.replace(out)
   return tallies
 
 
-@contextlib.contextmanager
-def _writing(out: pathlib.Path) -> Iterator[None]:
-  """Turns a full disk or a forbidden folder into an InputError."""
-  try:
-    yield
-  except (OSError, RuntimeError) as error:  # array_record raises the latter
-    reason = getattr(error, "strerror", None) or str(error).split(";")[0]
-    raise errors.InputError(
-      f"--out={out}: cannot be written ({reason}). Use a folder that may be "
-      "written to and has space."
-    ) from None
-
-
-def _batches(records: Iterator[Piece]) -> Iterator[list[Piece]]:
-  return iter(lambda: list(itertools.islice(records, _RECORDS_PER_WRITE)), [])
-
-
-def _info(
-  folder: pathlib.Path, *, sample_rate_hz: int, details: Mapping[str, Any]
-) -> tfds.core.DatasetInfo:
-  """Describes the dataset that is about to be written to the folder."""
-  return tfds.core.DatasetInfo(
-    builder=tfds.core.DatasetIdentity(
-      name="audio_records",
-      version=tfds.core.Version(FORMAT_VERSION),
-      data_dir=str(folder),
-      module_name=__name__,
-    ),
-    description="Mono audio for soundstream_jax, cut into records.",
-    features=tfds.features.FeaturesDict(
-      {
-        # Without 'bytes' TFDS stores int64 varints: eight times slower.
-        "audio": tfds.features.Tensor(
-          shape=(None,), dtype=np.int16, encoding="bytes"
-        ),
-        "group": tfds.features.Text(),
-        "source": tfds.features.Text(),
-      }
-    ),
-    metadata=tfds.core.MetadataDict(
-      sample_rate_hz=sample_rate_hz, format_version=FORMAT_VERSION, **details
-    ),
-    disable_shuffling=True,  # training shuffles as it reads
-  )
+def describe_splits(tallies: Mapping[str, Tally]) -> dict[str, dict[str, int]]:
+  """Returns what metadata.json says of the splits."""
+  return {
+    split: {
+      "records": tally.records,
+      "samples": tally.samples,
+      "groups": len(tally.groups),
+    }
+    for split, tally in tallies.items()
+  }
 
 
 def _faded(audio: np.ndarray, fade: np.ndarray) -> np.ndarray:

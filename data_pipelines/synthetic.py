@@ -6,12 +6,14 @@ instrument or one colour of noise, and sounds alike throughout. It depends on
 """
 
 import itertools
+import pathlib
 
 import numpy as np
 
 from soundstream_jax import errors
 from soundstream_jax.audio import io
 from soundstream_jax.data_pipelines import (
+  corpus,
   instruments,
   noises,
   records,
@@ -28,6 +30,23 @@ LEAST_GROUPS = 12
 # More audio is more groups, not longer ones, so that variety grows with it.
 SECONDS_PER_GROUP = 20
 SHORTEST_GROUP_SECONDS = 2.0
+
+
+def describe(kind: str) -> corpus.Corpus:
+  """Returns the dataset as `prepare` describes it."""
+  return corpus.Corpus(
+    name="synthetic",
+    title=f"Synthetic {kind}",
+    kind=kind,
+    homepage="",
+    licence="none needed: computed by soundstream_jax",
+    version="",
+    citation="",
+    sample_rate_hz=0,
+    hours=0.0,
+    splits="Every group falls into one split, by its number.",
+    find=lambda root: [],
+  )
 
 
 def plan(
@@ -51,7 +70,7 @@ def plan(
       f"--minutes={minutes:g} must be at least {least:g}: "
       f"{LEAST_GROUPS} groups of {SHORTEST_GROUP_SECONDS:g} s."
     )
-  groups = max(LEAST_GROUPS, round(minutes * 60 / SECONDS_PER_GROUP))
+  groups = _num_groups(minutes)
   counts = [max(1, round(groups * p / 100)) if p else 0 for p in percentages]
   counts[0] = groups - counts[1] - counts[2]
   if counts[0] < 1:
@@ -64,7 +83,41 @@ def plan(
     split: list(itertools.islice(indices, count))
     for split, count in zip(records.SPLITS, counts, strict=True)
   }
-  return splits, minutes * 60 / groups
+  return splits, seconds_per_group(minutes)
+
+
+def seconds_per_group(minutes: float) -> float:
+  return minutes * 60 / _num_groups(minutes)
+
+
+def files(
+  kind: str,
+  *,
+  minutes: float,
+  percentages: tuple[int, int, int],
+  sample_rate_hz: int,
+) -> list[corpus.File]:
+  """Returns the groups as if each were a file of 16-bit samples.
+
+  Raises:
+    InputError: as `plan`.
+  """
+  splits, seconds = plan(kind, minutes=minutes, percentages=percentages)
+  size_bytes = 2 * round(seconds * sample_rate_hz)
+  return [
+    corpus.File(pathlib.Path(), name, name, size_bytes, split)
+    for split, indices in splits.items()
+    for name in (group_name(kind, index) for index in indices)
+  ]
+
+
+def group_name(kind: str, index: int) -> str:
+  return f"{kind}_{index:04d}"
+
+
+def index_of(name: str) -> int:
+  """Undoes `group_name`."""
+  return int(name.rpartition("_")[2])
 
 
 def piece(
@@ -74,5 +127,9 @@ def piece(
   rng = np.random.default_rng([seed, list(KINDS).index(kind), index])
   audio = KINDS[kind](rng, round(seconds * sample_rate_hz), sample_rate_hz)
   audio *= rng.uniform(0.3, 0.7) / np.abs(audio).max()
-  group = f"{kind}_{index:04d}"
+  group = group_name(kind, index)
   return records.Piece(group, group, io.to_int16(audio))
+
+
+def _num_groups(minutes: float) -> int:
+  return max(LEAST_GROUPS, round(minutes * 60 / SECONDS_PER_GROUP))

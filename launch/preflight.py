@@ -105,7 +105,7 @@ def examine(
 ) -> dict:
   """Returns the report on a step, plain JSON values, from the cache or new."""
   with _Progress(f"lowering for {topology.name}"):
-    lowered, (state, audio) = lower(config, topology, adversarial=adversarial)
+    lowered, (state, batch) = lower(config, topology, adversarial=adversarial)
     kept = cache and cache / f"{_key(lowered.as_text(), topology)}.json"
   if kept and kept.is_file() and not hlo:
     _say(f"from the cache, {kept}")
@@ -113,7 +113,7 @@ def examine(
   start = time.monotonic()
   report = {
     "topology": topology.name,
-    "devices": audio.sharding.mesh.size,
+    "devices": batch.audio.sharding.mesh.size,
     "batch_size": config.batch_size,
     "crop_samples": config.data.crop_samples,
     "sample_rate_hz": config.audio.sample_rate_hz,

@@ -116,9 +116,40 @@ class Optimizer:
 
 
 @dataclasses.dataclass(frozen=True)
+class Mixture:
+  """Shares of the kinds of example (paper sections IV-A and III-F).
+
+  Any positive numbers; `data/examples.py` makes what they name. With all of
+  them 0, examples are crops of data.sources as they are.
+  """
+
+  speech: float = 0.0
+  noisy_speech: float = 0.0
+  reverberant_speech: float = 0.0
+  noisy_reverberant_speech: float = 0.0
+  music: float = 0.0
+  noise: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Data:
-  # 'DIR' or 'DIR:weight,DIR:weight', each a prepared dataset.
+  # Prepared datasets, each 'DIR' or 'DIR:weight,DIR:weight'. `sources` is any
+  # audio; a mixture draws from the others.
   sources: str = ""
+  speech: str = ""
+  music: str = ""
+  noise: str = ""
+  rooms: str = ""  # impulse responses
+  mixture: Mixture = Mixture()
+  # Gain of noise on speech, both with peaks of 1, uniform in dB within these.
+  noise_gain_db: tuple[float, float] = (-30.0, 0.0)
+  # Share of examples of speech and music for which FiLM's flag is on: their
+  # target is then without the noise. Ours.
+  denoise_share: float = 0.5
+  # Share of voices and of noises that a random filter colours. Ours.
+  filter_share: float = 0.0
+  # Records of a lower bandwidth are left out; 0 takes all. Ours.
+  min_bandwidth_hz: float = 0.0
   crop_samples: int = 24_000
   # Random gain, uniform in dB within these bounds.
   gain_db: tuple[float, float] = (-12.0, 3.0)
@@ -208,8 +239,8 @@ class Config:
 
 
 # Fields that may differ when a workdir is resumed: everything else decides
-# what is learnt, and a difference there stops the run. `data.sources` may point
-# elsewhere as long as the weights stay (see `resume_differences`).
+# what is learnt, and a difference there stops the run. Datasets may lie
+# elsewhere as long as their weights stay (see `resume_differences`).
 MAY_CHANGE_ON_RESUME = (
   "num_steps",
   "microbatches",
@@ -282,15 +313,14 @@ def from_flags(saved: Mapping[str, Any] | None = None) -> Config:
 def resume_differences(saved: Config, now: Config) -> list[str]:
   """Returns 'field: saved -> now' for every field that must not have changed.
 
-  `MAY_CHANGE_ON_RESUME` lists the rest. Paths in `data.sources` may change;
-  their number and weights may not.
+  `MAY_CHANGE_ON_RESUME` lists the rest. Paths of datasets may change; their
+  number and weights may not.
   """
   before = nested.flatten(to_dict(saved))
   after = nested.flatten(to_dict(now))
   for flat in (before, after):
-    flat["data.sources"] = [
-      weight for _, weight in parse_sources(flat["data.sources"])
-    ]
+    for name in constraints.SOURCES:
+      flat[name] = [w for _, w in parse_sources(flat[name], name=name)]
   return [
     f"{key}: {before[key]} -> {after[key]}"
     for key in before

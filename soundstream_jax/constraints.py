@@ -14,6 +14,15 @@ from soundstream_jax import errors, nested
 # A jax key keeps 32 bits of a seed: larger ones would repeat smaller ones.
 LARGEST_SEED = 2**32 - 1
 
+# Fields that name prepared datasets.
+SOURCES = (
+  "data.sources",
+  "data.speech",
+  "data.music",
+  "data.noise",
+  "data.rooms",
+)
+
 _LEAST = {
   0: (
     "seed",
@@ -30,6 +39,7 @@ _LEAST = {
     "optimizer.decay_per_step",
     "optimizer.clip_norm",
     "data.num_workers",
+    "data.min_bandwidth_hz",
     "checkpoint.keep_every_steps",
     "max_rollbacks",
   ),
@@ -104,18 +114,13 @@ def check(config: Any) -> None:
       )
   _check_networks(config)
   _check_analysis(config)
-  if len(config.data.gain_db) != 2 or (
-    config.data.gain_db[0] > config.data.gain_db[1]
-  ):
-    raise errors.InputError(
-      f"data.gain_db={config.data.gain_db} must be a lower and an upper bound "
-      "in dB, for example (-12.0,3.0)."
-    )
-  parse_sources(config.data.sources)
+  _check_data(config)
   parse_profile_steps(config.profile_steps)
 
 
-def parse_sources(text: str) -> list[tuple[str, float]]:
+def parse_sources(
+  text: str, *, name: str = "data.sources"
+) -> list[tuple[str, float]]:
   """Splits 'DIR:weight,DIR' into (folder, weight); a missing weight is 1.
 
   Raises:
@@ -132,7 +137,7 @@ def parse_sources(text: str) -> list[tuple[str, float]]:
       number = -1.0
     if not folder or not 0 < number < math.inf:
       raise errors.InputError(
-        f"data.sources has {item!r}; write DIR:weight with a weight above 0, "
+        f"{name} has {item!r}; write DIR:weight with a weight above 0, "
         "for example speech:0.7,music:0.3."
       )
     sources.append((folder, number))
@@ -155,6 +160,41 @@ def parse_profile_steps(text: str) -> range:
       "example 10:13."
     )
   return range(int(first), int(last) + 1)
+
+
+def _check_data(config: Any) -> None:
+  data = config.data
+  for name in ("data.gain_db", "data.noise_gain_db"):
+    bounds = _get(config, name)
+    if len(bounds) != 2 or bounds[0] > bounds[1]:
+      raise errors.InputError(
+        f"{name}={bounds} must be a lower and an upper bound in dB, for "
+        "example (-12.0,3.0)."
+      )
+  for name in ("data.denoise_share", "data.filter_share"):
+    if not 0 <= _get(config, name) <= 1:
+      raise errors.InputError(
+        f"{name}={_get(config, name)} must be from 0 to 1, for example 0.5."
+      )
+  for name in SOURCES:
+    parse_sources(_get(config, name), name=name)
+  shares = dict(nested.fields(data.mixture))
+  for name, share in shares.items():
+    if share < 0:
+      raise errors.InputError(
+        f"data.mixture.{name}={share} must be at least 0."
+      )
+  if any(shares.values()) and data.sources:
+    raise errors.InputError(
+      f"data.sources={data.sources} is not read where data.mixture has shares. "
+      "Set data.speech, data.music, data.noise and data.rooms instead."
+    )
+  if 2 * data.min_bandwidth_hz > config.audio.sample_rate_hz:
+    raise errors.InputError(
+      f"data.min_bandwidth_hz={data.min_bandwidth_hz} is above half of "
+      f"audio.sample_rate_hz={config.audio.sample_rate_hz}: no record has it. "
+      f"Use {0.4 * config.audio.sample_rate_hz:g} or less."
+    )
 
 
 def _check_networks(config: Any) -> None:

@@ -38,27 +38,31 @@ def process_rows(place: NamedSharding, batch_size: int) -> tuple[int, ...]:
   return tuple(sorted(rows))
 
 
-def global_batch(
-  place: NamedSharding, batch_size: int, local: np.ndarray
-) -> jax.Array:
-  """Assembles a global array of the rows `process_rows` from every process.
+def global_batch(place: NamedSharding, batch_size: int, local):
+  """Assembles global arrays of the rows `process_rows` from every process.
 
   Args:
     place: of the batch.
-    batch_size: rows of the global array.
-    local: [rows of this process, ...].
+    batch_size: rows of the global arrays.
+    local: tree of [rows of this process, ...].
+
+  Returns:
+    The tree of global arrays.
   """
   rows = process_rows(place, batch_size)
   position = {row: k for k, row in enumerate(rows)}
 
-  def piece(index):
-    wanted = range(batch_size)[index[0]]
-    first = position[wanted[0]]
-    return local[first : first + len(wanted)]
+  def assembled(leaf: np.ndarray) -> jax.Array:
+    def piece(index):
+      wanted = range(batch_size)[index[0]]
+      first = position[wanted[0]]
+      return leaf[first : first + len(wanted)]
 
-  return jax.make_array_from_callback(
-    (batch_size, *local.shape[1:]), place, piece
-  )
+    return jax.make_array_from_callback(
+      (batch_size, *leaf.shape[1:]), place, piece
+    )
+
+  return jax.tree.map(assembled, local)
 
 
 def of_tree(abstract, mesh: Mesh):

@@ -42,6 +42,19 @@ OTHERS = {
   "loss.spectral_windows": (64, 128),
   "profile_steps": "10:13",
   "data.sources": "one:2,two:3",
+  "data.speech": "one:2,two:3",
+  "data.music": "one:2,two:3",
+  "data.noise": "one:2,two:3",
+  "data.rooms": "one:2,two:3",
+  "data.noise_gain_db": (-20.0, 0.0),
+  "data.mixture.speech": 0.5,
+  "data.mixture.noisy_speech": 0.5,
+  "data.mixture.reverberant_speech": 0.5,
+  "data.mixture.noisy_reverberant_speech": 0.5,
+  "data.mixture.music": 0.5,
+  "data.mixture.noise": 0.5,
+  "data.filter_share": 0.5,
+  "data.min_bandwidth_hz": 8_000.0,
   "data.crop_samples": 48_000,
   "data.gain_db": (-6.0, 0.0),
   "evaluation.clip_samples": 24_000,
@@ -200,6 +213,12 @@ def test_no_number_may_be_infinite_or_undefined(name, value):
     ("data.sources", "a:b", "DIR:weight"),
     ("data.sources", "a:inf", "DIR:weight"),
     ("data.sources", ":1", "DIR:weight"),
+    ("data.noise", "a:0", "DIR:weight"),
+    ("data.noise_gain_db", (0.0, -30.0), "(-12.0,3.0)"),
+    ("data.denoise_share", 1.5, "from 0 to 1"),
+    ("data.filter_share", -0.5, "from 0 to 1"),
+    ("data.mixture.music", -1.0, "at least 0"),
+    ("data.min_bandwidth_hz", 13_000.0, "Use 9600"),
     ("evaluation.clip_samples", 100, "Use 320."),
     ("checkpoint.keep", 0, "at least 1"),
     ("mesh.fsdp", 0, "at least 1"),
@@ -211,7 +230,9 @@ def test_an_impossible_value_is_refused_with_field_value_and_fix(
   with pytest.raises(errors.InputError) as caught:
     with_field(name, value)
   message = str(caught.value)
-  shown = repr(value) if name == "data.sources" else f"={value}"
+  shown = (
+    repr(value) if isinstance(value, str) and ":" in value else f"={value}"
+  )
   assert shown.strip("=") in message
   assert name in message
   assert fix in message
@@ -277,6 +298,11 @@ def test_a_resumed_run_may_move_its_data_but_not_weigh_it_otherwise():
   assert moved("a", "b:1") == []
   assert moved("a:0.3,b:0.7", "a:0.4,b:0.6") != []
   assert moved("a", "a,b") != []
+
+
+def test_sources_are_not_read_beside_a_mixture():
+  with pytest.raises(errors.InputError, match=r"data\.speech, data\.music"):
+    with_fields({"data.sources": "a", "data.mixture.speech": 1.0})
 
 
 def test_without_a_preset_the_saved_configuration_is_taken():

@@ -14,7 +14,7 @@ import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.data import loader
+from soundstream_jax.data import held_out
 from soundstream_jax.metrics import codebook_use, log_mel, si_sdr
 
 # Clips of the training split whose mean spectrum the noise control has.
@@ -38,7 +38,7 @@ class Evaluation:
 
   step: int
   weights: str
-  clips: loader.HeldOut
+  clips: held_out.HeldOut
   rates: list[AtBitrate]  # ascending
   noise_log_mel: np.ndarray  # [N] the stationary noise control
   swapped_log_mel: np.ndarray  # [N] codes of another clip of the class
@@ -65,7 +65,7 @@ def evaluate(
   Raises:
     InputError: no such split, or a bitrate that the model cannot make.
   """
-  clips = loader.held_out(config, split=split)
+  clips = held_out.held_out(config, split=split)
   rate = codec.sample_rate_hz
   layers = sorted(
     {codec.quantizers_for(b) for b in bitrates_bps}
@@ -93,7 +93,7 @@ def evaluate(
       )
     )
   swapped = np.stack([decoded(codes[i]) for i in _partners(clips.source_index)])
-  spectrum_clips = loader.train_clips(config, SPECTRUM_CLIPS)
+  spectrum_clips = held_out.train_clips(config, SPECTRUM_CLIPS)
   counts = np.stack(
     [
       np.bincount(layer, minlength=codec.codebook_size)

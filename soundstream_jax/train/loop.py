@@ -11,6 +11,7 @@ from absl import logging
 
 from soundstream_jax import checkpoint, distributed, errors, rates, sharding
 from soundstream_jax import config as config_lib
+from soundstream_jax.data import held_out
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.data import source as source_lib
 from soundstream_jax.train import (
@@ -104,7 +105,7 @@ class _Run:
   workdir: pathlib.Path
   mesh: jax.sharding.Mesh
   steps: dict[bool, Any]  # by whether the discriminators take part
-  abstract: Any  # (state, audio) that the steps take
+  abstract: Any  # (state, batch) that the steps take
   loader: Any
   profile: profile_lib.Profile
   validate: validation.Validator | None
@@ -150,11 +151,11 @@ class _Run:
       self.profile.before(done + 1)
       with clock.waiting():
         batch = next(self.loader)
-      audio = sharding.global_batch(
-        self.abstract[1].sharding, config.batch_size, batch
+      batch = sharding.global_batch(
+        sharding.batch(self.mesh), config.batch_size, batch
       )
       adversarial = done >= config.discriminator.start_step
-      state, metrics = self.steps[adversarial](state, audio)
+      state, metrics = self.steps[adversarial](state, batch)
       done += 1
       self.profile.after(done, metrics)
       # Read, and saved, one step late: the device always has the next to do.
@@ -312,7 +313,7 @@ class _Run:
 def _held_out(config: config_lib.Config):
   """Returns clips [N, T, 1], or None where the dataset has no such split."""
   try:
-    return loader_lib.held_out(config).audio
+    return held_out.held_out(config).audio
   except source_lib.SplitMissing as error:
     logging.warning("training without held-out clips: %s", error)
     return None

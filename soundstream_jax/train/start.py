@@ -87,11 +87,12 @@ def begin(config, mesh, loader, abstract, *, first_batch: int = 0):
     config.quantizer.codebook_size,
   )
   loader.seek(first_batch)
-  batches = [
-    sharding.global_batch(sharding.batch(mesh), config.batch_size, next(loader))
+  place = sharding.batch(mesh)
+  heard = [
+    sharding.global_batch(place, config.batch_size, next(loader).audio)
     for _ in range(config.quantizer.kmeans_batches)
   ]
-  return codebook_init.initialise(config, mesh, fresh, batches)
+  return codebook_init.initialise(config, mesh, fresh, heard)
 
 
 def _warm_start(config, fresh) -> state_lib.TrainState:

@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import precision, rng, sharding
+from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.losses import objective
 from soundstream_jax.metrics import codebook_use
 from soundstream_jax.model import codebook, quantizer, soundstream
@@ -65,10 +66,10 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
       discriminators took about five times as long on a CPU.
 
   Returns:
-    (step, (state, audio)): the jitted function (state, audio) -> (state,
+    (step, (state, batch)): the jitted function (state, batch) -> (state,
     metrics), which donates its state, and its abstract arguments with their
-    shardings. audio is [batch_size, crop_samples, 1]; metrics are flat
-    float32 scalars, or [Q] for the codebooks'.
+    shardings. The batch has the parts that `batch.of` keeps; metrics are
+    flat float32 scalars, or [Q] for the codebooks'.
 
   Raises:
     InputError: the batch does not divide by the devices.
@@ -78,11 +79,10 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
   )
   abstract_state = state_lib.abstract(config)
   state_shardings = sharding.of_tree(abstract_state, mesh)
-  audio_sharding = sharding.batch(mesh)
-  dtype = precision.of_parameters(config.model.compute_dtype)
+  batch_sharding = sharding.batch(mesh)
   step = jax.jit(
     _step_function(config, mesh, adversarial=adversarial),
-    in_shardings=(state_shardings, audio_sharding),
+    in_shardings=(state_shardings, batch_sharding),
     out_shardings=(state_shardings, sharding.replicated(mesh)),
     donate_argnums=(0,),
     compiler_options=compiled.options(sharding.platform(mesh)),
@@ -96,17 +96,21 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
   )
   audio = jax.ShapeDtypeStruct(
     (config.batch_size, config.data.crop_samples, 1),
-    dtype,
-    sharding=audio_sharding,
+    precision.of_parameters(config.model.compute_dtype),
+    sharding=batch_sharding,
   )
-  return step, (state, audio)
+  flags = jax.ShapeDtypeStruct(
+    (config.batch_size,), jnp.bool_, sharding=batch_sharding
+  )
+  batch = batch_lib.of(config, audio=audio, target=audio, denoise=flags)
+  return step, (state, batch)
 
 
 @flax.struct.dataclass
 class _Part:
   """What of the global batch one microbatch is."""
 
-  audio: Array  # [b, T, 1]
+  examples: batch_lib.Batch
   rows: Array  # [b] int32, where in the global batch
   depths: Array  # [b] int32, quantizer layers per example
 
@@ -131,11 +135,11 @@ def _step_function(
   differentiate = _differentiator(config, mesh, adversarial=adversarial)
   threshold = config.quantizer.revival_threshold
 
-  def step(state: state_lib.TrainState, audio: Array):
-    batch, candidates = _draw(config, mesh, state.step, audio)
+  def step(state: state_lib.TrainState, batch: batch_lib.Batch):
+    whole, candidates = _draw(config, mesh, state.step, batch)
     sums = microbatches.total(
       lambda part: differentiate(state, part, candidates),
-      batch,
+      whole,
       count=config.microbatches,
       place=sharding.batch(mesh),
     )
@@ -201,17 +205,18 @@ def _step_function(
 
 
 def _draw(
-  config: config_lib.Config, mesh: Mesh, step: Array, audio: Array
+  config: config_lib.Config, mesh: Mesh, step: Array, batch: batch_lib.Batch
 ) -> tuple[_Part, quantizer.Candidates]:
   """Everything random of a step, drawn for the whole global batch at once."""
   root = rng.root(config.seed)
-  batch, num_quantizers = audio.shape[0], config.quantizer.num_quantizers
+  num_quantizers = config.quantizer.num_quantizers
+  size, samples, _ = batch.audio.shape
   if config.quantizer.dropout:
     depths = quantizer.draw_depths(
-      rng.stream(root, "quantizer_dropout", step), batch, num_quantizers
+      rng.stream(root, "quantizer_dropout", step), size, num_quantizers
     )
   else:
-    depths = jnp.full((batch,), num_quantizers, jnp.int32)
+    depths = jnp.full((size,), num_quantizers, jnp.int32)
   # Every device draws all of them: one that drew its own examples' would have
   # to gather the others' to sort them.
   depths = lax.with_sharding_constraint(depths, sharding.replicated(mesh))
@@ -219,11 +224,11 @@ def _draw(
     rng.stream(root, "revival", step),
     depths,
     num_quantizers=num_quantizers,
-    num_frames=config.rates.num_frames(audio.shape[1]),
+    num_frames=config.rates.num_frames(samples),
     num_candidates=config.quantizer.revival_candidates,
   )
-  rows = jnp.arange(batch, dtype=jnp.int32)
-  return _Part(audio=audio, rows=rows, depths=depths), candidates
+  rows = jnp.arange(size, dtype=jnp.int32)
+  return _Part(examples=batch, rows=rows, depths=depths), candidates
 
 
 def _differentiator(config: config_lib.Config, mesh: Mesh, *, adversarial):
@@ -233,12 +238,14 @@ def _differentiator(config: config_lib.Config, mesh: Mesh, *, adversarial):
   discriminators = state_lib.discriminator_module(config, platform=platform)
 
   def differentiate(state, part, candidates) -> _Result:
-    audio = part.audio
+    heard, target, denoise = part.examples
+    target = heard if target is None else target
 
     def generate(params):
       output = net.apply(
         soundstream.variables(params, state.codebooks.vectors),
-        audio,
+        heard,
+        denoise=denoise,
         depths=part.depths,
         candidates=candidates,
         rows=part.rows,
@@ -251,7 +258,7 @@ def _differentiator(config: config_lib.Config, mesh: Mesh, *, adversarial):
     )
     (_, rec_metrics), recon_gradient = jax.value_and_grad(
       lambda x: objective.reconstruction(
-        config.loss, config.audio.sample_rate_hz, audio, x
+        config.loss, config.audio.sample_rate_hz, target, x
       ),
       has_aux=True,
     )(recon)
@@ -262,7 +269,7 @@ def _differentiator(config: config_lib.Config, mesh: Mesh, *, adversarial):
     disc_gradient, adv_gradient, adv_metrics = {}, jnp.zeros_like(recon), {}
     if adversarial:
       disc_gradient, adv_gradient, adv_metrics = _adversarial_gradients(
-        config, discriminators, state.disc_params, audio, recon
+        config, discriminators, state.disc_params, target, recon
       )
     (gradient,) = pull_generator(
       (recon_gradient + adv_gradient, commit_gradient)
@@ -275,7 +282,7 @@ def _differentiator(config: config_lib.Config, mesh: Mesh, *, adversarial):
       statistics=output.statistics,
       metrics=metrics,
       not_finite=_not_finite(
-        audio,
+        part.examples,
         output.latents,
         recon,
         commitment,
@@ -289,7 +296,7 @@ def _differentiator(config: config_lib.Config, mesh: Mesh, *, adversarial):
   return differentiate
 
 
-def _adversarial_gradients(config, discriminators, disc_params, audio, recon):
+def _adversarial_gradients(config, discriminators, disc_params, target, recon):
   """One forward of the discriminators, two gradients.
 
   Real and decoded audio run apart: the generator's gradient passes only
@@ -301,9 +308,9 @@ def _adversarial_gradients(config, discriminators, disc_params, audio, recon):
   """
 
   def discriminate(disc_params, x):
-    return discriminators.apply({"params": disc_params}, x.astype(audio.dtype))
+    return discriminators.apply({"params": disc_params}, x.astype(target.dtype))
 
-  real, pull_real = jax.vjp(lambda p: discriminate(p, audio), disc_params)
+  real, pull_real = jax.vjp(lambda p: discriminate(p, target), disc_params)
   fake, pull_fake = jax.vjp(discriminate, disc_params, recon)
   (_, disc_metrics), (real_cotangent, fake_cotangent) = jax.value_and_grad(
     objective.discriminator, argnums=(0, 1), has_aux=True
@@ -325,8 +332,13 @@ def _named_gradient(name: str, gradient):
 
 
 def _not_finite(*values) -> Array:
-  """1 for each value that holds a NaN or an infinity, 0 for the others."""
-  finite = jnp.stack([jnp.all(jnp.isfinite(value)) for value in values])
+  """1 for each tree that holds a NaN or an infinity, 0 for the others."""
+
+  def all_finite(tree):
+    leaves = jax.tree.leaves(tree)
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
+  finite = jnp.stack([all_finite(value) for value in values])
   return 1 - finite.astype(jnp.int32)
 
 

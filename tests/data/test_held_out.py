@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from soundstream_jax import errors
-from soundstream_jax.data import loader, source
+from soundstream_jax.data import held_out, source
 from soundstream_jax.data_pipelines import records
 
 
@@ -43,22 +43,22 @@ def _config(make_config, sources, num, samples=24_000):
 def test_clips_are_always_the_same_and_do_not_depend_on_the_seed(
   voices, make_config
 ):
-  first = loader.held_out(make_config(voices))
-  again = loader.held_out(make_config(voices, seed=7))
+  first = held_out.held_out(make_config(voices))
+  again = held_out.held_out(make_config(voices, seed=7))
   np.testing.assert_array_equal(first.audio, again.audio)
   assert first.group == again.group
 
 
 def test_groups_take_turns(uneven, make_config):
-  clips = loader.held_out(_config(make_config, uneven, 8))
+  clips = held_out.held_out(_config(make_config, uneven, 8))
   counts = collections.Counter(clips.group)
   assert set(counts) == {f"validation/{g}" for g in ("big", "b", "c", "d")}
   assert set(counts.values()) == {2}
 
 
 def test_fewer_clips_are_the_first_of_more(uneven, make_config):
-  few = loader.held_out(_config(make_config, uneven, 3))
-  many = loader.held_out(_config(make_config, uneven, 8))
+  few = held_out.held_out(_config(make_config, uneven, 3))
+  many = held_out.held_out(_config(make_config, uneven, 8))
   np.testing.assert_array_equal(few.audio, many.audio[:3])
 
 
@@ -66,7 +66,7 @@ def test_sources_take_turns_whatever_their_weights(
   uneven, numbered, make_config
 ):
   sources = f"{uneven}:0.99,{numbered}:0.01"
-  clips = loader.held_out(_config(make_config, sources, 6))
+  clips = held_out.held_out(_config(make_config, sources, 6))
   assert clips.source_index == [0, 1, 0, 1, 0, 1]
   assert clips.source_names == [uneven, numbered]
 
@@ -74,7 +74,7 @@ def test_sources_take_turns_whatever_their_weights(
 def test_the_loudest_part_comes_first_and_nothing_is_padded(
   uneven, make_config
 ):
-  clips = loader.held_out(_config(make_config, uneven, 4))
+  clips = held_out.held_out(_config(make_config, uneven, 4))
   rms = np.sqrt((clips.audio**2).mean(axis=(1, 2))) * 32_768
   assert clips.audio.shape == (4, 24_000, 1)
   assert clips.audio.dtype == np.float32
@@ -82,7 +82,7 @@ def test_the_loudest_part_comes_first_and_nothing_is_padded(
 
 
 def test_clips_do_not_overlap(voices, make_config):
-  clips = loader.held_out(_config(make_config, voices, 8))
+  clips = held_out.held_out(_config(make_config, voices, 8))
   record = source.open_source(voices, "validation", 24_000)[0]["audio"]
   starts = [
     next(
@@ -96,23 +96,23 @@ def test_clips_do_not_overlap(voices, make_config):
 
 
 def test_too_few_records_give_fewer_clips(numbered, make_config):
-  assert len(loader.held_out(_config(make_config, numbered, 99)).audio) == 12
+  assert len(held_out.held_out(_config(make_config, numbered, 99)).audio) == 12
 
 
 def test_training_clips_are_from_the_training_split(uneven, make_config):
-  clips = loader.train_clips(_config(make_config, uneven, 1), 5)
+  clips = held_out.train_clips(_config(make_config, uneven, 1), 5)
   assert len(clips.audio) == 5
   assert all(group.startswith("train/") for group in clips.group)
 
 
 def test_a_source_without_the_split_is_left_out(uneven, voices, make_config):
   config = _config(make_config, f"{uneven},{voices}", 4)
-  clips = loader.held_out(config, split="test")
+  clips = held_out.held_out(config, split="test")
   assert set(clips.source_index) == {1}
   with pytest.raises(source.SplitMissing):
-    loader.held_out(_config(make_config, uneven, 4), split="test")
+    held_out.held_out(_config(make_config, uneven, 4), split="test")
 
 
 def test_records_that_are_all_too_short_give_the_numbers(numbered, make_config):
   with pytest.raises(errors.InputError, match=r"240000.*longest has 30000"):
-    loader.held_out(_config(make_config, numbered, 4, samples=240_000))
+    held_out.held_out(_config(make_config, numbered, 4, samples=240_000))

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from soundstream_jax import errors
-from soundstream_jax.data import loader
+from soundstream_jax.data import held_out, loader
 
 
 def _take(config, count, *, start=0, rows=None):
   with loader.train_loader(config, rows=rows) as batches:
     batches.seek(start)
-    return np.stack([next(batches) for _ in range(count)])
+    return np.stack([next(batches).audio for _ in range(count)])
 
 
 def _numbers(batches):
@@ -46,11 +46,11 @@ def test_seek_gives_the_batch_of_that_step(voices, make_config):
   with loader.train_loader(config) as again:
     for step in (4, 0, 5, 2):
       again.seek(step)
-      np.testing.assert_array_equal(next(again), batches[step])
+      np.testing.assert_array_equal(next(again).audio, batches[step])
       assert again.step == step + 1
     again.seek(4)
-    np.testing.assert_array_equal(next(again), batches[4])
-    np.testing.assert_array_equal(next(again), batches[5])
+    np.testing.assert_array_equal(next(again).audio, batches[4])
+    np.testing.assert_array_equal(next(again).audio, batches[5])
 
 
 def test_a_far_step_is_as_close_as_the_first(voices, make_config):
@@ -63,7 +63,7 @@ def test_the_state_is_json_and_resumes(voices, make_config):
   with loader.train_loader(config) as batches:
     next(batches), next(batches)
     state = json.loads(json.dumps(batches.state()))
-    expected = next(batches)
+    expected = next(batches).audio
   np.testing.assert_array_equal(
     _take(config, 1, start=state["step"])[0], expected
   )
@@ -72,10 +72,10 @@ def test_the_state_is_json_and_resumes(voices, make_config):
 def test_a_closed_loader_goes_on_where_it_was(voices, make_config):
   config = make_config(voices)
   batches = loader.train_loader(config)
-  first = next(batches)
+  first = next(batches).audio
   batches.close()
   batches.close()
-  rest = next(batches)
+  rest = next(batches).audio
   batches.close()
   np.testing.assert_array_equal(np.stack([first, rest]), _take(config, 2))
 
@@ -134,6 +134,6 @@ def test_worker_processes_change_nothing(voices, make_config):
 
 
 def test_no_sources_says_how_to_make_one(make_config):
-  for use in (loader.train_loader, loader.held_out):
+  for use in (loader.train_loader, held_out.held_out):
     with pytest.raises(errors.InputError, match=r"prepare --dataset=synthetic"):
       use(make_config(""))

@@ -8,7 +8,12 @@ import soundfile
 
 from soundstream_jax import errors
 from soundstream_jax.data import source
-from soundstream_jax.data_pipelines import audio_folder, prepare, records
+from soundstream_jax.data_pipelines import (
+  audio_folder,
+  datasheet,
+  prepare,
+  records,
+)
 
 # A lossy codec, or a resampler, away from the ends.
 TOLERANCE = {
@@ -18,6 +23,12 @@ TOLERANCE = {
   ".opus": 0.05,
   ".mp3": 0.05,
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_picture(monkeypatch):
+  """Drawing takes longer than what is tested here."""
+  monkeypatch.setattr(datasheet, "draw", lambda sheet, path: None)
 
 
 def _write(path, seconds=2.0, rate_hz=44_100, channels=2):
@@ -230,7 +241,7 @@ def test_linked_folders_are_followed_and_loops_end(tmp_path):
   (tmp_path / "in").mkdir()
   (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere")
   (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "in")
-  files = audio_folder.find(str(tmp_path / "in"), group_by="parent")
+  files = audio_folder.find(tmp_path / "in", group_by="parent")
   assert [file.name for file in files] == ["link/a.wav"]
 
 

@@ -127,21 +127,29 @@ def test_percentages_that_do_not_add_up_are_an_input_error(text):
     records.parse_split("0,50,50")
 
 
-def test_a_split_has_as_many_files_as_it_needs(tmp_path, monkeypatch):
-  monkeypatch.setattr(records, "_RECORDS_PER_SHARD", 3)
-  monkeypatch.setattr(records, "_RECORDS_PER_WRITE", 2)
+def test_a_stream_becomes_a_dataset_in_its_order(tmp_path):
   pieces = _pieces({"a": [10_000] * 10})
   tallies = records.write(
     tmp_path / "out",
-    pieces={"train": lambda: (piece for piece in pieces)},
+    pieces={"train": lambda: iter(pieces), "test": lambda: iter(())},
     sample_rate_hz=RATE_HZ,
-    details={},
+    details={"kind": "speech"},
   )
   assert tallies["train"].records == 10
-  assert len(list((tmp_path / "out").glob("*array_record*"))) == 4
   opened = source.open_source(str(tmp_path / "out"), "train", RATE_HZ)
   numbers = [opened[k]["audio"][5_000] - LEVEL for k in range(10)]
   assert numbers == list(range(10))
+  with pytest.raises(source.SplitMissing):
+    source.open_source(str(tmp_path / "out"), "test", RATE_HZ)
+
+
+@given(st.lists(st.integers(1, 25_000), min_size=1, max_size=6))
+@settings(max_examples=20, deadline=None)
+def test_whole_pieces_stay_as_they_are(lengths):
+  pieces = _pieces({"a": lengths})
+  tally = records.Tally()
+  assert list(records.whole(pieces, tally=tally)) == pieces
+  assert (tally.records, tally.samples) == (len(lengths), sum(lengths))
 
 
 def test_a_failure_on_the_way_leaves_nothing(tmp_path):
@@ -163,7 +171,7 @@ def test_a_disk_that_refuses_is_an_input_error(tmp_path, monkeypatch):
   def refuse(*_):
     raise RuntimeError("write() failed: No space left; writing x")
 
-  monkeypatch.setattr(records.tfds.core.SequentialWriter, "close_all", refuse)
+  monkeypatch.setattr(records.dataset_files.Shard, "add", refuse)
   with pytest.raises(errors.InputError, match=r"No space left\)"):
     records.write(
       tmp_path / "out",

@@ -137,8 +137,8 @@ def tiny_program(monkeypatch):
     _, arguments = step_lib.build(config, mesh, adversarial=adversarial)
     compiled.append(adversarial)
 
-    def program(state, audio):
-      return jnp.sum(audio) * jnp.sum(state.codebooks.vectors)
+    def program(state, batch):
+      return jnp.sum(batch.audio) * jnp.sum(state.codebooks.vectors)
 
     return jax.jit(program).lower(*arguments), arguments
 

@@ -7,6 +7,7 @@ import pytest
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import distributed, presets
+from soundstream_jax.data import held_out
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.metrics import log_mel
 from soundstream_jax.train import codebook_init, validation
@@ -47,12 +48,14 @@ def trained(voices):
       config, jax.tree.map(lambda leaf: leaf.sharding, abstract)
     )
     with loader_lib.train_loader(config) as batches:
-      first = [next(batches) for _ in range(config.quantizer.kmeans_batches)]
+      first = [
+        next(batches).audio for _ in range(config.quantizer.kmeans_batches)
+      ]
       state = codebook_init.initialise(config, mesh, state, first)
       batches.seek(0)
       for _ in range(STEPS):
         state, _ = step(state, next(batches))
-    clips = loader_lib.held_out(config).audio
+    clips = held_out.held_out(config).audio
     reconstruct = validation.build(config, clips, mesh).reconstruct
     output, _ = reconstruct(state.ema_params, state.codebooks.vectors, clips)
     distance = log_mel.distance(
@@ -89,14 +92,14 @@ def one_step(trained, voices):
     for _ in range(COMPARED_STATES):
       for _ in range(COMPARED_EVERY):
         state, _ = steps["float32"](state, next(batches))
-      audio = next(batches)
+      batch = next(batches)
       host = jax.tree.map(np.array, state)
       still = host.replace(
         opt_state=jax.tree.map(np.zeros_like, host.opt_state),
         disc_opt_state=jax.tree.map(np.zeros_like, host.disc_opt_state),
       )
       for dtype, step in steps.items():
-        after = step(on_device(still), audio)
+        after = step(on_device(still), batch)
         results[dtype].append(jax.tree.map(np.array, after))
       state = on_device(host)
   return results

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from soundstream_jax import distributed
-from soundstream_jax.data import loader as loader_lib
+from soundstream_jax.data import batch as batch_lib
+from soundstream_jax.data import held_out
 from soundstream_jax.metrics import log_mel
 from soundstream_jax.model import soundstream
 from soundstream_jax.train import codebook_init
@@ -42,7 +43,7 @@ def test_one_second_is_learnt_in_two_hundred_steps_and_codes_carry_it(
   small_config, voices
 ):
   config = small_config(**{**CONFIG, "data.sources": voices})
-  clip = loader_lib.train_clips(config, 1).audio
+  clip = held_out.train_clips(config, 1).audio
   mesh = distributed.make_mesh(config.mesh, jax.devices()[:1])
   step, (abstract, _) = step_lib.build(config, mesh, adversarial=False)
   state = state_lib.init(
@@ -50,7 +51,7 @@ def test_one_second_is_learnt_in_two_hundred_steps_and_codes_carry_it(
   )
   state = codebook_init.initialise(config, mesh, state, [clip])
   for _ in range(STEPS):
-    state, _ = step(state, clip)
+    state, _ = step(state, batch_lib.Batch(clip))
   net = soundstream.from_config(config)
   variables = soundstream.variables(state.ema_params, state.codebooks.vectors)
   output = net.apply(variables, clip)

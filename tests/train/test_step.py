@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from soundstream_jax import distributed
+from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.losses import objective
 from soundstream_jax.model import soundstream
 from soundstream_jax.train import codebook_init, optimizer
@@ -18,7 +19,7 @@ from soundstream_jax.train import step as step_lib
 def _batch(config, seed=0):
   shape = (config.batch_size, config.data.crop_samples, 1)
   noise = np.random.default_rng(seed).normal(size=shape)
-  return (0.2 * noise).astype(np.float32)
+  return batch_lib.Batch((0.2 * noise).astype(np.float32))
 
 
 def _built(config):
@@ -28,7 +29,7 @@ def _built(config):
   state = state_lib.init(
     config, jax.tree.map(lambda leaf: leaf.sharding, abstract)
   )
-  batches = [_batch(config)] * config.quantizer.kmeans_batches
+  batches = [_batch(config).audio] * config.quantizer.kmeans_batches
   return step, codebook_init.initialise(config, mesh, state, batches)
 
 
@@ -155,7 +156,7 @@ def test_every_generator_parameter_gets_the_gradient_of_all_losses(
   """The pulled-back gradient equals plain autodiff of the whole objective."""
   config, _, fresh = small
   run, seen = instrumented
-  state, audio = fresh(), jnp.asarray(_batch(config))
+  state, audio = fresh(), jnp.asarray(_batch(config).audio)
   net = soundstream.from_config(config)
   discriminators = state_lib.discriminator_module(config)
 
@@ -198,7 +199,7 @@ def _assert_only_counters_moved(before, after):
 def test_bad_audio_changes_nothing_but_the_counters(small, value):
   config, step, fresh = small
   batch = _batch(config)
-  batch[1, 100] = value
+  batch.audio[1, 100] = value
   after, metrics = step(fresh(), batch)
   _assert_only_counters_moved(_copy(fresh()), _copy(after))
   assert step_lib.CHECKED[int(metrics["bad/term"])] == "audio"

@@ -15,6 +15,7 @@ import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import distributed, precision, sharding
+from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.model import soundstream
 from soundstream_jax.train import codebook_init
@@ -42,7 +43,8 @@ def run(
   if jax.process_count() == 1:
     devices = devices[: config.mesh.data * config.mesh.fsdp]
   mesh = distributed.make_mesh(config.mesh, devices)
-  step, (abstract, audio) = step_lib.build(config, mesh)
+  step, (abstract, batch) = step_lib.build(config, mesh)
+  audio = batch.audio
   everywhere = sharding.replicated(mesh)
   gather = jax.jit(lambda tree: tree, out_shardings=everywhere)
   net = soundstream.from_config(config)
@@ -58,7 +60,7 @@ def run(
   rows = sharding.process_rows(audio.sharding, config.batch_size)
   dtype = precision.of_parameters(config.model.compute_dtype)
   with loader_lib.train_loader(config, rows=rows) as batches:
-    local = [next(batches).astype(dtype) for _ in range(steps)]
+    local = [next(batches).audio.astype(dtype) for _ in range(steps)]
   noise = np.random.default_rng(0).normal(size=audio.shape)
   local = [(batch + hiss * noise[list(rows)]).astype(dtype) for batch in local]
   feed = [
@@ -86,7 +88,7 @@ def run(
     latents, codes = encode(state, batch)
     found[f"latents/{number}"] = np.asarray(latents)
     found[f"codes/{number}"] = np.asarray(codes)
-    state, metrics = step(state, batch)
+    state, metrics = step(state, batch_lib.Batch(batch))
     found |= {
       f"metrics/{number}/{name}": np.asarray(value)
       for name, value in metrics.items()
