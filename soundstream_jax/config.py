@@ -90,11 +90,12 @@ class Discriminator:
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-  """Paper section III-E, equations 1 to 7; the commitment term is ours."""
+  """Paper section III-E, equations 1 to 7; commitment and waveform are ours."""
 
   adversarial_weight: float = 1.0
   feature_weight: float = 100.0
   reconstruction_weight: float = 1.0
+  waveform_weight: float = 0.0  # of losses/waveform.py; ours
   commitment_weight: float = 1.0
   spectral_windows: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
   mel_bins: int = 64

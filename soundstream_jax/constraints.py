@@ -33,6 +33,7 @@ _LEAST = {
     "loss.feature_weight",
     "loss.reconstruction_weight",
     "loss.commitment_weight",
+    "loss.waveform_weight",
     "optimizer.learning_rate",
     "optimizer.discriminator_learning_rate",
     "optimizer.warmup_steps",

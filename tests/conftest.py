@@ -96,6 +96,19 @@ def voices(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def noises(tmp_path_factory):
+  """12 colours of noise of 5 s, split as `voices`."""
+  from soundstream_jax.data_pipelines import prepare
+
+  out = tmp_path_factory.mktemp("prepared") / "noises"
+  code = prepare.main(
+    ["", "--dataset=synthetic", "--kind=noises", "--minutes=1", f"--out={out}"]
+  )
+  assert code == 0
+  return str(out)
+
+
+@pytest.fixture(scope="session")
 def numbered(tmp_path_factory):
   """Record k of 12 is k + 1 throughout, over two groups a split."""
   from soundstream_jax.data_pipelines import records

@@ -40,6 +40,7 @@ OTHERS = {
   "discriminator.stft_window": 512,
   "discriminator.stft_norm": "none",
   "loss.spectral_windows": (64, 128),
+  "loss.waveform_weight": 1.0,
   "profile_steps": "10:13",
   "data.sources": "one:2,two:3",
   "data.speech": "one:2,two:3",

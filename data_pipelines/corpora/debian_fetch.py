@@ -31,8 +31,10 @@ from soundstream_jax.data_pipelines.corpora import debian_unpack
 _INTERRUPTED = 130
 _WORK = ".unfinished"
 _RECEIPT = "package.txt"
-# What is kept of these packages is at most 1.3 times as large as they are.
+# What is kept of these packages, at most, in units of their size; and of the
+# largest, itself and its archives of games while they are unpacked.
 _GROWTH = 1.3
+_GROWTH_AT_WORK = 2.5
 
 
 @dataclasses.dataclass
@@ -104,7 +106,7 @@ def fetch(
   """
   fetched = Fetched([], [], [])
   for package in packages:
-    there = (out / package / _RECEIPT).is_file()
+    there = (out / package).is_dir()
     (fetched.done if there else fetched.new).append(package)
   if not fetched.new:
     return fetched
@@ -153,8 +155,6 @@ def _fetch_one(package: str, work: pathlib.Path, out: pathlib.Path) -> int:
   with open(deb, "rb") as file:
     digest = hashlib.file_digest(file, "sha256").hexdigest()
   (tree / _RECEIPT).write_text(f"{deb.name}\nSHA256 {digest}\n", "utf-8")
-  if (out / package).exists():  # unpacked by hand, or by an older version
-    shutil.rmtree(out / package)
   os.replace(tree, out / package)
   size_bytes = deb.stat().st_size
   shutil.rmtree(folder)
@@ -218,12 +218,13 @@ def _check_tools() -> None:
 
 
 def _check_space(out: pathlib.Path, sizes: dict[str, int]) -> None:
-  needed = _GROWTH * sum(sizes.values()) + max(sizes.values(), default=0)
+  largest = max(sizes.values(), default=0)
+  needed = _GROWTH * sum(sizes.values()) + _GROWTH_AT_WORK * largest
   free = shutil.disk_usage(out).free
   if needed > free:
     raise errors.InputError(
-      f"--out={out}: about {needed / 1e9:.1f} GB are needed and "
-      f"{free / 1e9:.1f} GB are free. Use another disk, or fewer --packages."
+      f"--out={out}: about {needed / 1e6:,.0f} MB are needed and "
+      f"{free / 1e6:,.0f} MB are free. Use another disk, or fewer --packages."
     )
 
 

@@ -15,7 +15,6 @@ An archive is hostile input: whatever would land outside the folder is refused,
 and links are not followed.
 """
 
-import io as streams
 import pathlib
 import shutil
 import struct
@@ -34,6 +33,7 @@ GAME_SUFFIXES = (".pk3", ".cat")
 _ENTRY = struct.Struct("<II")
 _OFFSET_BITS = 0x7FFFFFFF
 _WAV_HEADER_BYTES = 44
+_BLOCK_BYTES = 1 << 20
 
 
 def unpack(deb: pathlib.Path, package: str, folder: pathlib.Path) -> None:
@@ -80,7 +80,7 @@ def unzip(path: pathlib.Path, folder: pathlib.Path) -> None:
       for member in opened.infolist():
         if _is_audio(member.filename):
           with opened.open(member) as source:
-            _write(folder, member.filename, source, path)
+            _write(folder, member.filename, source, path.name)
   except (
     zipfile.BadZipFile,
     zlib.error,
@@ -133,7 +133,9 @@ def _read_tar(
         if member.isreg() and (
           document or _is_audio(name) or name.endswith(GAME_SUFFIXES)
         ):
-          _write(folder, name, opened.extractfile(member), folder)
+          _write(folder, name, opened.extractfile(member), package)
+    while stream.read(_BLOCK_BYTES):  # or its end kills the sender
+      pass
   except (tarfile.TarError, EOFError) as error:
     return error
   return None
@@ -144,7 +146,7 @@ def _is_audio(name: str) -> bool:
 
 
 def _write(
-  folder: pathlib.Path, name: str, source: BinaryIO, archive: pathlib.Path
+  folder: pathlib.Path, name: str, source: BinaryIO, archive: str
 ) -> None:
   """Writes one file below the folder.
 
@@ -156,12 +158,12 @@ def _write(
   target = folder.joinpath(*parts)
   if hostile or (target.exists() and not target.is_file()):
     raise errors.InputError(
-      f"{archive.name} is refused: its {name!r} does not stay in the folder. "
+      f"{archive} is refused: its {name!r} does not stay in the folder. "
       "Get the package from another mirror."
     )
   target.parent.mkdir(parents=True, exist_ok=True)
   with open(target, "wb") as file:
-    shutil.copyfileobj(source, file, streams.DEFAULT_BUFFER_SIZE * 8)
+    shutil.copyfileobj(source, file, _BLOCK_BYTES)
 
 
 def _damaged(path: pathlib.Path, reason: object) -> errors.InputError:

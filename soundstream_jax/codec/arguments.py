@@ -53,6 +53,12 @@ def parser(command: str) -> Parser:
   p.add_argument(
     "--force", action="store_true", help="replace OUTPUT if it exists"
   )
+  p.add_argument(
+    "--denoise",
+    action="store_true",
+    help="take noise away from speech, if the model does so in its "
+    + {"encode": "encoder", "decode": "decoder"}[command],
+  )
   if command == "encode":
     p.add_argument(
       "--bitrate",

@@ -146,22 +146,34 @@ class Codec:
   def weights(self) -> str:
     return self._weights
 
+  @property
+  def film(self) -> str:
+    """Where denoising is switched: 'encoder', 'decoder' or 'none'."""
+    return self._config.model.film
+
   def encode(
-    self, audio: np.ndarray, *, bitrate_bps: float | None = None
+    self,
+    audio: np.ndarray,
+    *,
+    bitrate_bps: float | None = None,
+    denoise: bool = False,
   ) -> np.ndarray:
     """Encodes a waveform of any length.
 
     Args:
       audio: [N] at `sample_rate_hz`; the last frame is filled with zeros.
       bitrate_bps: one of `bitrates_bps`; None is the highest.
+      denoise: takes noise away from speech; where `film` is 'encoder'.
 
     Returns:
       int32 codes [F, q], F = ceil(N / hop_samples).
 
     Raises:
-      InputError: another shape, a value that is not finite, or a bitrate that
-        the model does not have; the message lists those it has.
+      InputError: another shape, a value that is not finite, a bitrate that
+        the model does not have (the message lists those it has), or denoising
+        where the model cannot do it.
     """
+    self.check_denoise(denoise, "encoder")
     layers = self.num_quantizers
     if bitrate_bps is not None:
       layers = self.quantizers_for(bitrate_bps)
@@ -181,23 +193,29 @@ class Codec:
       return np.zeros((0, layers), np.int32)
     filled = np.pad(audio, (0, frames * self.hop_samples - len(audio)))
     codes = windows.apply(
-      functools.partial(self._encode, self._variables),
+      functools.partial(self._encode, self._variables, _flag(denoise)),
       filled.reshape(frames, self.hop_samples),
       context_frames=self._context.encoder_frames,
       window_frames=self._window_frames(self._context.encoder_frames),
     )
     return codes[:, :layers]
 
-  def decode(self, codes: np.ndarray) -> np.ndarray:
+  def decode(self, codes: np.ndarray, *, denoise: bool = False) -> np.ndarray:
     """Decodes codes [F, q] of the first q layers.
+
+    Args:
+      codes: of `encode`.
+      denoise: takes noise away from speech; where `film` is 'decoder'.
 
     Returns:
       [F * hop_samples] at `sample_rate_hz`. The caller drops what filled the
       last frame.
 
     Raises:
-      InputError: another shape, or codes that the model does not have.
+      InputError: another shape, codes that the model does not have, or
+        denoising where the model cannot do it.
     """
+    self.check_denoise(denoise, "decoder")
     codes = np.asarray(codes)
     if codes.ndim != 2 or not 1 <= codes.shape[1] <= self.num_quantizers:
       raise errors.InputError(
@@ -214,7 +232,7 @@ class Codec:
         f"codebook size {self.codebook_size}."
       )
     audio = windows.apply(
-      functools.partial(self._decode, self._variables),
+      functools.partial(self._decode, self._variables, _flag(denoise)),
       codes.astype(np.int32),
       context_frames=self._context.decoder_frames,
       window_frames=self._window_frames(self._context.decoder_frames),
@@ -231,6 +249,25 @@ class Codec:
       raise errors.InputError(f"bitrate={bitrate_bps} must be finite.")
     return self.rates.quantizers_for(bitrate_bps)
 
+  def check_denoise(self, denoise: bool, side: str) -> None:
+    """Refuses denoising on a side where the model does not do it.
+
+    Raises:
+      InputError: with the side where it does.
+    """
+    if not denoise or self.film == side:
+      return
+    if self.film == "none":
+      raise errors.InputError(
+        "--denoise: this model was trained without denoising (model.film="
+        "none). Train one with --config=enhance_24khz, or leave --denoise out."
+      )
+    command = {"encoder": "encode", "decoder": "decode"}[self.film]
+    raise errors.InputError(
+      f"--denoise: this model denoises in its {self.film} (model.film="
+      f"{self.film}). Give --denoise to soundstream {command}."
+    )
+
   def _window_frames(self, context_frames: int) -> int:
     return max(
       math.ceil(WINDOW_S * self.frame_rate_hz),
@@ -238,20 +275,31 @@ class Codec:
     )
 
 
-def _encode(net: nn.Module, variables: dict, frames: jax.Array) -> jax.Array:
+def _flag(denoise: bool) -> np.ndarray:
+  return np.asarray([denoise])
+
+
+def _encode(
+  net: nn.Module, variables: dict, denoise: jax.Array, frames: jax.Array
+) -> jax.Array:
   """Audio frames [F, hop] -> codes [F, Q] int32."""
   # Accelerators may round float32 products to fewer bits unless told not to;
   # then codes would differ from machine to machine.
   with jax.default_matmul_precision("highest"):
     latents = net.apply(
-      variables, frames.reshape(1, frames.size, 1), method="encode"
+      variables,
+      frames.reshape(1, frames.size, 1),
+      denoise=denoise,
+      method="encode",
     )
     return net.apply(variables, latents, method="quantize").codes[0]
 
 
-def _decode(net: nn.Module, variables: dict, codes: jax.Array) -> jax.Array:
+def _decode(
+  net: nn.Module, variables: dict, denoise: jax.Array, codes: jax.Array
+) -> jax.Array:
   """Codes [F, q] -> audio frames [F, hop] float32."""
   with jax.default_matmul_precision("highest"):
     latents = net.apply(variables, codes[None], method="dequantize")
-    audio = net.apply(variables, latents, method="decode")
+    audio = net.apply(variables, latents, denoise=denoise, method="decode")
   return audio.reshape(len(codes), -1).astype(jnp.float32)

@@ -29,11 +29,14 @@ def encode(arguments: argparse.Namespace) -> None:
     codec = codec_lib.Codec.load(
       arguments.model, step=arguments.step, weights=arguments.weights
     )
+  codec.check_denoise(arguments.denoise, "encoder")
   if arguments.bitrate is not None:
     codec.quantizers_for(arguments.bitrate)
   audio = io.to_mono(audio)[:, None]
   audio = io.resample(audio, rate_hz, codec.sample_rate_hz)[:, 0]
-  codes = codec.encode(audio, bitrate_bps=arguments.bitrate)
+  codes = codec.encode(
+    audio, bitrate_bps=arguments.bitrate, denoise=arguments.denoise
+  )
   frames, layers = codes.shape
   header = bitstream.Header(
     source_rate_hz=rate_hz,
@@ -84,7 +87,8 @@ def decode(arguments: argparse.Namespace) -> None:
       reason = _mismatch(header, codec, arguments)
     raise errors.InputError(f"{source}: {reason}")
   _check_fields(source, header, codec)
-  audio = codec.decode(recording.codes)[: header.model_samples]
+  audio = codec.decode(recording.codes, denoise=arguments.denoise)
+  audio = audio[: header.model_samples]
   rate_hz = header.model_rate_hz
   if arguments.rate == "source":
     rate_hz = header.source_rate_hz

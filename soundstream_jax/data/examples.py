@@ -46,9 +46,10 @@ class Kind:
   flag: bool = True  # whether denoising may be asked for
 
 
+NOISY = Kind("noisy_speech", of="speech", noisy=True)
 KINDS = (
   Kind("speech", of="speech"),
-  Kind("noisy_speech", of="speech", noisy=True),
+  NOISY,
   Kind("reverberant_speech", of="speech", reverberant=True),
   Kind("noisy_reverberant_speech", of="speech", noisy=True, reverberant=True),
   Kind("music", of="music"),

@@ -10,12 +10,14 @@ import contextlib
 import dataclasses
 import io as streams
 import pathlib
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import soundfile
+import tensorflow_datasets as tfds
 from tensorflow_datasets.core.features import audio_feature
 
 from soundstream_jax import errors
@@ -41,14 +43,40 @@ class _Decoder:
     return stored
 
 
+# All that an Audio feature asks of TensorFlow when it is constructed.
+_TYPES = types.SimpleNamespace(string=np.object_)
+
+
 @contextlib.contextmanager
 def without_tensorflow() -> Iterator[None]:
   """Lets TFDS construct Audio features; for `tfds.builder_from_directory`."""
   with (
     mock.patch.object(audio_feature, "_EagerDecoder", _Decoder),
     mock.patch.object(audio_feature, "_LazyDecoder", _Decoder),
+    mock.patch.object(audio_feature, "tf", _TYPES),
   ):
     yield
+
+
+class Files:
+  """Stored examples of one split by number; a pickle of it opens them again."""
+
+  def __init__(self, folder: str, split: str):
+    """Args: folder holds dataset_info.json; split as the dataset names it."""
+    self._opened_as = folder, split
+    with without_tensorflow():
+      builder = tfds.builder_from_directory(folder)
+      self._stored = builder.as_data_source(split)
+
+  def __len__(self) -> int:
+    return len(self._stored)
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    return self._stored[index]
+
+  def __reduce__(self):
+    # What TFDS pickles constructs the features anew, and with them TensorFlow.
+    return type(self), self._opened_as
 
 
 @dataclasses.dataclass(frozen=True)

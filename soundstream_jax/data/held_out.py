@@ -10,7 +10,7 @@ from absl import logging
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.audio import io
-from soundstream_jax.data import mixtures
+from soundstream_jax.data import examples, mixtures
 from soundstream_jax.data import source as source_lib
 
 # Records looked at per source to find clips; a split may hold far more.
@@ -44,7 +44,12 @@ def held_out(config: config_lib.Config, *, split: str | None = None) -> HeldOut:
     InputError: a source that cannot be read, or no record is long enough.
   """
   split = split or config.evaluation.split
-  return _clips(config, split=split, num=config.evaluation.num_clips)
+  return _clips(
+    config,
+    folders=mixtures.heard(config),
+    split=split,
+    num=config.evaluation.num_clips,
+  )
 
 
 def train_clips(config: config_lib.Config, num: int) -> HeldOut:
@@ -53,11 +58,66 @@ def train_clips(config: config_lib.Config, num: int) -> HeldOut:
   Raises:
     InputError: as `held_out`.
   """
-  return _clips(config, split="train", num=num)
-
-
-def _clips(config: config_lib.Config, *, split: str, num: int) -> HeldOut:
   folders = mixtures.heard(config)
+  return _clips(config, folders=folders, split="train", num=num)
+
+
+@dataclasses.dataclass(frozen=True)
+class Noisy:
+  """Held-out speech with held-out noise."""
+
+  clean: HeldOut
+  audio: np.ndarray  # float32 [N, clip_samples, 1], the clean clips with noise
+  noise_group: list[str]  # N
+
+
+def noisy(
+  config: config_lib.Config, *, split: str, num: int, snr_db: float
+) -> Noisy:
+  """Returns clips of data.speech with noise of data.noise, always the same.
+
+  Clean speech has a peak of at most 0.5, so that the sum is within full scale
+  at any ratio that speech is understood at; where it is not, both are scaled.
+
+  Args:
+    split: of both datasets.
+    num: clips.
+    snr_db: ratio of the powers of speech and noise over the clip.
+
+  Raises:
+    SplitMissing: a dataset has no such split.
+    InputError: data.speech or data.noise is empty or cannot be read, or no
+      record is long enough.
+  """
+
+  def clips(name):
+    named = mixtures.datasets(config, name, examples.NOISY)
+    folders = [folder for folder, _ in named]
+    return _clips(config, folders=folders, split=split, num=num)
+
+  speech, noise = clips("speech"), clips("noise")
+  count = len(speech.group)
+  clean, mixed = [], []
+  for i in range(count):
+    voice = speech.audio[i] * np.float32(
+      0.5 / max(0.5, examples.peak_of(speech.audio[i]))
+    )
+    hiss = noise.audio[i % len(noise.group)]
+    gain = examples.rms_of(voice[:, 0]) / examples.rms_of(hiss[:, 0])
+    both = voice + hiss * np.float32(gain * 10 ** (-snr_db / 20))
+    scale = np.float32(1 / max(1.0, examples.peak_of(both)))
+    clean.append(voice * scale)
+    mixed.append(both * scale)
+  return Noisy(
+    clean=dataclasses.replace(speech, audio=np.stack(clean)),
+    audio=np.stack(mixed),
+    noise_group=[noise.group[i % len(noise.group)] for i in range(count)],
+  )
+
+
+def _clips(
+  config: config_lib.Config, *, folders: list[str], split: str, num: int
+) -> HeldOut:
   clip_samples = config.evaluation.clip_samples
   queues, longest, missing = [], 0, []
   for index, folder in enumerate(folders):

@@ -38,7 +38,7 @@ def heard(config: config_lib.Config) -> list[str]:
   folders = [
     folder
     for kind in kinds(config)
-    for folder, _ in _folders(config, kind.of, kind)
+    for folder, _ in datasets(config, kind.of, kind)
   ]
   return list(dict.fromkeys(folders))
 
@@ -76,7 +76,7 @@ def pool(
   Raises:
     InputError: none is named, or one cannot be read.
   """
-  folders = _folders(config, name, kind)
+  folders = datasets(config, name, kind)
   opened = [
     source_lib.open_source(
       folder,
@@ -91,7 +91,7 @@ def pool(
   return examples.Pool(tuple(opened), tuple(weight for _, weight in folders))
 
 
-def _folders(
+def datasets(
   config: config_lib.Config, name: str, kind: examples.Kind
 ) -> list[tuple[str, float]]:
   """Returns (folder, weight) of config.data.NAME.

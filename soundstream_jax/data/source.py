@@ -33,7 +33,7 @@ class Source:
   split: str
   sample_rate_hz: int
   field: str  # of the configuration that names the folder
-  _files: Sequence[Any] = dataclasses.field(repr=False)  # TFDS data sources
+  _files: Sequence[foreign.Files] = dataclasses.field(repr=False)
   _ends: Sequence[int] = dataclasses.field(repr=False)  # of each of `_files`
   _read: Callable[[Any], dict[str, Any]] = dataclasses.field(repr=False)
   # Of the records that are kept: their numbers, or None if all are.
@@ -143,7 +143,7 @@ def open_source(
     split,
     sample_rate_hz,
     field,
-    tuple(builder.as_data_source(name) for name in splits),
+    tuple(foreign.Files(str(info_file.parent), name) for name in splits),
     tuple(itertools.accumulate(lengths)),
     read,
     _kept(folder, field, bandwidth_hz, min_bandwidth_hz),

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -80,43 +80,82 @@ def spectrograms(
     squeeze=False,
   )
   for column, clip in enumerate(shown):
-    seconds = result.clips.audio.shape[1] / sample_rate_hz
-    pictures = [
-      20
-      / np.log(10)
-      * np.asarray(
-        spectral.log_mel(
-          audio[None, :, 0],
-          sample_rate_hz=sample_rate_hz,
-          window=1024,
-          hop=256,
-          bins=64,
-        )
-      )[0]
-      for audio in (result.clips.audio[clip], result.outputs[clip])
-    ]
-    top = max(picture.max() for picture in pictures)
-    for row, (picture, what) in enumerate(
-      zip(pictures, ("original", "decoded"), strict=True)
-    ):
-      axes[row, column].imshow(
-        picture.T,
-        origin="lower",
-        aspect="auto",
-        extent=(0, seconds, 0, 64),
-        vmin=top - 80,
-        vmax=top,
-        cmap="magma",
-      )
-      rate = result.rates[-1].bitrate_bps
-      suffix = f", {rate:.0f} bit/s" if row else ""
-      axes[row, column].set(
-        title=f"{names[clip]}: {what}{suffix}",
-        xlabel="seconds",
-        ylabel="mel bin",
-      )
+    rate = result.rates[-1].bitrate_bps
+    titles = ("original", f"decoded, {rate:.0f} bit/s")
+    _column(
+      axes[:, column],
+      [audio[clip, :, 0] for audio in (result.clips.audio, result.outputs)],
+      [f"{names[clip]}: {title}" for title in titles],
+      sample_rate_hz,
+    )
   figure.savefig(path, dpi=80)
   plt.close(figure)
+
+
+def signals(
+  named: Mapping[str, np.ndarray],
+  path: pathlib.Path,
+  *,
+  sample_rate_hz: int,
+  most: int = 3,
+) -> None:
+  """Draws the first clips of several signals [N, T, 1], one row a signal.
+
+  Raises:
+    InputError: matplotlib is not installed.
+  """
+  plt = _pyplot()
+  count = min(most, *map(len, named.values()))
+  figure, axes = plt.subplots(
+    len(named),
+    count,
+    figsize=(5 * count, 3 * len(named)),
+    layout="constrained",
+    squeeze=False,
+  )
+  for clip in range(count):
+    _column(
+      axes[:, clip],
+      [audio[clip, :, 0] for audio in named.values()],
+      list(named),
+      sample_rate_hz,
+    )
+  figure.savefig(path, dpi=80)
+  plt.close(figure)
+
+
+def _column(
+  axes, audio: Sequence[np.ndarray], titles: Sequence[str], sample_rate_hz: int
+) -> None:
+  """Draws log-mel spectrograms of [T] on one scale of colours, 80 dB wide."""
+  drawn = [
+    20
+    / np.log(10)
+    * np.asarray(
+      spectral.log_mel(
+        samples[None],
+        sample_rate_hz=sample_rate_hz,
+        window=1024,
+        hop=256,
+        bins=64,
+      )
+    )[0]
+    for samples in audio
+  ]
+  top = max(picture.max() for picture in drawn)
+  for axis, samples, picture, title in zip(
+    axes, audio, drawn, titles, strict=True
+  ):
+    axis.imshow(
+      picture.T,
+      origin="lower",
+      aspect="auto",
+      extent=(0, len(samples) / sample_rate_hz, 0, 64),
+      vmin=top - 80,
+      vmax=top,
+      cmap="magma",
+    )
+    axis.set(title=title, xlabel="seconds", ylabel="mel bin")
 
 
 def _pyplot():

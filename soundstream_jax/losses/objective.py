@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from soundstream_jax import config, precision
 from soundstream_jax.losses import adversarial as gan
-from soundstream_jax.losses import spectral
+from soundstream_jax.losses import spectral, waveform
 
 Metrics = dict[str, jax.Array]
 
@@ -25,6 +25,8 @@ def reconstruction(
 ) -> tuple[jax.Array, Metrics]:
   """Weighted spectral loss of waveforms [B, T, 1], and its two terms.
 
+  With waveform_weight, the error of the waveform too.
+
   Raises:
     ValueError: the audio is shorter than the longest window.
   """
@@ -35,11 +37,17 @@ def reconstruction(
     windows=weights.spectral_windows,
     mel_bins=weights.mel_bins,
   )
-  return weights.reconstruction_weight * terms.total, {
+  total = weights.reconstruction_weight * terms.total
+  metrics = {
     "loss/reconstruction": terms.total,
     "loss/reconstruction_linear": terms.linear,
     "loss/reconstruction_log": terms.log,
   }
+  if weights.waveform_weight:
+    error = waveform.log_error(target, prediction)
+    total += weights.waveform_weight * error
+    metrics["loss/waveform"] = error
+  return total, metrics
 
 
 def adversarial(

@@ -209,3 +209,34 @@ def test_a_precision_that_codecs_do_not_serve_is_refused(model):
   )
   with pytest.raises(errors.InputError, match="float64"):
     codec_lib.Codec(config, *model, step=5, weights="ema")
+
+
+@pytest.mark.parametrize("side", ["encoder", "decoder"])
+def test_denoising_is_switched_on_the_side_of_the_flag(model, audio, side):
+  params, vectors = model
+  config = dataclasses.replace(
+    CONFIG, model=dataclasses.replace(CONFIG.model, film=side)
+  )
+  rng = np.random.default_rng(1)
+  film = {
+    name: rng.normal(size=(2, 8)).astype(np.float32)
+    for name in ("scale", "shift")
+  }
+  codec = codec_lib.Codec(
+    config, {**params, "film": film}, vectors, step=5, weights="ema"
+  )
+  short = audio[:8_000]
+  codes = codec.encode(short)
+  if side == "encoder":
+    assert np.any(codec.encode(short, denoise=True) != codes)
+    with pytest.raises(errors.InputError, match="soundstream encode"):
+      codec.decode(codes, denoise=True)
+  else:
+    assert np.any(codec.decode(codes, denoise=True) != codec.decode(codes))
+    with pytest.raises(errors.InputError, match="soundstream decode"):
+      codec.encode(short, denoise=True)
+
+
+def test_a_model_without_film_does_not_denoise(codec, audio):
+  with pytest.raises(errors.InputError, match=r"model\.film=none"):
+    codec.encode(audio[:800], denoise=True)

@@ -65,6 +65,24 @@ def test_a_split_without_records_is_told_from_other_errors(numbered):
     source.open_source(numbered, "test", 24_000)
 
 
+def test_records_of_a_lower_bandwidth_are_left_out(voices, tmp_path):
+  folder = pathlib.Path(shutil.copytree(voices, tmp_path / "copy"))
+  everything = source.open_source(str(folder), "train", 24_000)
+  bandwidth_hz = np.linspace(1_000, 10_000, len(everything), dtype=np.float32)
+  np.save(folder / "bandwidth_hz-train.npy", bandwidth_hz)
+  wide = source.open_source(
+    str(folder), "train", 24_000, min_bandwidth_hz=5_000.0
+  )
+  kept = [n for n, hertz in enumerate(bandwidth_hz) if hertz >= 5_000]
+  assert 0 < len(kept) < len(everything)
+  assert len(wide) == len(kept)
+  for record, number in zip(wide, kept, strict=True):
+    np.testing.assert_array_equal(record["audio"], everything[number]["audio"])
+    assert record["bandwidth_hz"] == bandwidth_hz[number]
+  with pytest.raises(errors.InputError, match=r"widest has 10000 Hz"):
+    source.open_source(str(folder), "train", 24_000, min_bandwidth_hz=11_000)
+
+
 def _remove_shard(folder):
   next(folder.glob("*train.array_record*")).unlink()
 
@@ -72,6 +90,10 @@ def _remove_shard(folder):
 def _cut_shard(folder):
   shard = next(folder.glob("*train.array_record*"))
   os.truncate(shard, shard.stat().st_size // 2)
+
+
+def _break_bandwidths(folder):
+  (folder / "bandwidth_hz-train.npy").write_bytes(b"\x93NUMPY")
 
 
 def _break_info(folder):
@@ -94,6 +116,7 @@ def _newer_format(folder):
     (_remove_shard, "is missing"),
     (_cut_shard, "damaged"),
     (_break_info, "damaged"),
+    (_break_bandwidths, "damaged"),
     (_other_kind, "another kind"),
     (_newer_format, "format version 2.0.0"),
   ],
