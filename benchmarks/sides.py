@@ -88,7 +88,9 @@ class Ours:
 
   def bytes_moved(self) -> float:
     """What the compiled step's instructions read and write."""
-    compiled = self._step.lower(self.state, batch_lib.Batch(self.audio)).compile()
+    compiled = self._step.lower(
+      self.state, batch_lib.Batch(self.audio)
+    ).compile()
     return compiled.cost_analysis()["bytes accessed"]
 
   @property
