@@ -10,23 +10,25 @@ from soundstream_jax import config
 
 def get_config():
   c = config.load("tiny")
-  c.num_steps = 5_000
+  c.num_steps = 3_600
   c.batch_size = 8
   c.model.film = "encoder"
   c.model.encoder_channels = 16
   c.model.decoder_channels = 16
   c.model.embedding_dim = 128
-  # 750 bit/s per layer: 12 kbit/s in all.
+  # 525 bit/s per layer: 8.4 kbit/s in all.
   c.quantizer.num_quantizers = 16
   c.quantizer.codebook_size = 128
+  # All layers in every example: there is time to learn one bitrate.
+  c.quantizer.dropout = False
   # The discriminators of `tiny` are too small to lead enhancement.
   c.discriminator.start_step = 1_000_000
-  c.loss.waveform_weight = 8.0
-  c.data.mixture.speech = 0.3
-  c.data.mixture.noisy_speech = 0.7
+  c.loss.waveform_weight = 20.0
+  c.data.mixture.speech = 0.2
+  c.data.mixture.noisy_speech = 0.8
   # At the paper's -30 dB there is little to take away, and little time to learn.
   c.data.noise_gain_db = (-15.0, 0.0)
   c.data.crop_samples = 9_600
-  c.optimizer.decay_per_step = 0.9994
+  c.optimizer.decay_per_step = 0.9992
   c.checkpoint.every_steps = 500
   return c

@@ -14,11 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 
 
+# One number, or nested tuples of numbers: the metadata of a tree is hashed.
+Mean = float | tuple
+
+
 class Drawn(flax.struct.PyTreeNode, nn.meta.AxisMetadata):
   """A parameter with the distribution that its first value comes from."""
 
   value: jax.Array
-  mean: float = flax.struct.field(pytree_node=False)
+  mean: Mean = flax.struct.field(pytree_node=False)
   std: float = flax.struct.field(pytree_node=False)
 
   def unbox(self):
@@ -46,8 +50,8 @@ def normal(std: float):
   return initializer
 
 
-def constant(value: float):
-  """Initializer: one value everywhere."""
+def constant(value: Mean):
+  """Initializer: one value everywhere, or values that broadcast."""
 
   def initializer(key, shape, dtype=jnp.float32):
     del key

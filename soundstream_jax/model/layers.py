@@ -306,7 +306,9 @@ class Film(nn.Module):
   """Feature-wise linear modulation by a two-way condition.
 
   Scale and shift are a linear layer on the one-hot of the condition (paper
-  section III-F); they start as the identity.
+  section III-F). It starts as the identity, but for half of the channels, which
+  the condition switches off: what is to be taken away has a place from the
+  first step on. Ours: from the identity alone two alike rows part slowly.
   """
 
   dtype: Any = jnp.float32
@@ -316,7 +318,9 @@ class Film(nn.Module):
     """Modulates x [B, F, D] by condition [B] or [B, F] (bool or 0/1)."""
     param_dtype = precision.of_parameters(self.dtype)
     shape = (2, x.shape[-1])
-    scale = self.param("scale", initialise.constant(1.0), shape, param_dtype)
+    kept = shape[1] - shape[1] // 2
+    rows = (1.0,) * shape[1], (1.0,) * kept + (0.0,) * (shape[1] - kept)
+    scale = self.param("scale", initialise.constant(rows), shape, param_dtype)
     shift = self.param("shift", initialise.constant(0.0), shape, param_dtype)
     index = condition.astype(jnp.int32)
     if index.ndim == 1:

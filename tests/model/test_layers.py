@@ -73,17 +73,18 @@ def test_dilated_convolution_equals_its_sum_over_taps():
   np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_film_starts_as_the_identity_and_follows_its_condition():
+def test_film_starts_by_switching_half_off_and_follows_its_condition():
   film = layers.Film()
   x = jnp.asarray(_normal(0, 2, 3, 4))
   condition = jnp.asarray([True, False])
   params = initialise.draw(
     film.init(jax.random.key(0), x, condition), jax.random.key(0)
   )
-  np.testing.assert_array_equal(film.apply(params, x, condition), x)
-  params["params"]["scale"] = params["params"]["scale"] + np.asarray(
-    [[0.0], [1.0]], np.float32
-  )
+  y = film.apply(params, x, condition)
+  np.testing.assert_array_equal(y[1], x[1])
+  np.testing.assert_array_equal(y[0, :, :2], x[0, :, :2])
+  np.testing.assert_array_equal(y[0, :, 2:], 0)
+  params["params"]["scale"] = np.asarray([[1.0] * 4, [2.0] * 4], np.float32)
   y = film.apply(params, x, condition)
   np.testing.assert_array_equal(y[0], 2 * x[0])
   np.testing.assert_array_equal(y[1], x[1])
