@@ -10,7 +10,7 @@ from soundstream_jax import config
 
 def get_config():
   c = config.load("tiny")
-  c.num_steps = 3_600
+  c.num_steps = 6_000
   c.batch_size = 8
   c.model.film = "encoder"
   c.model.encoder_channels = 16
@@ -29,6 +29,6 @@ def get_config():
   # At the paper's -30 dB there is little to take away, and little time to learn.
   c.data.noise_gain_db = (-15.0, 0.0)
   c.data.crop_samples = 9_600
-  c.optimizer.decay_per_step = 0.9992
+  c.optimizer.decay_per_step = 0.9995
   c.checkpoint.every_steps = 500
   return c

@@ -40,7 +40,11 @@ def test_every_command_of_the_readme_works_in_order(tmp_path, small_overrides):
     folder.mkdir(parents=True)
     noise = rng.normal(size=(44_100 * 4, 2)) * 0.1
     io.write(folder / "a.wav", noise.astype(np.float32), 44_100)
-  io.write(tmp_path / "speech.wav", noise.astype(np.float32), 44_100)
+    quiet = tmp_path / "noises" / f"place{speaker:02d}"
+    quiet.mkdir(parents=True)
+    io.write(quiet / "a.wav", 0.3 * noise.astype(np.float32), 44_100)
+  for name in ("speech", "noisy"):
+    io.write(tmp_path / f"{name}.wav", noise.astype(np.float32), 44_100)
   environment = {
     **os.environ,
     "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -68,7 +72,7 @@ def test_every_command_of_the_readme_works_in_order(tmp_path, small_overrides):
     )
     assert result.returncode == 0, f"{command}\n{result.stderr[-3000:]}"
     ran += 1
-  assert ran == 6
+  assert ran == 10
   assert (tmp_path / "decoded.wav").exists()
   assert (tmp_path / "runs/speech/evaluation/spectrograms.png").exists()
 
