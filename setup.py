@@ -46,6 +46,7 @@ setup(
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8,<1.0",
     "pyyaml>=6.0",
+    "scipy>=1.14",
     "soundfile>=0.13",
     "soxr>=0.5",
     "tensorboardX>=2.6.4",
