@@ -16,7 +16,7 @@ import numpy as np
 from absl import app, flags
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
+from soundstream_jax import errors, host_memory
 from soundstream_jax.data import loader
 from soundstream_jax.data_pipelines import prepare, records
 
@@ -39,6 +39,7 @@ def main(_):
 
 
 def _measure() -> None:
+  host_memory.keep()  # as training does
   print(
     f"{'kind':26}{'crop':>6}{'workers':>9}{'examples/s':>12}{'audio s/s':>11}"
   )

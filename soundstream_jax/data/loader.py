@@ -14,6 +14,7 @@ import numpy as np
 from absl import flags
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import host_memory
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.data import mixtures
 
@@ -80,7 +81,8 @@ class Loader:
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()
     return batches.mp_prefetch(
-      grain.MultiprocessingOptions(num_workers=data.num_workers)
+      grain.MultiprocessingOptions(num_workers=data.num_workers),
+      worker_init_fn=_begin_worker,
     )
 
 
@@ -128,6 +130,11 @@ def train_loader(
     _Rows(mixed.seed(int(seeds[0])), rows, config.batch_size)
   ).batch(len(rows), drop_remainder=True)
   return Loader(batches, data=config.data)
+
+
+def _begin_worker(index: int, count: int) -> None:
+  del index, count
+  host_memory.keep()  # a batch is megabytes; fresh pages cost more than filling
 
 
 def _copied(batch: batch_lib.Batch) -> batch_lib.Batch:

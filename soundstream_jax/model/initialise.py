@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-
 # One number, or nested tuples of numbers: the metadata of a tree is hashed.
 Mean = float | tuple
 
