@@ -86,7 +86,7 @@ def refused(server, tmp_path):
   ("flag", "said"),
   [
     # What is misspelt, and the nearest name.
-    ("--config=tyni", "Did you mean 'tiny'? Presets: soundstream_24khz, "),
+    ("--config=tyni", "Did you mean 'tiny'? Presets: enhance_24khz, "),
     ("--config=soundstream_24kHz", "Did you mean 'soundstream_24khz'?"),
     ("--config=mine.py", "no such file"),
     ("--config.num_stepz=5", "Did you mean 'num_steps'?"),
@@ -146,7 +146,7 @@ def test_a_command_line_without_flags_says_what_is_missing(refused):
 def test_a_workdir_without_a_run_needs_a_preset(refused, workdir):
   line = refused(f"--workdir={workdir}")
   assert "--config is missing" in line
-  assert "Use one of: soundstream_24khz, " in line
+  assert "Use one of: enhance_24khz, " in line
 
 
 def test_a_damaged_configuration_in_the_workdir_is_left_as_it_is(

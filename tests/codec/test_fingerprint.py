@@ -29,6 +29,9 @@ def other(value):
     return (*value, 2)
   if isinstance(value, str):
     return value + "x"
+  if dataclasses.is_dataclass(value):
+    fields = {field.name: 1.0 for field in dataclasses.fields(value)}
+    return dataclasses.replace(value, **fields)
   return not value if isinstance(value, bool) else value * 2
 
 

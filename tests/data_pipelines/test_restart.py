@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import resource
 import shutil
 import signal
 import subprocess
@@ -288,14 +287,21 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
   # A limit on the size of files refuses writes as a full disk does.
   limit = max(len(data) for data in whole.values()) // 2
   out = tmp_path / "out"
+  limited = (
+    "import os, resource, sys;"
+    f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
+    "os.execv(sys.argv[1], sys.argv[1:])"
+  )
   process = subprocess.run(
-    [*COMMAND, *_flags(tree, out, f"--workers={workers}")[1:]],
+    [
+      *(sys.executable, "-c", limited),
+      *COMMAND,
+      *_flags(tree, out, f"--workers={workers}")[1:],
+    ],
     capture_output=True,
     text=True,
     timeout=60,
-    preexec_fn=lambda: resource.setrlimit(
-      resource.RLIMIT_FSIZE, (limit, limit)
-    ),
+    check=False,
   )
   assert process.returncode == 2
   (line,) = process.stderr.splitlines()
