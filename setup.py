@@ -32,6 +32,7 @@ setup(
   packages=packages,
   package_dir=package_dir,
   package_data={
+    "soundstream_jax.data_pipelines": ["*.md"],
     "soundstream_jax.launch": ["*.md", "*.sbatch", "*.sh", "*.yaml"],
   },
   install_requires=[
