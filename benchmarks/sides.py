@@ -52,10 +52,11 @@ class Ours:
     size = (config.batch_size, config.data.crop_samples, 1)
     self.audio = jnp.asarray(0.1 * rng.normal(size=size), jnp.float32)
     self._forward = jax.jit(self._generate)
+    # The larger part of the step, compiled as the step is.
     self._slope = jax.jit(
       jax.value_and_grad(self._error),
       compiler_options=compiled_lib.options(jax.default_backend()),
-    )  # as the step is compiled, whose larger part it is
+    )
 
   def save(self, path: str) -> None:
     """Writes what the reference loads: parameters, codebooks and audio."""

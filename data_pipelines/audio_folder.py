@@ -6,14 +6,14 @@ folder. Which split it goes to depends on nothing but its name.
 
 import collections
 import functools
-import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from soundstream_jax import errors
 from soundstream_jax.audio import io
 from soundstream_jax.data_pipelines import corpus
+from soundstream_jax.data_pipelines.corpora import layout
 
 
 def describe(*, group_by: str, kind: str) -> corpus.Corpus:
@@ -47,11 +47,11 @@ def find(root: pathlib.Path, *, group_by: str) -> list[corpus.File]:
   """
   group_of = grouping(group_by)
   files, others = [], collections.Counter()
-  for path in _walk(root):
+  for path in layout.walk(root):
     if path.suffix.lower() not in io.SUFFIXES:
       others[path.suffix.lower() or "no suffix"] += 1
       continue
-    name = _text(path.relative_to(root).as_posix())
+    name = layout.decoded(path.relative_to(root).as_posix())
     size_bytes = path.stat().st_size
     files.append(corpus.File(path, name, group_of(name), size_bytes))
   if not files:
@@ -110,24 +110,3 @@ def grouping(group_by: str) -> Callable[[str], str]:
     return match[1]
 
   return search
-
-
-def _walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Yields files below root, each folder once although links may loop."""
-  visited = set()
-  for folder, subfolders, names in os.walk(root, followlinks=True):
-    real = os.path.realpath(folder)
-    if real in visited:
-      subfolders.clear()
-      continue
-    visited.add(real)
-    subfolders[:] = sorted(s for s in subfolders if s[0] != ".")
-    for name in names:
-      path = pathlib.Path(folder, name)
-      if name[0] != "." and path.is_file():
-        yield path
-
-
-def _text(name: str) -> str:
-  """Names are bytes; those that are not UTF-8 get replacement characters."""
-  return os.fsencode(name).decode("utf-8", "replace")

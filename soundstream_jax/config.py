@@ -147,7 +147,7 @@ class Data:
   # Share of examples of speech and music for which FiLM's flag is on: their
   # target is then without the noise. Ours.
   denoise_share: float = 0.5
-  # Share of voices and of noises that a random filter colours. Ours.
+  # Share of crops, of noise too, that a random filter colours. Ours.
   filter_share: float = 0.0
   # Records of a lower bandwidth are left out; 0 takes all. Ours.
   min_bandwidth_hz: float = 0.0

@@ -113,7 +113,7 @@ def _of_kind(
   )
   return corpus.Corpus(
     name="debian_audio",
-    title=f"{TITLE}, {kind}",
+    title=TITLE,
     kind=kind,
     homepage="https://packages.debian.org/bookworm/",
     licence=(

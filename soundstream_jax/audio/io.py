@@ -29,9 +29,9 @@ def read(path: str | os.PathLike) -> tuple[np.ndarray, int]:
     InputError: no such file, not audio, damaged, empty, or samples that are
       not finite.
   """
-  with _open(path) as file:
-    blocks = list(_blocks(file, path))
-    return np.concatenate(blocks), file.samplerate
+  with opened(path) as file:
+    found = list(blocks(file, path))
+    return np.concatenate(found), file.samplerate
 
 
 def read_mono(path: str | os.PathLike, *, sample_rate_hz: int) -> np.ndarray:
@@ -43,16 +43,16 @@ def read_mono(path: str | os.PathLike, *, sample_rate_hz: int) -> np.ndarray:
   Raises:
     InputError: as `read`.
   """
-  with _open(path) as file:
+  with opened(path) as file:
     rate_in_hz = file.samplerate
-    convert = _resampler(rate_in_hz, sample_rate_hz)
+    convert = resampler(rate_in_hz, sample_rate_hz)
     num_samples, chunks = 0, []
-    for block in _blocks(file, path):
+    for block in blocks(file, path):
       num_samples += len(block)
       chunks.append(convert(to_mono(block), False))
   chunks.append(convert(np.zeros(0, np.float32), True))
   length = rates.resampled_length(num_samples, rate_in_hz, sample_rate_hz)
-  return _fit(np.concatenate(chunks), length)
+  return fit(np.concatenate(chunks), length)
 
 
 def write(
@@ -108,7 +108,7 @@ def resample(
   resampled = soxr.resample(
     audio, rate_in_hz, rate_out_hz, quality=_RESAMPLER_QUALITY
   )
-  return _fit(resampled, length)
+  return fit(resampled, length)
 
 
 def to_mono(audio: np.ndarray) -> np.ndarray:
@@ -135,7 +135,12 @@ def to_float32(pcm: np.ndarray) -> np.ndarray:
   return pcm.astype(np.float32) / np.float32(32768)
 
 
-def _open(path: str | os.PathLike) -> soundfile.SoundFile:
+def opened(path: str | os.PathLike) -> soundfile.SoundFile:
+  """Opens a file to be read in `blocks`, and closed.
+
+  Raises:
+    InputError: no such file, empty, or not audio.
+  """
   path = pathlib.Path(path)
   if path.is_dir():
     raise errors.InputError(
@@ -148,15 +153,22 @@ def _open(path: str | os.PathLike) -> soundfile.SoundFile:
       f"{path}: the file is empty (0 bytes). Remove or replace it."
     )
   try:
-    return soundfile.SoundFile(os.fsencode(path))  # any name, not only UTF-8
+    # By number: any name will do, not only UTF-8; and by name libsndfile 1.2
+    # refuses an mp3 beside which macOS has left a ._ file.
+    binary = getattr(os, "O_BINARY", 0)
+    return soundfile.SoundFile(os.open(path, os.O_RDONLY | binary))
   except (OSError, soundfile.LibsndfileError) as error:
     raise _unreadable(path, error) from None
 
 
-def _blocks(
+def blocks(
   file: soundfile.SoundFile, path: str | os.PathLike
 ) -> Iterator[np.ndarray]:
-  """Yields float32 [at most _BLOCK_SAMPLES, C], all finite, at least one."""
+  """Yields float32 [at most _BLOCK_SAMPLES, C], all finite, at least one.
+
+  Raises:
+    InputError: as `read`.
+  """
   start = 0
   while True:
     try:
@@ -192,7 +204,7 @@ def _unreadable(path: str | os.PathLike, error: Exception) -> errors.InputError:
   )
 
 
-def _resampler(rate_in_hz: int, rate_out_hz: int):
+def resampler(rate_in_hz: int, rate_out_hz: int):
   """Returns convert(chunk [N], last) -> [M], a resampler with a memory."""
   if rate_in_hz == rate_out_hz:
     return lambda chunk, last: chunk
@@ -202,7 +214,7 @@ def _resampler(rate_in_hz: int, rate_out_hz: int):
   return lambda chunk, last: stream.resample_chunk(chunk, last=last)
 
 
-def _fit(audio: np.ndarray, length: int) -> np.ndarray:
+def fit(audio: np.ndarray, length: int) -> np.ndarray:
   """Cuts the end off or pads it with zeros: soxr rounds in its own way."""
   if len(audio) >= length:
     return audio[:length]
