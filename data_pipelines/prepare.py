@@ -8,7 +8,7 @@
     --dataset=synthetic --kind=voices --minutes=4 --out=DIR
 
 --dataset=NAME --describe says where a dataset is to be had and what its
-licence asks. Then train with --config.data.sources=DIR. `--out` appears when it
+licence asks. Then train with the flag that is printed. `--out` appears when it
 is complete; after a kill, a full disk or a lost machine the same command goes
 on. Files that cannot be read are skipped and listed at the end.
 """
@@ -202,8 +202,17 @@ def complete(work: job.Job, name: str) -> None:
   size = sum(file.stat().st_size for file in work.out.iterdir())
   print(
     f"{name} is ready, {size / 1e6:.1f} MB on disk: "
-    f"--config.data.sources={name}"
+    f"{_flags(work.plan.settings['kind'], name)}"
   )
+
+
+def _flags(kind: str, name: str) -> str:
+  """Returns what training is told of a dataset."""
+  alone = f"--config.data.sources={name}"
+  mixed = f"--config.data.{kind}={name}"
+  if kind == "rooms":  # nothing to be trained on by itself
+    return mixed
+  return f"{alone}, or {mixed} in a mixture" if kind in corpus.KINDS else alone
 
 
 def _usable_cpus() -> int:

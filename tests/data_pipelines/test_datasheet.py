@@ -113,7 +113,7 @@ def test_without_matplotlib_a_line_names_the_extra(
 
 
 def test_impulse_responses_are_whole_of_one_channel_and_scaled(
-  tmp_path, monkeypatch
+  tmp_path, monkeypatch, capsys
 ):
   monkeypatch.setattr(datasheet, "draw", lambda sheet, path: None)
   rng = np.random.default_rng(0)
@@ -123,6 +123,8 @@ def test_impulse_responses_are_whole_of_one_channel_and_scaled(
   _write(tree / "long.wav", rng.normal(0, 0.1, 12 * RATE_HZ))
   _write(tree / "silent.wav", np.zeros(900))
   assert _prepare(tree, tmp_path / "out", "--kind=rooms") == 0
+  said = capsys.readouterr().out.splitlines()[-1]
+  assert said.endswith(f": --config.data.rooms={tmp_path / 'out'}")
   long, found = _read(tmp_path / "out")
   assert (long["source"], found["source"]) == ("long.wav", "short.wav")
   assert (len(long["audio"]), len(found["audio"])) == (10 * RATE_HZ, 2_400)
