@@ -103,6 +103,16 @@ class Codec:
     )
 
   @property
+  def config(self) -> config_lib.Config:
+    """Of the run that made the parameters."""
+    return self._config
+
+  @property
+  def variables(self) -> dict:
+    """Parameters and codebooks on the device, as the model's `apply` takes."""
+    return self._variables
+
+  @property
   def rates(self) -> rates.Rates:
     return self._config.rates
 

@@ -30,7 +30,9 @@ class Decoder(nn.Module):
     residual_unit = layers.residual_unit(rematerialise=self.rematerialise)
     folds = layers.folds(self.form, self.channels, self.strides)[::-1]
     width = self.channels * 2 ** len(self.strides)
-    x = layers.conv(width, 7, dtype=self.dtype, name="input")(latents)
+    x = layers.conv(width, 7, form=self.form, dtype=self.dtype, name="input")(
+      latents
+    )
     x = folding.refold(x, 1, folds[0])
     for stage, stride in enumerate(reversed(self.strides)):
       width //= 2
@@ -48,6 +50,7 @@ class Decoder(nn.Module):
           self.residual_hidden_ratio,
           dilation,
           folds[stage + 1],
+          form=self.form,
           dtype=self.dtype,
           name=f"stage{stage}_unit{unit}",
         )(x)
@@ -56,6 +59,7 @@ class Decoder(nn.Module):
       7,
       gain=layers.OUTPUT_GAIN,
       fold=folds[-1],
+      form=self.form,
       dtype=self.dtype,
       name="output",
     )(nn.elu(x))

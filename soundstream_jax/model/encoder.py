@@ -37,6 +37,7 @@ class Encoder(nn.Module):
       7,
       gain=layers.INPUT_GAIN,
       fold=folds[0],
+      form=self.form,
       dtype=self.dtype,
       name="input",
     )(folding.refold(audio, 1, folds[0]))
@@ -47,6 +48,7 @@ class Encoder(nn.Module):
           self.residual_hidden_ratio,
           dilation,
           folds[stage],
+          form=self.form,
           dtype=self.dtype,
           name=f"stage{stage}_unit{unit}",
         )(x)
@@ -60,6 +62,6 @@ class Encoder(nn.Module):
         name=f"stage{stage}_down",
       )(nn.elu(x))
     x = folding.refold(x, folds[-1], 1)
-    return layers.conv(self.embedding_dim, 3, dtype=self.dtype, name="output")(
-      nn.elu(x)
-    )
+    return layers.conv(
+      self.embedding_dim, 3, form=self.form, dtype=self.dtype, name="output"
+    )(nn.elu(x))

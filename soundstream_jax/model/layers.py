@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from soundstream_jax import precision
-from soundstream_jax.model import folding, initialise
+from soundstream_jax.model import folding, initialise, streams
 
 Array = jax.Array
 
@@ -128,6 +128,7 @@ class _Conv(nn.Module):
   taps_per_output: int  # for the initialisation: inputs that an output sees
   fold: int = 1  # samples to a block of the input
   gain: float = 1.0  # for the initialisation: times the variance-keeping std
+  stream: streams.Convolution | None = None  # instead of `convolve`
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -144,8 +145,19 @@ class _Conv(nn.Module):
     bias = self.param(
       "bias", initialise.constant(0.0), (self.features,), param_dtype
     )
-    y = self.convolve(x.astype(self.dtype), kernel.astype(self.dtype))
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    y = self.convolve(x, kernel) if not self.stream else self._go_on(x, kernel)
     return precision.add_bias(y, jnp.tile(bias, y.shape[-1] // self.features))
+
+  def _go_on(self, x: Array, kernel: Array) -> Array:
+    """Convolves [B, T, in] with what came before it in memory."""
+    matrix = self.variable("prepared", "matrix", self.stream.matrix, kernel)
+    past = self.variable(
+      "stream", "past", jnp.zeros, self.stream.past_shape(x), self.dtype
+    )
+    x = jnp.concatenate([past.value, x], axis=1)
+    past.value = x[:, x.shape[1] - past.value.shape[1] :]
+    return self.stream.apply(x, matrix.value)
 
 
 def conv(
@@ -155,6 +167,7 @@ def conv(
   dilation: int = 1,
   gain: float = 1.0,
   fold: int = 1,
+  form: str = "blocks",
   dtype,
   name=None,
 ) -> nn.Module:
@@ -162,6 +175,7 @@ def conv(
 
   Args:
     fold: samples to a block, of inputs and outputs (see `folding`).
+    form: one of those of `form_for`.
   """
 
   def convolve(x, kernel):
@@ -179,6 +193,7 @@ def conv(
     kernel_size,
     fold=fold,
     gain=gain,
+    stream=_stream(form, streams.Dilated, kernel_size, dilation),
     dtype=dtype,
     name=name,
   )
@@ -210,7 +225,14 @@ def downsample(
     return folding.convolve(x, kernel, fold=after, stride=stride, before=stride)
 
   return _Conv(
-    features, 2 * stride, convolve, 2 * stride, before, dtype=dtype, name=name
+    features,
+    2 * stride,
+    convolve,
+    2 * stride,
+    before,
+    stream=_stream(form, streams.Strided, stride),
+    dtype=dtype,
+    name=name,
   )
 
 
@@ -240,12 +262,27 @@ def upsample(
     return folding.refold(y, before * stride, after)
 
   return _Conv(
-    features, 2 * stride, convolve, 2, before, dtype=dtype, name=name
+    features,
+    2 * stride,
+    convolve,
+    2,
+    before,
+    stream=_stream(form, streams.Transposed, stride),
+    dtype=dtype,
+    name=name,
   )
 
 
+def _stream(form: str, kind: type, *shape: int) -> streams.Convolution | None:
+  return kind(*shape) if form == "stream" else None
+
+
 def form_for(form: str, platform: str | None = None) -> str:
-  """Returns the form of config.form for a platform, by default the one here."""
+  """Returns the form of config.form for a platform, by default the one here.
+
+  Of 'plain', 'blocks' and 'lanes'. Beside them there is 'stream', in which
+  convolutions have a memory (see `streams`).
+  """
   if form != "auto":
     return form
   return "lanes" if (platform or jax.default_backend()) == "tpu" else "blocks"
@@ -272,19 +309,21 @@ class ResidualUnit(nn.Module):
     hidden_ratio: its width over the unit's width.
     dilation: distance between its taps.
     fold: samples to a block.
+    form: one of those of `form_for`.
   """
 
   kernel_size: int
   hidden_ratio: float
   dilation: int
   fold: int = 1
+  form: str = "blocks"
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     width = x.shape[-1] // self.fold
     hidden = max(1, round(width * self.hidden_ratio))
-    shared = {"fold": self.fold, "dtype": self.dtype}
+    shared = {"fold": self.fold, "form": self.form, "dtype": self.dtype}
     y = conv(
       hidden,
       self.kernel_size,

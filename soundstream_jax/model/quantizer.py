@@ -46,12 +46,15 @@ class QuantizerOutput:
   statistics: Statistics | None  # None without candidates
 
 
-def nearest(vectors: Array, codebook: Array) -> Array:
+def nearest(
+  vectors: Array, codebook: Array, norms: Array | None = None
+) -> Array:
   """Returns the index of the nearest code, ties to the lowest index.
 
   Args:
     vectors: [..., D].
     codebook: [K, D].
+    norms: `squared_norms(codebook)`, where they are at hand.
 
   Returns:
     int32 [...].
@@ -62,9 +65,15 @@ def nearest(vectors: Array, codebook: Array) -> Array:
     (((vectors.ndim - 1,), (1,)), ((), ())),
     precision=lax.Precision.HIGHEST,
   )
-  norms = jnp.sum(jnp.square(codebook), axis=-1)
+  if norms is None:
+    norms = squared_norms(codebook)
   norms = norms.reshape((1,) * (vectors.ndim - 1) + norms.shape)
   return jnp.argmin(norms - 2 * products, axis=-1).astype(jnp.int32)
+
+
+def squared_norms(codebook: Array) -> Array:
+  """[..., K, D] -> [..., K]."""
+  return jnp.sum(jnp.square(codebook), axis=-1)
 
 
 def dequantize(codes: Array, vectors: Array) -> Array:
@@ -229,6 +238,31 @@ class ResidualVectorQuantizer(nn.Module):
   def prefix(self, latents: Array, num_quantizers: int) -> QuantizerOutput:
     """Computes the first layers only."""
     return quantize(latents, self.vectors.value[:num_quantizers])
+
+  def stream_codes(self, latents: Array, num_quantizers: int | None) -> Array:
+    """Latents [B, F, D] -> codes [B, F, q] of the first q layers, for few F.
+
+    The time of a few frames is that of reading the codebooks, so each is kept
+    as an array of its own, with its norms, and read once.
+    """
+    if not self.has_variable("prepared", "codebooks"):
+      books = [(book, squared_norms(book)) for book in self.vectors.value]
+      self.put_variable("prepared", "codebooks", books)
+    books = self.get_variable("prepared", "codebooks")
+    residual, codes = latents.astype(self.dtype), []
+    for codebook, norms in books[:num_quantizers]:
+      codes.append(nearest(residual, codebook, norms))
+      residual -= codebook[codes[-1]]
+    return jnp.stack(codes, axis=-1)
+
+  def stream_latents(self, codes: Array) -> Array:
+    """Codes [B, F, q] -> latents [B, F, D], reading the codes' rows alone."""
+    layers = jnp.arange(codes.shape[-1]).reshape((1, 1, -1))
+    chosen = self.vectors.value[layers, codes]
+    total = jnp.zeros_like(chosen[..., 0, :])
+    for layer in range(codes.shape[-1]):
+      total += chosen[..., layer, :]
+    return total
 
   def dequantize(self, codes: Array) -> Array:
     return dequantize(codes, self.vectors.value)

@@ -116,6 +116,21 @@ class SoundStream(nn.Module):
     """Codes [B, F, q] of the first q layers -> latents [B, F, D]."""
     return self.quantizer.dequantize(codes)
 
+  def stream_encode(
+    self, audio: Array, *, num_quantizers: int | None, denoise: Array
+  ) -> Array:
+    """Goes on with streams: audio [B, F * hop, 1] -> codes [B, F, q].
+
+    With form='stream'; collections `stream`, the state, and `prepared`.
+    """
+    latents = self.encode(audio, denoise=denoise)
+    return self.quantizer.stream_codes(latents, num_quantizers)
+
+  def stream_decode(self, codes: Array, *, denoise: Array) -> Array:
+    """Goes on with streams: codes [B, F, q] -> audio [B, F * hop, 1]."""
+    latents = self.quantizer.stream_latents(codes)
+    return self.decode(latents, denoise=denoise)
+
   def decode(self, latents: Array, *, denoise: Array | None = None) -> Array:
     """Latents [B, F, D] -> audio [B, T, 1] in the codebooks' precision."""
     latents = self._condition(latents, denoise, "decoder")
@@ -130,19 +145,23 @@ class SoundStream(nn.Module):
 
 
 def from_config(
-  config: config_lib.Config, *, platform: str | None = None
+  config: config_lib.Config,
+  *,
+  platform: str | None = None,
+  form: str | None = None,
 ) -> SoundStream:
   """Returns the generator that a configuration describes.
 
   Args:
     platform: 'cpu', 'gpu' or 'tpu', what config.form='auto' is for; None is
       the default device's.
+    form: instead of config.form.
   """
   return SoundStream(
     config.model,
     config.quantizer,
     rematerialise=config.rematerialise,
-    form=layers.form_for(config.form, platform),
+    form=form or layers.form_for(config.form, platform),
   )
 
 
