@@ -1,16 +1,17 @@
-"""The command `soundstream`: encode, decode, info, pin."""
+"""The command `soundstream`: encode, decode, transcode, info, pin."""
 
 import sys
 from collections.abc import Sequence
 
 from soundstream_jax import errors
-from soundstream_jax.codec import arguments, commands
+from soundstream_jax.codec import arguments, commands, models, summary
 
 COMMANDS = {
   "encode": commands.encode,
   "decode": commands.decode,
-  "info": commands.info,
-  "pin": commands.pin,
+  "transcode": commands.transcode,
+  "info": summary.info,
+  "pin": models.pin,
 }
 
 

@@ -10,9 +10,12 @@ from soundstream_jax import errors
 COMMANDS = {
   "encode": "audio file -> .sstr file",
   "decode": ".sstr file -> wav file",
+  "transcode": ".sstr file -> one of a lower bitrate; needs no model",
   "info": "what an .sstr file holds; needs no model",
   "pin": "keep a checkpoint that files need",
 }
+
+_BITRATE = "bits per second of a channel"
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,11 +33,20 @@ def parser(command: str) -> Parser:
     allow_abbrev=False,
   )
   p.set_defaults(command=command)
-  if command in ("encode", "decode"):
-    p.add_argument("input", metavar="INPUT")
-    p.add_argument("output", metavar="OUTPUT")
   if command == "info":
     p.add_argument("input", metavar="FILE")
+    return p
+  if command != "pin":
+    p.add_argument("input", metavar="INPUT")
+    p.add_argument("output", metavar="OUTPUT")
+    p.add_argument(
+      "--force", action="store_true", help="replace OUTPUT if it exists"
+    )
+  if command == "transcode":
+    p.description += "; - is a pipe"
+    p.add_argument(
+      "--bitrate", required=True, type=_bitrate, metavar="BPS", help=_BITRATE
+    )
     return p
   p.add_argument(
     "--model", required=True, metavar="WORKDIR", help="a training run's workdir"
@@ -51,29 +63,45 @@ def parser(command: str) -> Parser:
     help="averaged parameters (default) or raw ones",
   )
   p.add_argument(
-    "--force", action="store_true", help="replace OUTPUT if it exists"
-  )
-  p.add_argument(
     "--denoise",
     action="store_true",
     help="take noise away from speech, if the model does so in its "
     + {"encode": "encoder", "decode": "decoder"}[command],
   )
-  if command == "encode":
-    p.add_argument(
-      "--bitrate",
-      type=_bitrate,
-      metavar="BPS",
-      help="bits per second; default: the model's highest",
-    )
-  else:
-    p.add_argument(
-      "--rate",
-      choices=("model", "source"),
-      default="model",
-      help="sample rate of OUTPUT: the model's (default) or the source's",
-    )
+  {"encode": _add_encode, "decode": _add_decode}[command](p)
   return p
+
+
+def _add_encode(p: Parser) -> None:
+  p.add_argument(
+    "--bitrate",
+    type=_bitrate,
+    metavar="BPS",
+    help=f"{_BITRATE}; default: the model's highest",
+  )
+  p.add_argument(
+    "--mono", action="store_true", help="mix the channels into one"
+  )
+  p.add_argument(
+    "--raw",
+    action="store_true",
+    help="write packets of one size, a frame each, without any header",
+  )
+
+
+def _add_decode(p: Parser) -> None:
+  p.add_argument(
+    "--rate",
+    choices=("model", "source"),
+    default="model",
+    help="sample rate of OUTPUT: the model's (default) or the source's",
+  )
+  p.add_argument(
+    "--raw", action="store_true", help="read packets of encode --raw"
+  )
+  p.add_argument(
+    "--bitrate", type=_bitrate, metavar="BPS", help="of raw packets"
+  )
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -1,0 +1,123 @@
+"""One audio file into one .sstr file, or into raw packets."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from soundstream_jax import errors
+from soundstream_jax.audio import io
+from soundstream_jax.codec import codec as codec_lib
+from soundstream_jax.codec import summary
+from soundstream_jax.codec.sstr import files, limits, raw, writer
+from soundstream_jax.codec.sstr import header as header_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """How files are encoded."""
+
+  bitrate_bps: float | None  # of one channel; None: the model's highest
+  denoise: bool
+  mono: bool  # the mean of the channels
+  raw: bool  # packets instead of a file
+
+
+def check(codec: codec_lib.Codec, options: Options) -> None:
+  """Refuses what the model cannot do, before a file is read.
+
+  Raises:
+    InputError: another bitrate, or denoising.
+  """
+  codec.check_denoise(options.denoise, "encoder")
+  if options.bitrate_bps is not None:
+    codec.quantizers_for(options.bitrate_bps)
+
+
+def encode(
+  codec: codec_lib.Codec,
+  source: pathlib.Path,
+  target: pathlib.Path,
+  options: Options,
+) -> tuple[str, str]:
+  """Encodes a file; the other appears under its name when it is complete.
+
+  Returns:
+    What was read and what was written, a line each.
+
+  Raises:
+    InputError: a file that cannot be read or written, or that the options do
+      not fit.
+  """
+  audio, rate_hz = io.read(source)
+  samples, channels = audio.shape
+  if options.raw and channels > 1 and not options.mono:
+    raise errors.InputError(
+      f"{source}: it has {channels} channels, and raw packets are of one. Use "
+      "--mono for their mean."
+    )
+  if channels > limits.MAX_CHANNELS and not options.mono:
+    raise errors.InputError(
+      f"{source}: it has {channels} channels, and a file keeps "
+      f"{limits.MAX_CHANNELS}. Use --mono for their mean."
+    )
+  try:
+    header = _header(codec, options, samples, channels, rate_hz)
+  except errors.InputError as error:
+    raise errors.InputError(f"{source}: {error}") from None
+  if options.mono:
+    audio = io.to_mono(audio)[:, None]
+  audio = io.resample(audio, rate_hz, codec.sample_rate_hz)
+  codes = np.stack(
+    [
+      codec.encode(
+        channel, bitrate_bps=options.bitrate_bps, denoise=options.denoise
+      )
+      for channel in audio.T
+    ]
+  )
+  what = f"{header.num_quantizers} layers"
+  if options.raw:
+    packet = raw.packet_bytes(header.num_quantizers, header.code_bits)
+    what = f"{header.frames} packets of {packet} bytes, {what}"
+    with files.replacing(target) as file:
+      size = file.write(raw.pack(codes[0], header.code_bits))
+  else:
+    size = writer.write(target, header, codes)
+  steps = [f"{rate_hz} Hz", summary.count(channels, "channel")]
+  if channels > header.channels:
+    steps.append("mixed down to 1 channel")
+  if rate_hz != codec.sample_rate_hz:
+    steps.append(f"resampled to {codec.sample_rate_hz} Hz")
+  return (
+    f"{source}: {summary.seconds(samples, rate_hz)}, {', '.join(steps)}",
+    f"{target}: {size} bytes, {what}, {summary.bitrate(header, size, samples)}"
+    f"; model step {codec.step} ({codec.weights})",
+  )
+
+
+def _header(
+  codec: codec_lib.Codec,
+  options: Options,
+  samples: int,
+  channels: int,
+  rate_hz: int,
+) -> header_lib.Header:
+  layers = codec.num_quantizers
+  if options.bitrate_bps is not None:
+    layers = codec.quantizers_for(options.bitrate_bps)
+  return header_lib.Header(
+    source_rate_hz=rate_hz,
+    source_samples=samples,
+    source_channels=channels,
+    channels=1 if options.mono else channels,
+    model_rate_hz=codec.sample_rate_hz,
+    strides=codec.rates.strides,
+    codebook_size=codec.codebook_size,
+    model_quantizers=codec.num_quantizers,
+    num_quantizers=layers,
+    chunk_frames=writer.FILE_FRAMES,
+    fingerprint=codec.fingerprint,
+    step=codec.step,
+    weights=codec.weights,
+  )

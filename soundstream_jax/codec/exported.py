@@ -1,0 +1,177 @@
+"""An exported model: one folder of two files, without optimizers or Orbax.
+
+    FOLDER/model.safetensors   float32 arrays: `params/...`, `codebooks/vectors`
+    FOLDER/model.json          format version, configuration, step, weights,
+                               fingerprint
+
+Names and shapes of the arrays are those of the checkpoint, paths joined by "/".
+Reading runs no code, and the fingerprint shows that nothing was changed.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.traverse_util
+import numpy as np
+
+from soundstream_jax import config as config_lib
+from soundstream_jax import errors
+from soundstream_jax.codec import fingerprint
+from soundstream_jax.model import soundstream
+
+ARRAYS = "model.safetensors"
+ABOUT = "model.json"
+FORMAT_VERSION = 1
+_VECTORS = "codebooks/vectors"
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+  """A model that encodes and decodes."""
+
+  config: config_lib.Config
+  params: Mapping[str, Any]  # nested, float32
+  vectors: np.ndarray  # float32 [Q, K, D]
+  step: int
+  weights: str  # 'ema' or 'raw'
+
+
+def is_exported(folder: str | os.PathLike) -> bool:
+  return (pathlib.Path(folder) / ABOUT).is_file()
+
+
+def write(folder: str | os.PathLike, model: Exported) -> int:
+  """Writes a model's two files and returns their size in bytes.
+
+  model.json comes last, so a folder without it is not a model.
+
+  Raises:
+    InputError: the folder holds a model already, or cannot be written.
+  """
+  from safetensors import numpy as safetensors
+
+  folder = pathlib.Path(folder)
+  if is_exported(folder):
+    raise errors.InputError(
+      f"{folder} holds an exported model already. Name another folder."
+    )
+  arrays = flax.traverse_util.flatten_dict({"params": model.params}, sep="/")
+  arrays = {name: np.asarray(array) for name, array in arrays.items()}
+  arrays[_VECTORS] = np.asarray(model.vectors)
+  about = {
+    "format_version": FORMAT_VERSION,
+    "step": model.step,
+    "weights": model.weights,
+    "fingerprint": fingerprint.compute(
+      model.config, model.params, model.vectors
+    ).hex(),
+    "config": config_lib.to_dict(model.config),
+  }
+  files = {
+    ARRAYS: safetensors.save(arrays),
+    ABOUT: (json.dumps(about, indent=2) + "\n").encode(),
+  }
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+      partial = folder / f".{name}.{os.getpid()}.partial"
+      partial.write_bytes(data)
+      os.replace(partial, folder / name)
+  except OSError as error:
+    raise errors.InputError(
+      f"{folder}: cannot be written ({error.strerror or error}). Use a folder "
+      "that may be written to and has space."
+    ) from None
+  return sum(map(len, files.values()))
+
+
+def read(folder: str | os.PathLike) -> Exported:
+  """Reads a model and checks it against its fingerprint.
+
+  Raises:
+    InputError: a file that is missing, damaged, or of another version.
+  """
+  folder = pathlib.Path(folder)
+  about = _about(folder / ABOUT)
+  try:
+    config = config_lib.from_dict(about["config"])
+    step, weights = int(about["step"]), str(about["weights"])
+    expected = str(about["fingerprint"])
+  except (KeyError, TypeError, ValueError) as error:
+    raise errors.InputError(
+      f"{folder / ABOUT} is damaged ({error}). Export the model again."
+    ) from None
+  arrays = _arrays(folder / ARRAYS, config)
+  vectors = arrays.pop(_VECTORS)
+  params = flax.traverse_util.unflatten_dict(arrays, sep="/")["params"]
+  found = fingerprint.compute(config, params, vectors).hex()
+  if found != expected:
+    raise errors.InputError(
+      f"{folder}: the fingerprint of its arrays is {found[:12]}, not the "
+      f"{expected[:12]} of {ABOUT}: one of its files was changed. Export the "
+      "model again."
+    )
+  return Exported(config, params, vectors, step, weights)
+
+
+def _about(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    about = json.loads(path.read_text())
+    version = about["format_version"]
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise errors.InputError(
+      f"{path} cannot be read ({error}). Export the model again."
+    ) from None
+  if version != FORMAT_VERSION:
+    raise errors.InputError(
+      f"{path} has format version {version}; this version reads "
+      f"{FORMAT_VERSION}. A newer soundstream_jax may read it."
+    )
+  return about
+
+
+def _arrays(
+  path: pathlib.Path, config: config_lib.Config
+) -> dict[str, np.ndarray]:
+  """Reads the arrays that the configuration's model has, no more, no less."""
+  import safetensors
+  from safetensors import numpy as safetensors_numpy
+
+  params = nn.meta.unbox(soundstream.declare(config))
+  shapes = {
+    name: leaf.shape
+    for name, leaf in flax.traverse_util.flatten_dict(
+      {"params": params}, sep="/"
+    ).items()
+  }
+  q = config.quantizer
+  shapes[_VECTORS] = (
+    q.num_quantizers,
+    q.codebook_size,
+    config.model.embedding_dim,
+  )
+  try:
+    arrays = safetensors_numpy.load(path.read_bytes())
+  except (OSError, safetensors.SafetensorError) as error:
+    raise errors.InputError(
+      f"{path} cannot be read ({error}). Export the model again."
+    ) from None
+  for name in sorted(shapes.keys() | arrays.keys()):
+    found = arrays.get(name)
+    wanted = shapes.get(name)
+    if found is None or wanted is None:
+      problem = "is missing" if found is None else "does not belong there"
+      raise errors.InputError(
+        f"{path}: the array {name} {problem}. Export the model again."
+      )
+    if found.shape != wanted or found.dtype != np.float32:
+      raise errors.InputError(
+        f"{path}: {name} is {found.dtype} {found.shape}, not float32 {wanted}. "
+        "Export the model again."
+      )
+  return arrays
