@@ -1,16 +1,26 @@
-"""The command `soundstream`: encode, decode, transcode, info, pin."""
+"""The command `soundstream`; `soundstream --help` lists what it does."""
 
 import sys
 from collections.abc import Sequence
 
 from soundstream_jax import errors
-from soundstream_jax.codec import arguments, commands, models, summary
+from soundstream_jax.codec import (
+  arguments,
+  commands,
+  measure_tables,
+  models,
+  pipe,
+  summary,
+)
 
 COMMANDS = {
   "encode": commands.encode,
   "decode": commands.decode,
   "transcode": commands.transcode,
+  "stream": pipe.stream,
   "info": summary.info,
+  "tables": measure_tables.tables,
+  "export": commands.export,
   "pin": models.pin,
 }
 

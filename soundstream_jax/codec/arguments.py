@@ -6,16 +6,21 @@ from collections.abc import Sequence
 
 import soundstream_jax
 from soundstream_jax import errors
+from soundstream_jax.codec import measure_tables, pipe
 
 COMMANDS = {
   "encode": "audio file -> .sstr file",
   "decode": ".sstr file -> wav file",
   "transcode": ".sstr file -> one of a lower bitrate; needs no model",
+  "stream": "sound in a pipe -> packets in a pipe, and back",
   "info": "what an .sstr file holds; needs no model",
+  "tables": "measure how often codes occur, for encode --entropy",
+  "export": "a checkpoint -> a folder of two files that needs no Orbax",
   "pin": "keep a checkpoint that files need",
 }
 
 _BITRATE = "bits per second of a channel"
+_WORKDIR = "a training run's workdir"
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,54 +38,98 @@ def parser(command: str) -> Parser:
     allow_abbrev=False,
   )
   p.set_defaults(command=command)
-  if command == "info":
-    p.add_argument("input", metavar="FILE")
-    return p
-  if command != "pin":
-    p.add_argument("input", metavar="INPUT")
-    p.add_argument("output", metavar="OUTPUT")
-    p.add_argument(
-      "--force", action="store_true", help="replace OUTPUT if it exists"
-    )
-  if command == "transcode":
-    p.description += "; - is a pipe"
-    p.add_argument(
-      "--bitrate", required=True, type=_bitrate, metavar="BPS", help=_BITRATE
-    )
-    return p
+  _ADDITIONS[command](p)
+  return p
+
+
+def _add_info(p: Parser) -> None:
+  p.add_argument("input", metavar="FILE")
+
+
+def _add_pin(p: Parser) -> None:
+  p.add_argument("--model", required=True, metavar="WORKDIR", help=_WORKDIR)
+  p.add_argument("--step", required=True, type=_step, metavar="N")
+  p.add_argument("--remove", action="store_true", help="unpin it")
+
+
+def _add_transcode(p: Parser) -> None:
+  p.description += "; - is a pipe"
+  _add_files(p)
   p.add_argument(
-    "--model", required=True, metavar="WORKDIR", help="a training run's workdir"
+    "--bitrate", required=True, type=_bitrate, metavar="BPS", help=_BITRATE
   )
-  if command == "pin":
-    p.add_argument("--step", required=True, type=_step, metavar="N")
-    p.add_argument("--remove", action="store_true", help="unpin it")
-    return p
+
+
+def _add_export(p: Parser) -> None:
+  p.add_argument("output", metavar="FOLDER")
+  _add_model(p)
+
+
+def _add_tables(p: Parser) -> None:
+  _add_model(p)
+  measure_tables.add_arguments(p)
+
+
+def _add_stream(p: Parser) -> None:
+  _add_model(p)
+  _add_denoise(p, "encoder, or with --decode in its decoder")
+  _add_bitrate(p)
+  pipe.add_arguments(p)
+
+
+def _add_files(p: Parser) -> None:
+  p.add_argument("input", metavar="INPUT")
+  p.add_argument("output", metavar="OUTPUT")
+  p.add_argument(
+    "--force", action="store_true", help="replace OUTPUT if it exists"
+  )
+
+
+def _add_model(p: Parser) -> None:
+  p.add_argument(
+    "--model",
+    required=True,
+    metavar="FOLDER",
+    help=f"{_WORKDIR}, or an exported model",
+  )
   p.add_argument("--step", type=_step, metavar="N", help="default: the newest")
   p.add_argument(
     "--weights",
     choices=("ema", "raw"),
-    default="ema",
     help="averaged parameters (default) or raw ones",
   )
+
+
+def _add_denoise(p: Parser, side: str) -> None:
   p.add_argument(
     "--denoise",
     action="store_true",
-    help="take noise away from speech, if the model does so in its "
-    + {"encode": "encoder", "decode": "decoder"}[command],
+    help=f"take noise away from speech, if the model does so in its {side}",
   )
-  {"encode": _add_encode, "decode": _add_decode}[command](p)
-  return p
 
 
-def _add_encode(p: Parser) -> None:
+def _add_bitrate(p: Parser) -> None:
   p.add_argument(
     "--bitrate",
     type=_bitrate,
     metavar="BPS",
     help=f"{_BITRATE}; default: the model's highest",
   )
+
+
+def _add_encode(p: Parser) -> None:
+  p.description += "; or a folder of them -> a folder"
+  _add_files(p)
+  _add_model(p)
+  _add_denoise(p, "encoder")
+  _add_bitrate(p)
   p.add_argument(
     "--mono", action="store_true", help="mix the channels into one"
+  )
+  p.add_argument(
+    "--entropy",
+    action="store_true",
+    help="fewer bytes, with the tables that soundstream tables measured",
   )
   p.add_argument(
     "--raw",
@@ -90,6 +139,9 @@ def _add_encode(p: Parser) -> None:
 
 
 def _add_decode(p: Parser) -> None:
+  _add_files(p)
+  _add_model(p)
+  _add_denoise(p, "decoder")
   p.add_argument(
     "--rate",
     choices=("model", "source"),
@@ -102,6 +154,18 @@ def _add_decode(p: Parser) -> None:
   p.add_argument(
     "--bitrate", type=_bitrate, metavar="BPS", help="of raw packets"
   )
+
+
+_ADDITIONS = {
+  "encode": _add_encode,
+  "decode": _add_decode,
+  "transcode": _add_transcode,
+  "stream": _add_stream,
+  "info": _add_info,
+  "tables": _add_tables,
+  "export": _add_export,
+  "pin": _add_pin,
+}
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

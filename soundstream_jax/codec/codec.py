@@ -13,7 +13,7 @@ import numpy as np
 
 from soundstream_jax import checkpoint, errors, rates
 from soundstream_jax import config as config_lib
-from soundstream_jax.codec import fingerprint, windows
+from soundstream_jax.codec import exported, fingerprint, windows
 from soundstream_jax.model import soundstream
 
 WINDOW_S = 10
@@ -79,20 +79,43 @@ class Codec:
 
   @classmethod
   def load(
-    cls, workdir: str, *, step: int | None = None, weights: str = "ema"
+    cls,
+    folder: str,
+    *,
+    step: int | None = None,
+    weights: str | None = None,
   ) -> "Codec":
-    """Loads a checkpoint of a run.
+    """Loads a checkpoint of a run, or an exported model.
 
     Args:
-      workdir: of the training run.
+      folder: the workdir of a training run, or what `soundstream export` wrote.
       step: of the checkpoint; None takes the newest.
-      weights: 'ema' (averaged parameters) or 'raw'.
+      weights: 'ema' (averaged parameters; None is these) or 'raw'.
 
     Raises:
-      InputError: no such checkpoint.
+      InputError: no such checkpoint or model.
     """
+    if exported.is_exported(folder):
+      model = exported.read(folder)
+      for name, asked, has in (
+        ("step", step, model.step),
+        ("weights", weights, model.weights),
+      ):
+        if asked not in (None, has):
+          raise errors.InputError(
+            f"{folder} is an exported model of {name}={has}, not {asked}. "
+            "Give the workdir of its run."
+          )
+      return cls(
+        model.config,
+        model.params,
+        model.vectors,
+        step=model.step,
+        weights=model.weights,
+      )
+    weights = weights or "ema"
     restored = checkpoint.restore_params_only(
-      workdir, step=step, weights=weights
+      folder, step=step, weights=weights
     )
     return cls(
       restored.config,
@@ -100,6 +123,16 @@ class Codec:
       restored.codebooks.vectors,
       step=restored.step,
       weights=weights,
+    )
+
+  def as_exported(self) -> exported.Exported:
+    """Returns all that `load` needs, for `exported.write`."""
+    return exported.Exported(
+      self._config,
+      jax.device_get(self._variables["params"]),
+      np.asarray(soundstream.vectors(self._variables)),
+      step=self._step,
+      weights=self._weights,
     )
 
   @property

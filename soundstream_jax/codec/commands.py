@@ -1,4 +1,4 @@
-"""What `soundstream encode`, `decode` and `transcode` do.
+"""What `soundstream encode`, `decode`, `transcode` and `export` do.
 
 Each takes the parsed arguments, prints what it did on stdout and raises
 InputError before it has written anything. Damage in spite of which a file is
@@ -7,6 +7,7 @@ decoded is named on stderr.
 
 import argparse
 import contextlib
+import functools
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -35,19 +36,50 @@ MAX_UPSAMPLING = 100
 
 
 def encode(arguments: argparse.Namespace) -> None:
-  """Audio file -> .sstr file or raw packets."""
+  """Audio file -> .sstr file or raw packets; or a folder -> a folder."""
+  if pathlib.Path(arguments.input).is_dir():
+    _encode_folder(arguments)
+    return
   source, target = _paths(arguments)
+  encode_one = _encoder(arguments)
+  print("\n".join(encode_one(source, target).lines))
+
+
+def _encode_folder(arguments: argparse.Namespace) -> None:
+  from soundstream_jax.codec import folders
+
+  todo, skipped = folders.pairs(
+    pathlib.Path(arguments.input),
+    pathlib.Path(arguments.output),
+    suffix=".packets" if arguments.raw else ".sstr",
+    force=arguments.force,
+  )
+  encode_one = _encoder(arguments) if todo else None
+  folders.encode(encode_one, todo, skipped=skipped)
+
+
+def _encoder(arguments: argparse.Namespace):
+  """Returns what encodes a file into another: `encoding.encode`."""
   from soundstream_jax.codec import encoding
 
+  codec = models.load(arguments)
+  tables = None
+  if arguments.entropy:
+    if arguments.raw:
+      raise errors.InputError(
+        "soundstream encode: raw packets are of one size; --entropy is not for "
+        "--raw."
+      )
+    tables = table_store.for_model(arguments.model, codec.fingerprint)
   options = encoding.Options(
     bitrate_bps=arguments.bitrate,
     denoise=arguments.denoise,
     mono=arguments.mono,
     raw=arguments.raw,
+    tables=tables,
   )
-  codec = models.load(arguments)
   encoding.check(codec, options)
-  print("\n".join(encoding.encode(codec, source, target, options)))
+  return functools.partial(encoding.encode, codec, options)
 
 
 def decode(arguments: argparse.Namespace) -> None:
@@ -84,6 +116,20 @@ def transcode(arguments: argparse.Namespace) -> None:
     f"{arguments.output}: {header.num_quantizers} layers, "
     f"{summary.nominal(header)}",
     file=out,
+  )
+
+
+def export(arguments: argparse.Namespace) -> None:
+  """A checkpoint, and what tables it has -> a folder without Orbax."""
+  from soundstream_jax.codec import exported
+
+  codec = models.load(arguments)
+  size = exported.write(arguments.output, codec.as_exported())
+  for tables in table_store.all_for_model(arguments.model, codec.fingerprint):
+    table_store.write(arguments.output, tables)
+  print(
+    f"{arguments.output}: {size} bytes, step {codec.step} ({codec.weights}), "
+    f"fingerprint {codec.fingerprint.hex()[:12]}"
   )
 
 

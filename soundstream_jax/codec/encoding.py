@@ -11,6 +11,7 @@ from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.codec import summary
 from soundstream_jax.codec.sstr import files, limits, raw, writer
 from soundstream_jax.codec.sstr import header as header_lib
+from soundstream_jax.codec.sstr import tables as tables_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +22,15 @@ class Options:
   denoise: bool
   mono: bool  # the mean of the channels
   raw: bool  # packets instead of a file
+  tables: tables_lib.Tables | None = None  # of the entropy coder
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+  """What was done."""
+
+  seconds: float  # of audio
+  lines: tuple[str, str]  # what was read and what was written
 
 
 def check(codec: codec_lib.Codec, options: Options) -> None:
@@ -36,14 +46,11 @@ def check(codec: codec_lib.Codec, options: Options) -> None:
 
 def encode(
   codec: codec_lib.Codec,
+  options: Options,
   source: pathlib.Path,
   target: pathlib.Path,
-  options: Options,
-) -> tuple[str, str]:
+) -> Encoded:
   """Encodes a file; the other appears under its name when it is complete.
-
-  Returns:
-    What was read and what was written, a line each.
 
   Raises:
     InputError: a file that cannot be read or written, or that the options do
@@ -83,17 +90,18 @@ def encode(
     with files.replacing(target) as file:
       size = file.write(raw.pack(codes[0], header.code_bits))
   else:
-    size = writer.write(target, header, codes)
+    size = writer.write(target, header, codes, tables=options.tables)
   steps = [f"{rate_hz} Hz", summary.count(channels, "channel")]
   if channels > header.channels:
     steps.append("mixed down to 1 channel")
   if rate_hz != codec.sample_rate_hz:
     steps.append(f"resampled to {codec.sample_rate_hz} Hz")
-  return (
+  lines = (
     f"{source}: {summary.seconds(samples, rate_hz)}, {', '.join(steps)}",
     f"{target}: {size} bytes, {what}, {summary.bitrate(header, size, samples)}"
     f"; model step {codec.step} ({codec.weights})",
   )
+  return Encoded(samples / rate_hz, lines)
 
 
 def _header(
@@ -120,4 +128,5 @@ def _header(
     fingerprint=codec.fingerprint,
     step=codec.step,
     weights=codec.weights,
+    tables=options.tables.identity if options.tables else bytes(16),
   )

@@ -21,10 +21,7 @@ PLANE_FRAMES = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds the arguments of `soundstream tables`."""
-  parser.add_argument(
-    "--model", required=True, metavar="WORKDIR", help="a training run's workdir"
-  )
+  """Adds what `tables` has beside the arguments of a model."""
   parser.add_argument(
     "--data",
     required=True,
@@ -40,15 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default=1200.0,
     metavar="S",
     help="of audio in all; default: 1200",
-  )
-  parser.add_argument(
-    "--step", type=int, metavar="N", help="default: the newest"
-  )
-  parser.add_argument(
-    "--weights",
-    choices=("ema", "raw"),
-    default="ema",
-    help="averaged parameters (default) or raw ones",
   )
 
 

@@ -82,9 +82,15 @@ def _mismatch(
 ) -> str:
   """Says which checkpoint of the workdir made a file, if one did."""
   from soundstream_jax import checkpoint
-  from soundstream_jax.codec import fingerprint
+  from soundstream_jax.codec import exported, fingerprint
 
   workdir = arguments.model
+  other = (
+    f"belongs to another model: its fingerprint {header.fingerprint.hex()[:12]}"
+    f" (step {header.step}, {header.weights})"
+  )
+  if exported.is_exported(workdir):
+    return f"{other} is not the {codec.fingerprint.hex()[:12]} of {workdir}."
   present = checkpoint.steps(workdir)
   # The file's own hint first, then the newest: one load is the usual case.
   steps = sorted(present, key=lambda step: (step != header.step, -step))
@@ -106,9 +112,8 @@ def _mismatch(
           f"--weights={kind}."
         )
   return (
-    f"belongs to another model: its fingerprint {header.fingerprint.hex()[:12]}"
-    f" (step {header.step}, {header.weights}) is that of no checkpoint of "
-    f"{workdir} (steps {', '.join(map(str, present))})."
+    f"{other} is that of no checkpoint of {workdir} (steps "
+    f"{', '.join(map(str, present))})."
   )
 
 

@@ -1,22 +1,18 @@
 """Laws of the command `soundstream`."""
 
 import dataclasses
-import functools
 import math
 import struct
 import subprocess
 import sys
 import zlib
 
-import flax.linen as nn
-import jax
 import numpy as np
 import pytest
 import soundfile
 
 import soundstream_jax
 from soundstream_jax import checkpoint
-from soundstream_jax import config as config_lib
 from soundstream_jax.codec import __main__ as command
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.codec import fingerprint, repair
@@ -28,102 +24,6 @@ from soundstream_jax.codec.sstr import (
   table_store,
   writer,
 )
-from soundstream_jax.model import codebook, soundstream
-
-CONFIG = config_lib.Config(
-  audio=config_lib.Audio(sample_rate_hz=16_000),
-  model=config_lib.Model(
-    encoder_channels=2, decoder_channels=2, strides=(320,), embedding_dim=8
-  ),
-  quantizer=config_lib.Quantizer(num_quantizers=3, codebook_size=32),
-)
-
-
-def random_params(seed: int):
-  random = np.random.default_rng(seed)
-  return jax.tree.map(
-    lambda leaf: random.normal(
-      size=leaf.shape, scale=math.prod(leaf.shape[:-1]) ** -0.5
-    ).astype(np.float32),
-    nn.meta.unbox(soundstream.declare(CONFIG)),
-  )
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-  """A run with the checkpoints 10 and 20, raw and ema weights all different."""
-  path = tmp_path_factory.mktemp("run")
-  checkpoints = checkpoint.Checkpoints(path, CONFIG.checkpoint)
-  for step in (10, 20):
-    random = np.random.default_rng(step)
-    vectors = random.normal(size=(3, 32, 8)).astype(np.float32)
-    items = {
-      "params": random_params(step),
-      "ema_params": random_params(step + 1),
-      "codebooks": codebook.Codebooks(
-        vectors=vectors, counts=np.ones((3, 32), np.float32), sums=vectors
-      ),
-      "trainer": {"step": np.zeros((), np.int32)},
-    }
-    checkpoints.save(step, items, config=CONFIG, data={})
-  checkpoints.wait()
-  checkpoints.close()
-  return path
-
-
-@pytest.fixture
-def loaded_once(workdir, monkeypatch):
-  """Commands share one codec per checkpoint, which compiles once."""
-  monkeypatch.setattr(codec_lib.Codec, "load", shared_load)
-
-
-original_load = codec_lib.Codec.load
-
-
-@functools.cache
-def shared_load(workdir, *, step=None, weights="ema"):
-  return original_load(workdir, step=step, weights=weights)
-
-
-@pytest.fixture
-def wav(tmp_path):
-  def make(samples=4_000, rate_hz=16_000, channels=1, name="in.wav"):
-    noise = np.random.default_rng(samples).normal(size=(samples, channels))
-    soundfile.write(tmp_path / name, 0.1 * noise, rate_hz, subtype="PCM_16")
-    return tmp_path / name
-
-  return make
-
-
-@pytest.fixture
-def run(capsys):
-  """Runs a command that must succeed; returns what it printed."""
-
-  def succeed(*argv):
-    assert command.main([str(word) for word in argv]) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    return out
-
-  return succeed
-
-
-@pytest.fixture
-def refused(capsys, tmp_path):
-  """Runs a command that must fail in one line and leave no file behind."""
-
-  def fail(*argv):
-    before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    assert command.main([str(word) for word in argv]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    after = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    assert after == before
-    return err
-
-  return fail
 
 
 @pytest.fixture
@@ -325,6 +225,49 @@ def test_an_entropy_coded_file_decodes_with_the_tables_of_the_workdir(
   assert "5 bits, entropy coded" in run("info", encoded)
 
 
+def test_entropy_coding_changes_the_bytes_and_not_the_codes(
+  wav, run, refused, encoded, workdir, tmp_path
+):
+  coded, model = tmp_path / "e.sstr", f"--model={workdir}"
+  argv = ("encode", wav(), coded, model, "--entropy")
+  assert "Measure them with soundstream tables" in refused(*argv)
+  assert "--entropy is not for --raw" in refused(*argv, "--raw")
+  header = reader.read(encoded).header
+  counts = np.ones((3, 32), np.int64)
+  counts[:, 0] = 1_000
+  tables = frequencies.from_counts(counts, fingerprint=header.fingerprint)
+  table_store.write(workdir, tables)
+  run(*argv)
+  recording = reader.read(coded, tables=tables)
+  np.testing.assert_array_equal(recording.codes, reader.read(encoded).codes)
+  for name, source in (("p", encoded), ("e", coded)):
+    run("decode", source, tmp_path / f"{name}.wav", model)
+  sound = [(tmp_path / f"{name}.wav").read_bytes() for name in ("p", "e")]
+  assert sound[0] == sound[1]
+
+
+def test_an_exported_model_is_the_checkpoint(
+  wav, run, refused, encoded, workdir, loaded_once, tmp_path
+):
+  folder = tmp_path / "models" / "small"
+  out = run("export", folder, f"--model={workdir}")
+  assert "step 20 (ema)" in out
+  assert {path.name for path in folder.iterdir()} == {
+    "model.json",
+    "model.safetensors",
+  }
+  model = f"--model={folder}"
+  run("encode", wav(), tmp_path / "b.sstr", model)
+  assert (tmp_path / "b.sstr").read_bytes() == encoded.read_bytes()
+  new = tmp_path / "c.sstr"
+  assert "of step=20, not 10" in refused(
+    "encode", wav(), new, model, "--step=10"
+  )
+  assert "holds an exported model" in refused(
+    "export", folder, f"--model={workdir}"
+  )
+
+
 def test_a_header_cannot_ask_for_a_hundred_times_the_models_rate(
   encoded, rewritten, run, refused, workdir, loaded_once, tmp_path
 ):
@@ -494,7 +437,6 @@ def test_bad_paths_are_refused_by_name(
   new, wide = tmp_path / "new.sstr", wav(channels=17, name="wide.wav")
   for argv, match in (
     (("encode", tmp_path / "none.wav", new, model), "there is no such file"),
-    (("encode", tmp_path, new, model), "this is a folder"),
     (("encode", source, tmp_path, model), "this is a folder"),
     (("encode", source, tmp_path / "no/a.sstr", model), "there is no folder"),
     (("encode", source, source, model, "--force"), "are the same file"),
@@ -524,7 +466,7 @@ def test_a_bitrate_that_the_model_lacks_lists_those_it_has(
 
 def test_mistyped_commands_and_options_name_the_nearest(refused):
   for argv, match in (
-    ((), "no command. Use one of: encode, decode, transcode, info, pin."),
+    ((), "no command. Use one of: encode, decode, transcode, stream, info,"),
     (("encdoe", "a", "b"), "Did you mean 'encode'?"),
     (("--vresion",), "Did you mean '--version'?"),
     (("encode", "a", "b", "--modle=c"), "Did you mean '--model'?"),

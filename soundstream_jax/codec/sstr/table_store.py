@@ -71,17 +71,28 @@ def for_model(
   Raises:
     InputError: there are none, or a file is damaged.
   """
-  found = [
-    tables
-    for tables in map(_load, _files(workdir))
-    if tables.fingerprint == fingerprint
-  ]
+  found = all_for_model(workdir, fingerprint)
   if not found:
     raise errors.InputError(
       f"{workdir} has no tables for the model {fingerprint.hex()[:12]}. "
       f"Measure them with {_MEASURE}, for its step and weights."
     )
   return found[-1]
+
+
+def all_for_model(
+  workdir: str | os.PathLike, fingerprint: bytes
+) -> list[tables_lib.Tables]:
+  """Returns all tables of a model, the newest last.
+
+  Raises:
+    InputError: a file is damaged.
+  """
+  return [
+    tables
+    for tables in map(_load, _files(workdir))
+    if tables.fingerprint == fingerprint
+  ]
 
 
 def _files(workdir: str | os.PathLike) -> list[pathlib.Path]:

@@ -1,0 +1,260 @@
+"""`soundstream stream`: sound from a pipe into packets in a pipe, and back.
+
+    arecord -f S16_LE -r 24000 | soundstream stream --model=M | nc HOST PORT
+    nc -l PORT | soundstream stream --decode --model=M | aplay -f S16_LE -r 24000
+
+Sound is 16-bit little-endian PCM at the model's rate, channels interleaved.
+Packets are those of an .sstr stream, or raw ones. A chunk is written as soon as
+its last frame is encoded, and decoded as soon as it is read whole.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from soundstream_jax import errors
+from soundstream_jax.codec import models, receiving
+from soundstream_jax.codec.sstr import header as header_lib
+from soundstream_jax.codec.sstr import (
+  limits,
+  raw,
+  reader,
+  table_store,
+  version1,
+  writer,
+)
+
+# A read gives what is there, at most this much.
+_READ_BYTES = 1 << 16
+_SAMPLE = np.dtype("<i2")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds what `stream` has beside the arguments of a model."""
+  parser.add_argument(
+    "--decode", action="store_true", help="packets -> sound, not the reverse"
+  )
+  parser.add_argument(
+    "--channels",
+    type=int,
+    metavar="N",
+    help="of the sound that is encoded; default: 1",
+  )
+  parser.add_argument(
+    "--chunk_frames",
+    type=int,
+    metavar="F",
+    help=f"of a packet, 1 to {writer.STREAM_FRAMES} (default)",
+  )
+  parser.add_argument(
+    "--raw",
+    action="store_true",
+    help="packets of one size, a frame each, without any header",
+  )
+
+
+def stream(arguments: argparse.Namespace) -> None:
+  """Encodes or decodes from stdin to stdout until stdin ends.
+
+  An interrupt (Ctrl-C) ends the stream as its input's end does.
+
+  Raises:
+    InputError: what the model cannot do, or packets that are none.
+  """
+  _check(arguments)
+  run = _decode if arguments.decode else _encode
+  try:
+    run(arguments, sys.stdin.buffer, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+  except BrokenPipeError:
+    # Whoever read has gone. Python would complain once more at its exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _encode(
+  arguments: argparse.Namespace, source: BinaryIO, target: BinaryIO
+) -> None:
+  from soundstream_jax.codec import streaming
+
+  channels = arguments.channels or 1
+  codec = models.load(arguments)
+  encoder = streaming.StreamEncoder(
+    codec,
+    streams=channels,
+    bitrate_bps=arguments.bitrate,
+    denoise=arguments.denoise,
+  )
+  sink = _Raw(codec, target)
+  if not arguments.raw:
+    sink = writer.Writer(
+      target,
+      _header(codec, encoder, channels),
+      chunk_frames=arguments.chunk_frames,
+    )
+  samples = 0
+  for audio in _pcm(source, channels):
+    samples += audio.shape[1]
+    sink.write(encoder.push(audio))
+    target.flush()
+  sink.write(encoder.flush())
+  sink.close(samples)
+
+
+def _decode(
+  arguments: argparse.Namespace, source: BinaryIO, target: BinaryIO
+) -> None:
+  from soundstream_jax.audio import io
+
+  decode = _decode_packets if arguments.raw else _decode_chunks
+  for audio in decode(arguments, source):
+    target.write(io.to_int16(audio.T).astype(_SAMPLE).tobytes())
+    target.flush()
+
+
+def _decode_chunks(
+  arguments: argparse.Namespace, source: BinaryIO
+) -> Iterator[np.ndarray]:
+  """Yields audio [C, N] of an .sstr stream; damage is named on stderr."""
+  header, _ = reader.read_header(source)
+  if header.version == version1.VERSION:
+    raise errors.InputError(
+      "this is a file of version 1, not a stream. Use soundstream decode."
+    )
+  codec = models.load(arguments)
+  models.check("stdin", header, codec, arguments)
+  tables = None
+  if any(header.tables):
+    tables = table_store.read(arguments.model, header.tables)
+  decoder = _decoder(codec, header.channels, arguments, header.bitrate_bps)
+  yield from receiving.audio(decoder, header, source, tables=tables)
+
+
+def _decode_packets(
+  arguments: argparse.Namespace, source: BinaryIO
+) -> Iterator[np.ndarray]:
+  """Yields audio [1, N] of raw packets."""
+  codec = models.load(arguments)
+  layers = codec.quantizers_for(arguments.bitrate)
+  decoder = _decoder(codec, 1, arguments, arguments.bitrate)
+  size = raw.packet_bytes(layers, codec.rates.bits_per_code)
+  for packets in _whole(source, size, "a packet"):
+    codes = raw.unpack(packets, layers, codec.rates.bits_per_code)
+    yield decoder.push(codes[None])
+
+
+def _decoder(codec, channels: int, arguments: argparse.Namespace, bitrate_bps):
+  from soundstream_jax.codec import streaming
+
+  return streaming.StreamDecoder(
+    codec,
+    streams=channels,
+    bitrate_bps=bitrate_bps,
+    denoise=arguments.denoise,
+  )
+
+
+def _header(codec, encoder, channels: int) -> header_lib.Header:
+  return header_lib.Header(
+    source_rate_hz=codec.sample_rate_hz,
+    source_samples=None,
+    source_channels=channels,
+    channels=channels,
+    model_rate_hz=codec.sample_rate_hz,
+    strides=codec.rates.strides,
+    codebook_size=codec.codebook_size,
+    model_quantizers=codec.num_quantizers,
+    num_quantizers=encoder.num_quantizers,
+    chunk_frames=writer.STREAM_FRAMES,
+    fingerprint=codec.fingerprint,
+    step=codec.step,
+    weights=codec.weights,
+  )
+
+
+class _Raw:
+  """Writes raw packets, as `writer.Writer` writes chunks."""
+
+  def __init__(self, codec, target: BinaryIO):
+    self._bits, self._target = codec.rates.bits_per_code, target
+
+  def write(self, codes: np.ndarray) -> None:
+    self._target.write(raw.pack(codes[0], self._bits))
+
+  def close(self, samples: int) -> None:
+    """Raw packets do not say how many samples there were."""
+
+
+def _pcm(source: BinaryIO, channels: int) -> Iterator[np.ndarray]:
+  """Yields float32 [C, N] as it comes."""
+  from soundstream_jax.audio import io
+
+  size = channels * _SAMPLE.itemsize
+  for data in _whole(source, size, "a sample"):
+    pcm = np.frombuffer(data, _SAMPLE).reshape(-1, channels)
+    yield io.to_float32(np.ascontiguousarray(pcm.T))
+
+
+def _whole(source: BinaryIO, size: int, what: str) -> Iterator[bytes]:
+  """Yields what comes, cut to multiples of `size` bytes."""
+  left = b""
+  while data := _next(source):
+    left += data
+    whole = len(left) // size * size
+    if whole:
+      yield left[:whole]
+      left = left[whole:]
+  if left:
+    print(
+      f"{len(left)} bytes at the end of the input are less than {what} of "
+      f"{size} bytes; they are left out.",
+      file=sys.stderr,
+    )
+
+
+def _next(source: BinaryIO) -> bytes:
+  """Returns what is there; nothing at the end, or after an interrupt."""
+  try:
+    return source.read1(_READ_BYTES)
+  except KeyboardInterrupt:
+    return b""
+
+
+def _check(arguments: argparse.Namespace) -> None:
+  """Refuses options that do not go together."""
+  command = "soundstream stream"
+  if arguments.decode:
+    given = {
+      "--channels": arguments.channels,
+      "--chunk_frames": arguments.chunk_frames,
+    }
+    for name, value in given.items():
+      if value is not None:
+        raise errors.InputError(
+          f"{command} --decode: {name} is for encoding; a stream says its own."
+        )
+    if arguments.raw and arguments.bitrate is None:
+      raise errors.InputError(
+        f"{command} --decode: raw packets do not say their bitrate. Give the "
+        "--bitrate that they were encoded at."
+      )
+    if arguments.bitrate is not None and not arguments.raw:
+      raise errors.InputError(
+        f"{command} --decode: a stream says its bitrate; --bitrate is for "
+        "--raw. Use soundstream transcode - - for a lower one."
+      )
+  channels, frames = arguments.channels or 1, arguments.chunk_frames or 1
+  most = 1 if arguments.raw else limits.MAX_CHANNELS
+  if not 1 <= channels <= most:
+    raise errors.InputError(
+      f"{command}: --channels={channels} is not from 1 to {most}"
+      f"{', as raw packets are of one' if arguments.raw else ''}."
+    )
+  if not 1 <= frames <= writer.STREAM_FRAMES:
+    raise errors.InputError(
+      f"{command}: --chunk_frames={frames} is not from 1 to "
+      f"{writer.STREAM_FRAMES}."
+    )
