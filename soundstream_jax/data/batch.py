@@ -1,6 +1,9 @@
 """What a training step is given: one example, or a batch of them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from soundstream_jax import config as config_lib
 
@@ -34,3 +37,14 @@ def of(
   mixture = config.data.mixture
   noisy = mixture.noisy_speech or mixture.noisy_reverberant_speech
   return Batch(audio, target if noisy else None, denoise)
+
+
+def stack(examples: Sequence[Batch], *, out: Batch | None = None) -> Batch:
+  """Examples -> a batch of them, in the arrays of `out` if there is one."""
+  parts = zip(*examples, strict=True)
+  return Batch(
+    *(
+      None if part[0] is None else np.stack(part, out=place)
+      for part, place in zip(parts, out or Batch(None), strict=True)
+    )
+  )

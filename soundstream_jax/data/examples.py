@@ -34,6 +34,8 @@ WIDE_BAND = 0.85
 # Coefficients of random filters (Valin, arXiv 1709.08243, section III-C).
 FILTER_BOUND = 3 / 8
 LONGEST_ROOM_SECONDS = 1.0
+# Transforms that pocketfft computes at once: float32 in 128 bits.
+_LANES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +98,8 @@ class Example:
     heard = voice
     if self.kind.noisy:
       voice = normalise_peak(voice)
-      heard = voice + self._noise(record, rng)
+      heard = self._noise(record, rng)
+      heard += voice
     gain = level(heard, voice, data.gain_db, rng)
     denoise = self.kind.flag and rng.random() < data.denoise_share
     audio = (heard * gain)[:, None]
@@ -184,7 +187,9 @@ def level(
 
 
 def normalise_peak(audio: np.ndarray, *, peak: float = 1.0) -> np.ndarray:
-  return audio * np.float32(peak / max(peak_of(audio), LEAST_PEAK))
+  """Scales [T] in place, and returns it."""
+  audio *= np.float32(peak / max(peak_of(audio), LEAST_PEAK))
+  return audio
 
 
 def reverberate(audio: np.ndarray, room: np.ndarray) -> np.ndarray:
@@ -192,9 +197,22 @@ def reverberate(audio: np.ndarray, room: np.ndarray) -> np.ndarray:
 
   Scaled to the level that the audio had.
   """
-  size = scipy.fft.next_fast_len(len(audio) + len(room) - 1, real=True)
-  spectrum = scipy.fft.rfft(audio, size) * scipy.fft.rfft(room, size)
-  wet = scipy.fft.irfft(spectrum, size)[: len(audio)]
+  # In parts of the audio, by overlap and add: four short transforms at once,
+  # one in each lane of a vector, take half the time of long ones.
+  part = -(-len(audio) // (_LANES - 1))
+  size = scipy.fft.next_fast_len(part + len(room) - 1, real=True)
+  rows = np.zeros((_LANES, size), np.float32)
+  rows[0, : len(room)] = room
+  starts = range(0, len(audio), part)
+  for row, start in zip(rows[1:], starts, strict=False):
+    row[:part][: len(audio) - start] = audio[start : start + part]
+  spectra = scipy.fft.rfft(rows)
+  spectra[1:] *= spectra[0]
+  wet = np.zeros(len(audio) + size, np.float32)
+  waves = scipy.fft.irfft(spectra, size)
+  for wave, start in zip(waves[1:], starts, strict=False):
+    wet[start : start + size] += wave
+  wet = wet[: len(audio)]
   return wet * np.float32(rms_of(audio) / max(rms_of(wet), 1e-9))
 
 

@@ -61,17 +61,23 @@ def without_tensorflow() -> Iterator[None]:
 class Files:
   """Stored examples of one split by number; a pickle of it opens them again."""
 
-  def __init__(self, folder: str, split: str):
-    """Args: folder holds dataset_info.json; split as the dataset names it."""
-    self._opened_as = folder, split
+  def __init__(self, folder: str, split: str, decoded: bool = True):
+    """Args: folder holds dataset_info.json; split as the dataset names it.
+
+    Without `decoded` an example is what is stored, a serialised tf.Example.
+    """
+    self._opened_as = folder, split, decoded
+    form = "DESERIALIZE_AND_DECODE" if decoded else "RAW_BYTES"
     with without_tensorflow():
       builder = tfds.builder_from_directory(folder)
-      self._stored = builder.as_data_source(split)
+      self._stored = builder.as_data_source(
+        split, deserialize_method=tfds.decode.DeserializeMethod[form]
+      )
 
   def __len__(self) -> int:
     return len(self._stored)
 
-  def __getitem__(self, index: int) -> dict[str, Any]:
+  def __getitem__(self, index: int) -> dict[str, Any] | bytes:
     return self._stored[index]
 
   def __reduce__(self):

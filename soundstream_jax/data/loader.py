@@ -16,7 +16,7 @@ from absl import flags
 from soundstream_jax import config as config_lib
 from soundstream_jax import host_memory
 from soundstream_jax.data import batch as batch_lib
-from soundstream_jax.data import mixtures
+from soundstream_jax.data import handover, mixtures
 
 
 class Loader:
@@ -26,11 +26,14 @@ class Loader:
   first batch, so `seek` before it costs nothing.
   """
 
-  def __init__(self, batches: grain.MapDataset, *, data: config_lib.Data):
+  def __init__(
+    self, steps: grain.MapDataset, *, rows: int, config: config_lib.Config
+  ):
+    """Args: steps gives (step, this process's examples of it), by step."""
     self.step = 0
-    self._batches = batches
-    self._data = data
-    self._iterator = None
+    self._steps, self._rows = steps, rows
+    self._config = config
+    self._iterator = self._places = None
 
   def __iter__(self) -> Iterator[batch_lib.Batch]:
     return self
@@ -40,9 +43,7 @@ class Loader:
       self._iterator = iter(self._from_step())
     batch = next(self._iterator)
     self.step += 1
-    # A worker's batch lies in shared memory that goes when the array does; on
-    # a CPU, jax may use an array's memory in place.
-    return _copied(batch) if self._data.num_workers else batch
+    return self._places.take(batch) if self._places else batch
 
   def seek(self, step: int) -> None:
     """Jumps: the next batch is that of `step`."""
@@ -60,6 +61,9 @@ class Loader:
     if self._iterator is not None:
       self._iterator.close()
       self._iterator = None
+    if self._places is not None:
+      self._places.close()
+      self._places = None
 
   def __enter__(self) -> "Loader":
     return self
@@ -68,37 +72,43 @@ class Loader:
     self.close()
 
   def _from_step(self) -> grain.IterDataset:
-    data = self._data
-    batches = self._batches[self.step :].to_iter_dataset(
+    data = self._config.data
+    steps = self._steps[self.step :]
+    if not data.num_workers:
+      steps = steps.map(_stacked)
+    ahead = steps.to_iter_dataset(
       grain.ReadOptions(
         num_threads=data.num_threads,
         prefetch_buffer_size=data.prefetch_batches,
       )
     )
     if not data.num_workers:
-      return batches
+      return ahead
+    self._places = handover.Places(
+      _blank(self._config), self._rows, data.num_workers
+    )
     # Grain's worker processes read absl's flags, parsed or not.
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()
-    return batches.mp_prefetch(
+    return ahead.map(self._places.fill).mp_prefetch(
       grain.MultiprocessingOptions(num_workers=data.num_workers),
       worker_init_fn=_begin_worker,
     )
 
 
-class _Rows:
-  """The chosen rows of every batch, one example after the other."""
+class _Steps:
+  """Each step's number with its chosen rows, example by example."""
 
   def __init__(self, examples, rows: Sequence[int], batch_size: int):
     self._examples, self._rows = examples, tuple(rows)
     self._batch_size = batch_size
 
   def __len__(self) -> int:
-    return len(self._examples) // self._batch_size * len(self._rows)
+    return len(self._examples) // self._batch_size
 
-  def __getitem__(self, index: int) -> batch_lib.Batch:
-    step, place = divmod(index, len(self._rows))
-    return self._examples[step * self._batch_size + self._rows[place]]
+  def __getitem__(self, step: int) -> tuple[int, list[batch_lib.Batch]]:
+    start = step * self._batch_size
+    return step, [self._examples[start + row] for row in self._rows]
 
 
 def train_loader(
@@ -126,10 +136,8 @@ def train_loader(
     for part, seed in zip(parts, seeds[1:], strict=True)
   ]
   mixed = grain.MapDataset.mix(sources, weights=[p.weight for p in parts])
-  batches = grain.MapDataset.source(
-    _Rows(mixed.seed(int(seeds[0])), rows, config.batch_size)
-  ).batch(len(rows), drop_remainder=True)
-  return Loader(batches, data=config.data)
+  steps = _Steps(mixed.seed(int(seeds[0])), rows, config.batch_size)
+  return Loader(grain.MapDataset.source(steps), config=config, rows=len(rows))
 
 
 def _begin_worker(index: int, count: int) -> None:
@@ -137,7 +145,13 @@ def _begin_worker(index: int, count: int) -> None:
   host_memory.keep()  # a batch is megabytes; fresh pages cost more than filling
 
 
-def _copied(batch: batch_lib.Batch) -> batch_lib.Batch:
-  return batch_lib.Batch(
-    *(None if part is None else np.array(part) for part in batch)
+def _stacked(numbered: tuple[int, list[batch_lib.Batch]]) -> batch_lib.Batch:
+  return batch_lib.stack(numbered[1])
+
+
+def _blank(config: config_lib.Config) -> batch_lib.Batch:
+  """Returns an example in shapes and types."""
+  silence = np.zeros((config.data.crop_samples, 1), np.float32)
+  return batch_lib.of(
+    config, audio=silence, target=silence, denoise=np.bool_(False)
   )

@@ -194,6 +194,21 @@ def test_a_room_adds_what_comes_after_and_moves_nothing():
   np.testing.assert_allclose(examples.rms_of(wet), examples.rms_of(click))
 
 
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_reverberation_is_convolution_at_the_level_of_the_audio(
+  num_samples, room_samples, seed
+):
+  rng = np.random.default_rng(seed)
+  audio = rng.normal(size=num_samples).astype(np.float32)
+  room = rng.normal(size=room_samples).astype(np.float32)
+  wet = np.convolve(audio.astype(np.float64), room)[:num_samples]
+  expected = wet * examples.rms_of(audio) / examples.rms_of(wet)
+  np.testing.assert_allclose(
+    examples.reverberate(audio, room), expected, rtol=0, atol=1e-5
+  )
+
+
 def test_a_reverberant_target_keeps_the_room_and_loses_the_noise():
   kinds = {kind.name: kind for kind in examples.KINDS}
   room = np.zeros(3_000, np.int16)
