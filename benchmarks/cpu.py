@@ -4,7 +4,8 @@ Both are first shown to compute the same function, then timed in turns, so that
 other work on the machine slows both. A row's ratio is the median over turns of
 the ratio within a turn; its limit is the time that the products of the
 function take at the rate of a large matrix product, measured in the same run.
-Writes benchmarks/results.json. Needs `pip install -e ".[bench]"`.
+Last come live streams on one core (see `benchmarks.streaming`), alone. Writes
+benchmarks/results.json. Needs `pip install -e ".[bench]"`.
 """
 
 import datetime
@@ -16,7 +17,7 @@ import sys
 import jax.numpy as jnp
 from absl import app, flags
 
-from benchmarks import sides
+from benchmarks import frames, sides
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, host_memory, presets
 
@@ -29,6 +30,8 @@ _JSON = flags.DEFINE_string(
 
 TOLERANCE = 1e-4
 MATRIX = 2_048
+# Live, at 6 kbit/s.
+STREAMS = [frames.Case(channels, 8, frames=2_000) for channels in (16, 32)]
 
 
 def _row(piece, form, threads, seconds, ratio, limit) -> dict:
@@ -40,6 +43,21 @@ def _row(piece, form, threads, seconds, ratio, limit) -> dict:
     "ratio_to_pytorch": round(ratio, 3),
     "share_of_limit": round(limit / seconds, 3),
   }
+
+
+def _stream_rows(case: frames.Case) -> list[dict]:
+  result = frames.measure(case, runs=1)
+  return [
+    {
+      "piece": f"streaming_{side}",
+      "form": f"C={case.channels}",
+      "threads": 1,
+      "audio_seconds_per_second": round(result[side]["factor"], 3),
+      "ratio_to_pytorch": None,
+      "share_of_limit": round(result[side]["share_of_limit"], 3),
+    }
+    for side in ("encode", "decode")
+  ]
 
 
 def main(_):
@@ -81,6 +99,15 @@ def _measure() -> None:
         flush=True,
       )
   reference.close()
+  for case in STREAMS:
+    rows += _stream_rows(case)
+    for row in rows[-2:]:
+      print(
+        f"{row['piece']:28}{row['form']:9}"
+        f"{row['audio_seconds_per_second']:9.2f}{'':7}"
+        f"{row['share_of_limit']:10.0%}",
+        flush=True,
+      )
   print(
     f"{datetime.date.today()}, {threads} threads, load {os.getloadavg()[0]:.1f}, "
     f"products at {rate / 1e9:.0f} GFLOP/s"

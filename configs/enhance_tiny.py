@@ -13,12 +13,15 @@ def get_config():
   c.num_steps = 6_000
   c.batch_size = 8
   c.model.film = "encoder"
+  # A hop of 160: with 320, waveforms were 3 dB further from their targets after
+  # as much work, whatever the bitrate.
+  c.model.strides = (4, 5, 8)
   c.model.encoder_channels = 16
   c.model.decoder_channels = 16
   c.model.embedding_dim = 128
-  # 525 bit/s per layer: 8.4 kbit/s in all.
-  c.quantizer.num_quantizers = 16
-  c.quantizer.codebook_size = 128
+  # 1.2 kbit/s per layer: 18 kbit/s in all, the paper's highest.
+  c.quantizer.num_quantizers = 15
+  c.quantizer.codebook_size = 256
   # All layers in every example: there is time to learn one bitrate.
   c.quantizer.dropout = False
   # The discriminators of `tiny` are too small to lead enhancement.
@@ -29,6 +32,6 @@ def get_config():
   # At the paper's -30 dB there is little to take away, and little time to learn.
   c.data.noise_gain_db = (-15.0, 0.0)
   c.data.crop_samples = 9_600
-  c.optimizer.decay_per_step = 0.9995
+  c.optimizer.decay_per_step = 0.9996
   c.checkpoint.every_steps = 500
   return c

@@ -189,12 +189,19 @@ def test_only_the_train_step_sees_model_losses_and_discriminators():
   assert list(filter(sees_both, CORE)) == [f"{PACKAGE}.train.step"]
 
 
-def test_the_package_itself_imports_no_jax():
-  assert "jax" not in outside_imports(closure(PACKAGE))
+def test_importing_the_package_loads_nothing_of_it_and_no_jax():
+  code = (
+    f"import sys, {PACKAGE} as package; package.load\n"
+    f"assert [m for m in sys.modules if m.startswith('{PACKAGE}.')] == []\n"
+    "assert 'jax' not in sys.modules and 'numpy' not in sys.modules"
+  )
+  subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_worker_processes_load_no_jax():
-  needed = closure(f"{PACKAGE}.data.transforms")
+@pytest.mark.parametrize("name", ["examples", "handover", "source"])
+def test_worker_processes_load_no_jax(name):
+  needed = closure(f"{PACKAGE}.data.{name}")
+  assert f"{PACKAGE}.data.{name}" in needed
   assert outside_imports(needed).isdisjoint({"jax", "flax", "optax"})
 
 

@@ -1,34 +1,50 @@
 """A trained model that turns audio into codes and codes into audio."""
 
-import functools
 import math
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from soundstream_jax import checkpoint, errors, rates
 from soundstream_jax import config as config_lib
-from soundstream_jax.codec import exported, fingerprint, windows
+from soundstream_jax.codec import (
+  clips,
+  exported,
+  fingerprint,
+  heading,
+  steps,
+  streaming,
+)
+from soundstream_jax.codec.sstr import reader, writer
+from soundstream_jax.codec.sstr import tables as tables_lib
 from soundstream_jax.model import soundstream
-
-WINDOW_S = 10
-# A window is at least this many contexts long, so that models which look far
-# back spend at most a quarter of their work on frames that are dropped.
-WINDOW_CONTEXTS = 4
 
 
 class Codec:
   """One model on one device, for audio of any length.
 
-  Encoding and decoding run in windows (see `windows`) and compile once for
-  each of a few window lengths. Lower bitrates are prefixes: all layers are
-  computed by one program and the first are kept, so the codes of a lower
-  bitrate equal the first layers of a higher one exactly.
+  Audio goes through it as a stream does (see `streaming`), in blocks of
+  `clips.BLOCK_FRAMES`, one clip at a time: so a clip's codes are the same bits alone,
+  in a batch, or with zeros behind it, and an hour takes the memory of a second.
+  Lower bitrates are prefixes: all layers are computed by one program and the
+  first are kept. Threads may share a codec.
+
+  >>> codec = soundstream_jax.load("runs/speech")
+  >>> codec.sample_rate, codec.codebook_size, codec.num_quantizers
+  (8000, 16, 4)
+  >>> [float(bps) for bps in codec.bitrates]
+  [3200.0, 6400.0, 9600.0, 12800.0]
+  >>> audio = np.zeros(8_000, np.float32)
+  >>> codes = codec.encode(audio, bitrate_bps=6_400)
+  >>> codes.shape, codes.dtype
+  ((800, 2), dtype('int32'))
+  >>> codec.decode(codes).shape
+  (8000,)
+  >>> np.array_equal(codec.from_bytes(codec.to_bytes(codes)), codes)
+  True
   """
 
   def __init__(
@@ -61,21 +77,11 @@ class Codec:
     self._step = step
     self._weights = weights
     self._fingerprint = fingerprint.compute(config, params, vectors)
-    self._context = soundstream.context(config)
-    net = soundstream.from_config(config)
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     self._variables = jax.device_put(
-      soundstream.variables(params, vectors), sharding
+      soundstream.variables(params, vectors), device
     )
-    # Nothing is donated: no output has the shape of an input.
-    self._encode, self._decode = (
-      jax.jit(
-        functools.partial(function, net),
-        donate_argnums=(),
-        out_shardings=sharding,
-      )
-      for function in (_encode, _decode)
-    )
+    self._prepared: dict[tuple, tuple[dict, steps.State]] = {}
 
   @classmethod
   def load(
@@ -150,7 +156,8 @@ class Codec:
     return self._config.rates
 
   @property
-  def sample_rate_hz(self) -> int:
+  def sample_rate(self) -> int:
+    """In Hz."""
     return self.rates.sample_rate_hz
 
   @property
@@ -158,7 +165,8 @@ class Codec:
     return self.rates.hop_samples
 
   @property
-  def frame_rate_hz(self) -> Fraction:
+  def frame_rate(self) -> Fraction:
+    """Frames per second."""
     return self.rates.frame_rate_hz
 
   @property
@@ -170,8 +178,8 @@ class Codec:
     return self.rates.codebook_size
 
   @property
-  def bitrates_bps(self) -> list[Fraction]:
-    """The bitrate of 1, 2, ... layers."""
+  def bitrates(self) -> list[Fraction]:
+    """The bitrate of 1, 2, ... layers, in bits per second of a channel."""
     return [
       self.rates.bitrate_bps(q) for q in range(1, self.num_quantizers + 1)
     ]
@@ -196,20 +204,21 @@ class Codec:
 
   def encode(
     self,
-    audio: np.ndarray,
+    audio: Any,
     *,
     bitrate_bps: float | None = None,
     denoise: bool = False,
-  ) -> np.ndarray:
-    """Encodes a waveform of any length.
+  ) -> np.ndarray | list[np.ndarray]:
+    """Encodes waveforms of any length.
 
     Args:
-      audio: [N] at `sample_rate_hz`; the last frame is filled with zeros.
-      bitrate_bps: one of `bitrates_bps`; None is the highest.
+      audio: numpy or jax [N] at `sample_rate`, a batch [B, N], or a list of
+        [N]; the last frame is filled with zeros.
+      bitrate_bps: one of `bitrates`; None is the highest.
       denoise: takes noise away from speech; where `film` is 'encoder'.
 
     Returns:
-      int32 codes [F, q], F = ceil(N / hop_samples).
+      int32 codes [F, q], F = ceil(N / hop_samples); [B, F, q], or a list.
 
     Raises:
       InputError: another shape, a value that is not finite, a bitrate that
@@ -220,67 +229,101 @@ class Codec:
     layers = self.num_quantizers
     if bitrate_bps is not None:
       layers = self.quantizers_for(bitrate_bps)
-    audio = np.asarray(audio, np.float32)
-    if audio.ndim != 1:
-      raise errors.InputError(
-        f"audio has shape {audio.shape}; the codec takes one channel, [N]."
-      )
-    finite = np.isfinite(audio)
-    if not finite.all():
-      index = int(np.argmin(finite))
-      raise errors.InputError(
-        f"audio has {audio[index]} at sample {index}; it must be finite."
-      )
-    frames = self.rates.num_frames(len(audio))
-    if not frames:
-      return np.zeros((0, layers), np.int32)
-    filled = np.pad(audio, (0, frames * self.hop_samples - len(audio)))
-    codes = windows.apply(
-      functools.partial(self._encode, self._variables, _flag(denoise)),
-      filled.reshape(frames, self.hop_samples),
-      context_frames=self._context.encoder_frames,
-      window_frames=self._window_frames(self._context.encoder_frames),
-    )
-    return codes[:, :layers]
 
-  def decode(self, codes: np.ndarray, *, denoise: bool = False) -> np.ndarray:
-    """Decodes codes [F, q] of the first q layers.
+    shape = np.shape(audio) if not isinstance(audio, list | tuple) else ()
+    if len(shape) == 2 and shape[1] == 1 < shape[0]:
+      raise errors.InputError(
+        f"audio of shape {shape} would be {shape[0]} clips of one sample. The "
+        "codec takes one channel, [N], a batch [B, N], or a list."
+      )
+
+    def encode_clip(clip):
+      clip = clip.astype(np.float32)
+      return clips.encode(self, clip, layers=layers, denoise=denoise)
+
+    return clips.each(audio, 1, encode_clip)
+
+  def decode(
+    self, codes: Any, *, layers: Any = None, denoise: bool = False
+  ) -> np.ndarray | list[np.ndarray]:
+    """Decodes codes of the first q layers.
 
     Args:
-      codes: of `encode`.
+      codes: of `encode`: [F, q], [B, F, q], or a list of [F, q].
+      layers: int [F], [B, F], or a list: how many of a frame's first layers
+        arrived. Fewer than q lower that frame's bitrate, and 0 is a lost frame,
+        which is concealed (see `concealment`). None is all.
       denoise: takes noise away from speech; where `film` is 'decoder'.
 
     Returns:
-      [F * hop_samples] at `sample_rate_hz`. The caller drops what filled the
-      last frame.
+      float32 [F * hop_samples] at `sample_rate`, a batch, or a list. The caller
+      drops what filled the last frame.
 
     Raises:
       InputError: another shape, codes that the model does not have, or
         denoising where the model cannot do it.
     """
     self.check_denoise(denoise, "decoder")
+
+    def decode_clip(clip, arrived):
+      if arrived is None:
+        arrived = np.full(len(clip), clip.shape[1])
+      return clips.decode(self, clip, np.asarray(arrived), denoise=denoise)
+
+    return clips.each(codes, 2, decode_clip, layers)
+
+  def to_bytes(
+    self,
+    codes: Any,
+    *,
+    num_samples: int | None = None,
+    tables: tables_lib.Tables | None = None,
+  ) -> bytes:
+    """Returns an .sstr file of codes (docs/format.md).
+
+    Args:
+      codes: [F, q], or [C, F, q] of channels.
+      num_samples: of the audio, per channel; None is all of the last frame.
+      tables: of the entropy coder; None packs.
+
+    Raises:
+      InputError: codes that the model does not have, or samples that are not in
+        the last frame.
+    """
     codes = np.asarray(codes)
-    if codes.ndim != 2 or not 1 <= codes.shape[1] <= self.num_quantizers:
-      raise errors.InputError(
-        f"codes have shape {codes.shape}; the model takes [F, q] with q from 1 "
-        f"to {self.num_quantizers}."
-      )
-    if not np.issubdtype(codes.dtype, np.integer):
-      raise errors.InputError(f"codes of type {codes.dtype} are no integers.")
-    if not len(codes):
-      return np.zeros((0,), np.float32)
-    if codes.min() < 0 or codes.max() >= self.codebook_size:
-      raise errors.InputError(
-        f"codes from {codes.min()} to {codes.max()} are not all below the "
-        f"codebook size {self.codebook_size}."
-      )
-    audio = windows.apply(
-      functools.partial(self._decode, self._variables, _flag(denoise)),
-      codes.astype(np.int32),
-      context_frames=self._context.decoder_frames,
-      window_frames=self._window_frames(self._context.decoder_frames),
+    channels = codes[None] if codes.ndim == 2 else codes
+    if num_samples is None:
+      num_samples = channels.shape[1] * self.hop_samples
+    header = heading.header(
+      self,
+      num_quantizers=channels.shape[-1],
+      source_samples=num_samples,
+      source_channels=len(channels),
+      tables=tables,
     )
-    return audio.reshape(-1)
+    return writer.to_bytes(header, channels, tables=tables)
+
+  def from_bytes(
+    self, data: bytes, *, tables: tables_lib.Tables | None = None
+  ) -> np.ndarray:
+    """Returns the codes of an .sstr file: int32 [F, q], or [C, F, q].
+
+    Args:
+      data: the whole file, of any version.
+      tables: where the file is entropy coded, the tables that it names.
+
+    Raises:
+      InputError: not such a file, damage, or another model's.
+    """
+    recording = reader.from_bytes(data, tables=tables)
+    if recording.header.fingerprint != self.fingerprint:
+      raise errors.InputError(
+        f"the file was made by the model "
+        f"{recording.header.fingerprint.hex()[:12]}, not by this one, "
+        f"{self.fingerprint.hex()[:12]}."
+      )
+    codes = recording.codes
+    return codes[0] if len(codes) == 1 else codes
 
   def quantizers_for(self, bitrate_bps: float) -> int:
     """Returns the number of layers that make exactly this bitrate.
@@ -311,38 +354,19 @@ class Codec:
       f"{self.film}). Give --denoise to soundstream {command}."
     )
 
-  def _window_frames(self, context_frames: int) -> int:
-    return max(
-      math.ceil(WINDOW_S * self.frame_rate_hz),
-      WINDOW_CONTEXTS * context_frames,
-    )
-
-
-def _flag(denoise: bool) -> np.ndarray:
-  return np.asarray([denoise])
-
-
-def _encode(
-  net: nn.Module, variables: dict, denoise: jax.Array, frames: jax.Array
-) -> jax.Array:
-  """Audio frames [F, hop] -> codes [F, Q] int32."""
-  # Accelerators may round float32 products to fewer bits unless told not to;
-  # then codes would differ from machine to machine.
-  with jax.default_matmul_precision("highest"):
-    latents = net.apply(
-      variables,
-      frames.reshape(1, frames.size, 1),
-      denoise=denoise,
-      method="encode",
-    )
-    return net.apply(variables, latents, method="quantize").codes[0]
-
-
-def _decode(
-  net: nn.Module, variables: dict, denoise: jax.Array, codes: jax.Array
-) -> jax.Array:
-  """Codes [F, q] -> audio frames [F, hop] float32."""
-  with jax.default_matmul_precision("highest"):
-    latents = net.apply(variables, codes[None], method="dequantize")
-    audio = net.apply(variables, latents, denoise=denoise, method="decode")
-  return audio.reshape(len(codes), -1).astype(jnp.float32)
+  def prepared(
+    self, side: str, *, streams: int, block_frames: int
+  ) -> tuple[dict, steps.State]:
+    """Returns what streams of one shape start from; of `steps.prepare`."""
+    key = side, streams, block_frames
+    if key not in self._prepared:
+      self._prepared[key] = steps.prepare(
+        streaming.net(self),
+        self._variables,
+        side=side,
+        streams=streams,
+        block_frames=block_frames,
+      )
+    variables, state = self._prepared[key]
+    # Steps write over their state, so each stream has one of its own.
+    return variables, steps.begin_anew(state)

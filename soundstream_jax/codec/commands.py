@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec import models, paths, repair, summary
+from soundstream_jax.codec import models, paths, summary
 from soundstream_jax.codec.sstr import (
   files,
   raw,
@@ -154,11 +154,10 @@ def _decode_file(
   if header.version != version1.VERSION and any(header.tables):
     tables = table_store.read(arguments.model, header.tables)
   recording = reader.read(source, strict=False, tables=tables)
-  channels = [
-    repair.decode(codec, codes, layers, denoise=arguments.denoise)
-    for codes, layers in zip(recording.codes, recording.layers, strict=True)
-  ]
-  audio = np.stack(channels, axis=1)[: recording.model_samples]
+  channels = codec.decode(
+    recording.codes, layers=recording.layers, denoise=arguments.denoise
+  )
+  audio = channels.T[: recording.model_samples]
   rate_hz = header.model_rate_hz
   if arguments.rate == "source":
     rate_hz = header.source_rate_hz
@@ -178,7 +177,7 @@ def _decode_packets(
   with files.opened(source) as file:
     codes = raw.unpack(file.read(), layers, codec.rates.bits_per_code)
   audio = codec.decode(codes, denoise=arguments.denoise)
-  return audio[:, None], codec.sample_rate_hz
+  return audio[:, None], codec.sample_rate
 
 
 def _check_raw(arguments: argparse.Namespace) -> None:

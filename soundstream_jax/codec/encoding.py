@@ -3,14 +3,11 @@
 import dataclasses
 import pathlib
 
-import numpy as np
-
 from soundstream_jax import errors
 from soundstream_jax.audio import io
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.codec import summary
+from soundstream_jax.codec import heading, summary
 from soundstream_jax.codec.sstr import files, limits, raw, writer
-from soundstream_jax.codec.sstr import header as header_lib
 from soundstream_jax.codec.sstr import tables as tables_lib
 
 
@@ -69,19 +66,22 @@ def encode(
       f"{limits.MAX_CHANNELS}. Use --mono for their mean."
     )
   try:
-    header = _header(codec, options, samples, channels, rate_hz)
+    header = heading.header(
+      codec,
+      num_quantizers=_layers(codec, options),
+      source_samples=samples,
+      source_rate_hz=rate_hz,
+      source_channels=channels,
+      channels=1 if options.mono else channels,
+      tables=options.tables,
+    )
   except errors.InputError as error:
     raise errors.InputError(f"{source}: {error}") from None
   if options.mono:
     audio = io.to_mono(audio)[:, None]
-  audio = io.resample(audio, rate_hz, codec.sample_rate_hz)
-  codes = np.stack(
-    [
-      codec.encode(
-        channel, bitrate_bps=options.bitrate_bps, denoise=options.denoise
-      )
-      for channel in audio.T
-    ]
+  audio = io.resample(audio, rate_hz, codec.sample_rate)
+  codes = codec.encode(
+    audio.T, bitrate_bps=options.bitrate_bps, denoise=options.denoise
   )
   what = f"{header.num_quantizers} layers"
   if options.raw:
@@ -94,8 +94,8 @@ def encode(
   steps = [f"{rate_hz} Hz", summary.count(channels, "channel")]
   if channels > header.channels:
     steps.append("mixed down to 1 channel")
-  if rate_hz != codec.sample_rate_hz:
-    steps.append(f"resampled to {codec.sample_rate_hz} Hz")
+  if rate_hz != codec.sample_rate:
+    steps.append(f"resampled to {codec.sample_rate} Hz")
   lines = (
     f"{source}: {summary.seconds(samples, rate_hz)}, {', '.join(steps)}",
     f"{target}: {size} bytes, {what}, {summary.bitrate(header, size, samples)}"
@@ -104,29 +104,7 @@ def encode(
   return Encoded(samples / rate_hz, lines)
 
 
-def _header(
-  codec: codec_lib.Codec,
-  options: Options,
-  samples: int,
-  channels: int,
-  rate_hz: int,
-) -> header_lib.Header:
-  layers = codec.num_quantizers
-  if options.bitrate_bps is not None:
-    layers = codec.quantizers_for(options.bitrate_bps)
-  return header_lib.Header(
-    source_rate_hz=rate_hz,
-    source_samples=samples,
-    source_channels=channels,
-    channels=1 if options.mono else channels,
-    model_rate_hz=codec.sample_rate_hz,
-    strides=codec.rates.strides,
-    codebook_size=codec.codebook_size,
-    model_quantizers=codec.num_quantizers,
-    num_quantizers=layers,
-    chunk_frames=writer.FILE_FRAMES,
-    fingerprint=codec.fingerprint,
-    step=codec.step,
-    weights=codec.weights,
-    tables=options.tables.identity if options.tables else bytes(16),
-  )
+def _layers(codec: codec_lib.Codec, options: Options) -> int:
+  if options.bitrate_bps is None:
+    return codec.num_quantizers
+  return codec.quantizers_for(options.bitrate_bps)

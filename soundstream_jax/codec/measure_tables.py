@@ -58,7 +58,7 @@ def tables(arguments: argparse.Namespace) -> None:
   path = table_store.write(arguments.model, made)
   frames = sum(map(len, codes))
   print(
-    f"{frames} frames, {float(frames / codec.frame_rate_hz):.0f} s of the "
+    f"{frames} frames, {float(frames / codec.frame_rate):.0f} s of the "
     f"split {arguments.split!r} of {', '.join(folders)}"
   )
   print(to_text(made, savings))
@@ -85,7 +85,7 @@ def encoded(
   from soundstream_jax.audio import io
   from soundstream_jax.data import source as source_lib
 
-  rate = codec.sample_rate_hz
+  rate = codec.sample_rate
   sources = [
     source_lib.open_source(folder, split, rate, field="--data")
     for folder in folders

@@ -44,7 +44,7 @@ def check(
       reason = _mismatch(header, codec, arguments)
     raise errors.InputError(f"{source}: {reason}")
   fields = [
-    ("model_rate_hz", header.model_rate_hz, codec.sample_rate_hz),
+    ("model_rate_hz", header.model_rate_hz, codec.sample_rate),
     ("hop_samples", header.hop_samples, codec.hop_samples),
     ("codebook_size", header.codebook_size, codec.codebook_size),
   ]

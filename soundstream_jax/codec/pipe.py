@@ -18,7 +18,6 @@ import numpy as np
 
 from soundstream_jax import errors
 from soundstream_jax.codec import models, receiving
-from soundstream_jax.codec.sstr import header as header_lib
 from soundstream_jax.codec.sstr import (
   limits,
   raw,
@@ -78,7 +77,7 @@ def stream(arguments: argparse.Namespace) -> None:
 def _encode(
   arguments: argparse.Namespace, source: BinaryIO, target: BinaryIO
 ) -> None:
-  from soundstream_jax.codec import streaming
+  from soundstream_jax.codec import heading, streaming
 
   channels = arguments.channels or 1
   codec = models.load(arguments)
@@ -92,7 +91,13 @@ def _encode(
   if not arguments.raw:
     sink = writer.Writer(
       target,
-      _header(codec, encoder, channels),
+      heading.header(
+        codec,
+        num_quantizers=encoder.num_quantizers,
+        source_samples=None,
+        source_channels=channels,
+        chunk_frames=writer.STREAM_FRAMES,
+      ),
       chunk_frames=arguments.chunk_frames,
     )
   samples = 0
@@ -154,24 +159,6 @@ def _decoder(codec, channels: int, arguments: argparse.Namespace, bitrate_bps):
     streams=channels,
     bitrate_bps=bitrate_bps,
     denoise=arguments.denoise,
-  )
-
-
-def _header(codec, encoder, channels: int) -> header_lib.Header:
-  return header_lib.Header(
-    source_rate_hz=codec.sample_rate_hz,
-    source_samples=None,
-    source_channels=channels,
-    channels=channels,
-    model_rate_hz=codec.sample_rate_hz,
-    strides=codec.rates.strides,
-    codebook_size=codec.codebook_size,
-    model_quantizers=codec.num_quantizers,
-    num_quantizers=encoder.num_quantizers,
-    chunk_frames=writer.STREAM_FRAMES,
-    fingerprint=codec.fingerprint,
-    step=codec.step,
-    weights=codec.weights,
   )
 
 

@@ -1,22 +1,47 @@
 """Steps of streams: (variables, state, a block) to (state, result).
 
 Pure functions. The state is what each convolution needs of the past (see
-`model.streams`), zeros at the start.
+`model.streams`) and, to decode, what lost frames are filled with (see
+`concealment`); it is zeros at the start of a stream.
 """
 
+import functools
 import math
+from typing import Any
 
 import flax.linen as nn
+import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
+
+from soundstream_jax.codec import concealment
 
 Array = jax.Array
 
 
+@flax.struct.dataclass
+class Variables:
+  """What the model's `apply` takes, without the dicts that a call sorts."""
+
+  leaves: tuple[Array, ...]
+  treedef: Any = flax.struct.field(pytree_node=False)
+
+  def tree(self) -> dict:
+    return jax.tree.unflatten(self.treedef, self.leaves)
+
+
+@flax.struct.dataclass
+class State:
+  """What B streams keep, as one array: a call takes time for every array."""
+
+  values: Array  # [B, S] float32, which bfloat16, bool and counts fit into
+  # The leaves' shapes and types, and their tree.
+  layout: tuple[tuple, Any] = flax.struct.field(pytree_node=False)
+
+
 def prepare(
   net: nn.Module, variables: dict, *, side: str, streams: int, block_frames: int
-) -> tuple[dict, dict]:
+) -> tuple[Variables, State]:
   """Returns what the steps of one side take: variables, and a new state.
 
   Args:
@@ -26,30 +51,22 @@ def prepare(
     streams: B.
     block_frames: F of a block.
   """
-  samples = block_frames * math.prod(net.model.strides)
-  step, *shape = {
-    "encoder": (_encode, streams, samples),
-    "decoder": (_decode, streams, block_frames, 1),
-  }[side]
-  denoise = np.zeros((streams,), bool)
-
-  def first(variables):
-    items = jnp.zeros(shape, jnp.int32 if len(shape) == 3 else jnp.float32)
-    return step(net, variables, items, denoise, ["stream", "prepared"])[0]
-
-  made = jax.jit(first, donate_argnums=())(variables)
-  state = jax.tree.map(jnp.zeros_like, made["stream"])
-  return {**variables, "prepared": made["prepared"]}, state
+  make = _preparation(net, side, streams, block_frames)
+  prepared, state = make(variables)
+  params = {k: v for k, v in variables["params"].items() if k == "film"}
+  kept = {**variables, "params": params, "prepared": prepared}
+  leaves, treedef = jax.tree.flatten(kept)
+  return Variables(tuple(leaves), treedef), state
 
 
 def encode_step(
   net: nn.Module,
   num_quantizers: int,
-  variables: dict,
-  state: dict,
+  variables: Variables,
+  state: State,
   audio: Array,
   denoise: Array,
-) -> tuple[dict, Array]:
+) -> tuple[State, Array]:
   """Encodes the next block of B streams.
 
   Args:
@@ -63,57 +80,121 @@ def encode_step(
   Returns:
     The new state, and codes int32 [B, F, q].
   """
-  variables = {**variables, "stream": state}
-  changed, codes = _encode(
-    net, variables, audio, denoise, ["stream"], num_quantizers
+  codes, changed = _apply(
+    net,
+    variables.tree() | {"stream": _unpack(state)},
+    audio[..., None],
+    method="stream_encode",
+    num_quantizers=num_quantizers,
+    denoise=denoise,
+    mutable=["stream"],
   )
-  return changed["stream"], codes
+  return _pack(changed["stream"]), codes
 
 
 def decode_step(
   net: nn.Module,
-  variables: dict,
-  state: dict,
+  frame_rate_hz: float,
+  variables: Variables,
+  state: State,
   codes: Array,
+  layers: Array,
   denoise: Array,
-) -> tuple[dict, Array]:
-  """Decodes the next block of B streams.
+) -> tuple[State, Array]:
+  """Decodes the next block of B streams, and conceals what was lost.
 
   Args:
     net: with form='stream'.
+    frame_rate_hz: of the codec.
     variables: of `prepare`.
     state: of `prepare`, or of the step before.
     codes: int32 [B, F, q], of the first q layers.
+    layers: int32 [B, F], how many of a frame's layers arrived: fewer than q
+      lower its bitrate, 0 is a lost frame.
     denoise: bool [B].
 
   Returns:
     The new state, and audio float32 [B, F * hop].
   """
-  variables = {**variables, "stream": state}
-  changed, audio = _decode(net, variables, codes, denoise, ["stream"])
-  return changed["stream"], audio
+  variables = variables.tree()
+  past, gap = _unpack(state)
+  latents = _apply(net, variables, codes, layers, method="stream_latents")
+  gap, latents, faded = concealment.fill(
+    gap, latents, layers > 0, frame_rate_hz=frame_rate_hz
+  )
+  audio, changed = _apply(
+    net,
+    variables | {"stream": past},
+    latents,
+    method="decode",
+    denoise=denoise,
+    mutable=["stream"],
+  )
+  audio = audio[..., 0].astype(jnp.float32)
+  gain = concealment.gain(faded, audio.shape[1] // codes.shape[1])
+  return _pack((changed["stream"], gap)), audio * gain
 
 
-def _encode(net, variables, audio, denoise, mutable, num_quantizers=None):
-  with jax.default_matmul_precision("highest"):
-    codes, changed = net.apply(
+def begin_anew(state: State, which: Array | None = None) -> State:
+  """Returns the state of new streams: all, or those of a bool mask [B]."""
+  if which is None:
+    return state.replace(values=jnp.zeros_like(state.values))
+  return state.replace(values=jnp.where(which[:, None], 0, state.values))
+
+
+# Kept, so that streams which are alike compile once.
+@functools.cache
+def _preparation(net, side, streams, block_frames):
+  """Returns variables -> (what is made of them once, a new state)."""
+  first = {
+    "denoise": jnp.zeros((streams,), jnp.bool_),
+    "mutable": ["stream", "prepared"],
+  }
+
+  def encoder(variables):
+    samples = block_frames * math.prod(net.model.strides)
+    audio = jnp.zeros((streams, samples, 1), jnp.float32)
+    _, made = _apply(
+      net,
       variables,
-      audio[..., None],
-      num_quantizers=num_quantizers,
-      denoise=denoise,
+      audio,
       method="stream_encode",
-      mutable=mutable,
+      num_quantizers=None,
+      **first,
     )
-  return changed, codes
+    return made["prepared"], begin_anew(_pack(made["stream"]))
+
+  def decoder(variables):
+    shape = (streams, block_frames, net.model.embedding_dim)
+    latents = jnp.zeros(shape, jnp.float32)
+    _, made = _apply(net, variables, latents, method="decode", **first)
+    state = made["stream"], concealment.start(latents)
+    return made["prepared"], begin_anew(_pack(state))
+
+  make = {"encoder": encoder, "decoder": decoder}[side]
+  return jax.jit(make, donate_argnums=())
 
 
-def _decode(net, variables, codes, denoise, mutable):
+def _apply(net, *arguments, **options):
   with jax.default_matmul_precision("highest"):
-    audio, changed = net.apply(
-      variables,
-      codes,
-      denoise=denoise,
-      method="stream_decode",
-      mutable=mutable,
-    )
-  return changed, audio[..., 0].astype(jnp.float32)
+    return net.apply(*arguments, **options)
+
+
+def _pack(tree) -> State:
+  """Tree of arrays [B, ...] -> State."""
+  leaves, treedef = jax.tree.flatten(tree)
+  layout = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves)
+  values = [x.astype(jnp.float32).reshape(x.shape[0], -1) for x in leaves]
+  return State(jnp.concatenate(values, axis=1), (layout, treedef))
+
+
+def _unpack(state: State):
+  """State -> tree of arrays."""
+  layout, treedef = state.layout
+  start, leaves = 0, []
+  for like in layout:
+    end = start + math.prod(like.shape[1:])
+    values = state.values[:, start:end]
+    leaves.append(values.reshape(like.shape).astype(like.dtype))
+    start = end
+  return jax.tree.unflatten(treedef, leaves)

@@ -1,24 +1,22 @@
 """Encodes and decodes as audio comes and goes, a block of frames at a time.
 
 What a stream keeps is what its convolutions need of the past, so the codec's
-only delay is that a frame must be whole before it is encoded: one hop. Blocks of one size go through one compiled
-program, and input of any chunking is cut into such blocks; so codes do not
-depend on how the audio arrived, bit for bit. Between block sizes, and against
-`codec`, latents agree to float rounding and codes but for near ties.
+only delay is that a frame must be whole before it is encoded: one hop. Blocks
+of one size go through one compiled program, and input of any chunking is cut
+into such blocks; so codes do not depend on how the audio arrived, bit for bit.
+Between block sizes, and against `codec`, latents agree to float rounding and
+codes but for near ties.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.codec import steps
+from soundstream_jax.codec import blocks, steps
 from soundstream_jax.model import soundstream
 
 
@@ -30,44 +28,36 @@ class StreamEncoder:
 
   def __init__(
     self,
-    codec: codec_lib.Codec,
+    codec,
     *,
     streams: int = 1,
     block_frames: int = 1,
     bitrate_bps: float | None = None,
     denoise: bool = False,
   ):
-    """Compiles for one block size.
+    """Starts streams; what they run compiles with their first block.
 
     Args:
-      codec: the model.
+      codec: `codec.Codec`, the model.
       streams: B.
       block_frames: frames that are encoded together. One has the least delay;
         more are faster.
-      bitrate_bps: one of `codec.bitrates_bps`; None is the highest.
+      bitrate_bps: one of `codec.bitrates`; None is the highest.
       denoise: takes noise away from speech; where `codec.film` is 'encoder'.
 
     Raises:
       InputError: a bitrate that the model does not have, denoising where it
         cannot do it, or no streams or frames.
     """
+    _check(streams=streams, block_frames=block_frames)
     codec.check_denoise(denoise, "encoder")
-    self.num_quantizers = codec.num_quantizers
-    if bitrate_bps is not None:
-      self.num_quantizers = codec.quantizers_for(bitrate_bps)
+    self.num_quantizers = _layers(codec, bitrate_bps)
     self.hop_samples = codec.hop_samples
-    _check(streams, block_frames)
-    net = _net(codec)
-    self._blocks = _Blocks(
-      functools.partial(steps.encode_step, net, self.num_quantizers),
-      steps.prepare(
-        net,
-        codec.variables,
-        side="encoder",
-        streams=streams,
-        block_frames=block_frames,
-      ),
-      block=np.zeros((streams, block_frames * codec.hop_samples), np.float32),
+    block = np.zeros((streams, block_frames * codec.hop_samples), np.float32)
+    self._blocks = blocks.Blocks(
+      _encoding(net(codec), self.num_quantizers),
+      *codec.prepared("encoder", streams=streams, block_frames=block_frames),
+      block=block,
       denoise=denoise,
     )
 
@@ -83,10 +73,12 @@ class StreamEncoder:
     Raises:
       InputError: another shape, or values that are not finite.
     """
-    audio, single = _batched(np.asarray(audio, np.float32), 2)
-    if not np.isfinite(audio).all():
+    audio = np.asarray(audio, np.float32)
+    batch = _batched(audio, (self._blocks.streams, "N"))
+    if not np.isfinite(batch).all():
       raise errors.InputError("audio has values that are not finite.")
-    return _unbatched(self._codes(self._blocks.push(audio)), single)
+    codes = self._codes(self._blocks.push(batch))
+    return codes if audio.ndim == 2 else codes[0]
 
   def flush(self) -> np.ndarray:
     """Ends the streams: codes [B, F, q] of what is left, filled with zeros.
@@ -106,71 +98,83 @@ class StreamEncoder:
     """
     self._blocks.reset(which)
 
-  def _codes(self, blocks: list[np.ndarray]) -> np.ndarray:
+  def _codes(self, results: list[np.ndarray]) -> np.ndarray:
+    if len(results) == 1:
+      return results[0]
     empty = np.zeros((self._blocks.streams, 0, self.num_quantizers), np.int32)
-    return np.concatenate([empty, *blocks], axis=1)
+    return np.concatenate([empty, *results], axis=1)
 
 
 class StreamDecoder:
-  """Decodes B streams that advance together, as their codes come."""
+  """Decodes B streams that advance together, as their codes come.
+
+  What did not arrive is concealed (see `concealment`).
+  """
 
   def __init__(
     self,
-    codec: codec_lib.Codec,
+    codec,
     *,
     streams: int = 1,
     block_frames: int = 1,
     bitrate_bps: float | None = None,
     denoise: bool = False,
   ):
-    """Compiles for one block size and bitrate; arguments of StreamEncoder.
+    """Starts streams of one bitrate; arguments of StreamEncoder.
 
     Raises:
       InputError: as StreamEncoder.
     """
+    _check(streams=streams, block_frames=block_frames)
     codec.check_denoise(denoise, "decoder")
-    self.num_quantizers = codec.num_quantizers
-    if bitrate_bps is not None:
-      self.num_quantizers = codec.quantizers_for(bitrate_bps)
+    self.num_quantizers = _layers(codec, bitrate_bps)
     self.codebook_size = codec.codebook_size
     self.hop_samples = codec.hop_samples
-    _check(streams, block_frames)
-    net = _net(codec)
-    self._blocks = _Blocks(
-      functools.partial(steps.decode_step, net),
-      steps.prepare(
-        net,
-        codec.variables,
-        side="decoder",
-        streams=streams,
-        block_frames=block_frames,
-      ),
-      block=np.zeros((streams, block_frames, self.num_quantizers), np.int32),
+    # Frames that fill a block are lost ones.
+    block = np.zeros((streams, block_frames, 1 + self.num_quantizers), np.int32)
+    self._blocks = blocks.Blocks(
+      _decoding(net(codec), float(codec.frame_rate)),
+      *codec.prepared("decoder", streams=streams, block_frames=block_frames),
+      block=block,
       denoise=denoise,
     )
 
-  def push(self, codes: np.ndarray) -> np.ndarray:
+  def push(
+    self, codes: np.ndarray, *, layers: np.ndarray | None = None
+  ) -> np.ndarray:
     """Takes codes of any number of frames, gives the audio of whole blocks.
 
     Args:
       codes: int32 [B, F, q], or [F, q] of one stream.
+      layers: int [B, F], or [F]: how many of a frame's first layers arrived.
+        Fewer than q lower the frame's bitrate; 0 is a lost frame, which is
+        concealed. Codes of other layers are not looked at. None is all.
 
     Returns:
       float32 audio [B, N], or [N]; N is a multiple of the block's samples.
 
     Raises:
-      InputError: another shape, or codes that the model does not have.
+      InputError: another shape, more layers than q, or codes that the model
+        does not have.
     """
-    codes, single = _batched(np.asarray(codes), 3)
-    if not np.issubdtype(codes.dtype, np.integer):
-      raise errors.InputError(f"codes of type {codes.dtype} are no integers.")
-    if codes.size and not 0 <= codes.min() <= codes.max() < self.codebook_size:
-      raise errors.InputError(
-        f"codes from {codes.min()} to {codes.max()} are not all below the "
-        f"codebook size {self.codebook_size}."
-      )
-    audio = self._blocks.push(codes.astype(np.int32))
-    return _unbatched(self._audio(audio), single)
+    codes = np.asarray(codes)
+    batch = _batched(codes, (self._blocks.streams, "N", self.num_quantizers))
+    if layers is None:
+      layers = self.num_quantizers
+    else:
+      layers = np.asarray(layers)
+      if layers.shape != codes.shape[:-1]:
+        raise errors.InputError(
+          f"layers of shape {layers.shape} do not fit codes of {codes.shape}."
+        )
+      _check_integers("layers", layers, self.num_quantizers + 1, "q + 1 =")
+      arrived = np.arange(self.num_quantizers) < layers[..., None]
+      batch = np.where(arrived, batch, 0)
+    _check_integers("codes", batch, self.codebook_size, "the codebook size")
+    items = np.empty((*batch.shape[:2], 1 + self.num_quantizers), np.int32)
+    items[..., 0], items[..., 1:] = layers, batch
+    audio = self._audio(self._blocks.push(items))
+    return audio if codes.ndim == 3 else audio[0]
 
   def flush(self) -> np.ndarray:
     """Ends the streams: audio [B, N] of the frames that are left."""
@@ -178,114 +182,79 @@ class StreamDecoder:
     return self._audio(self._blocks.flush())[:, :samples]
 
   def reset(self, which: np.ndarray | None = None) -> None:
-    """Begins streams anew, all or those of a bool mask [B]."""
+    """Begins streams anew, all or those of a bool mask [B].
+
+    Raises:
+      InputError: some, while frames wait for their block to be whole.
+    """
     self._blocks.reset(which)
 
-  def _audio(self, blocks: list[np.ndarray]) -> np.ndarray:
+  def _audio(self, results: list[np.ndarray]) -> np.ndarray:
+    if len(results) == 1:
+      return results[0]
     empty = np.zeros((self._blocks.streams, 0), np.float32)
-    return np.concatenate([empty, *blocks], axis=1)
+    return np.concatenate([empty, *results], axis=1)
 
 
-class _Blocks:
-  """Cuts streams into blocks and steps through them with one program."""
+# Kept, so that streams which are alike compile once. The state is donated: each
+# step writes over the last one's.
+@functools.cache
+def _encoding(net: nn.Module, num_quantizers: int):
+  step = functools.partial(steps.encode_step, net, num_quantizers)
+  return jax.jit(step, donate_argnums=(1,))
 
-  def __init__(
-    self,
-    step: Callable,
-    prepared: tuple[dict, dict],
-    *,
-    block: np.ndarray,
-    denoise: bool,
-  ):
-    """Takes a step, what `steps.prepare` returned, and a block [B, N, ...] of zeros."""
-    self._variables, self._start = prepared
-    # The state is donated: each step writes over the last one's.
-    self._step = jax.jit(step, donate_argnums=(1,))
-    self._block = block
-    self._denoise = np.full((self.streams,), denoise)
-    self.reset(None)
 
-  @property
-  def streams(self) -> int:
-    return len(self._block)
-
-  @property
-  def pending(self) -> int:
-    """Samples or frames that wait for their block to be whole."""
-    return self._pending.shape[1]
-
-  def push(self, items: np.ndarray) -> list[np.ndarray]:
-    """Takes [B, N, ...]; returns the results of the blocks that are whole."""
-    like = self._block.shape
-    if items.shape[:1] + items.shape[2:] != like[:1] + like[2:]:
-      raise errors.InputError(
-        f"input of shape {items.shape} does not fit [{like[0]}, N"
-        f"{''.join(f', {n}' for n in like[2:])}]."
-      )
-    waiting = np.concatenate([self._pending, items], axis=1)
-    length, results = like[1], []
-    whole = waiting.shape[1] // length * length
-    for start in range(0, whole, length):
-      self._state, result = self._step(
-        self._variables,
-        self._state,
-        waiting[:, start : start + length],
-        self._denoise,
-      )
-      results.append(result)
-    self._pending = waiting[:, whole:]
-    # Only now: while the host waits for one block the next are computed.
-    return [np.asarray(result) for result in results]
-
-  def flush(self) -> list[np.ndarray]:
-    """Steps over what is left, filled with zeros, and begins anew."""
-    results = self.push(self._block[:, self.pending :]) if self.pending else []
-    self.reset(None)
-    return results
-
-  def reset(self, which: np.ndarray | None) -> None:
-    """Begins streams anew: all, or those of a bool mask [B]."""
-    if which is None:
-      self._pending = self._block[:, :0]
-      self._state = jax.tree.map(jnp.copy, self._start)
-      return
-    if self.pending:
-      raise errors.InputError(
-        f"{self.pending} of the {self._block.shape[1]} of a block are waiting: "
-        "single streams can begin anew between blocks only."
-      )
-    mask = jnp.asarray(which, bool)
-    self._state = jax.tree.map(
-      lambda now, start: jnp.where(
-        mask.reshape(-1, *[1] * (now.ndim - 1)), start, now
-      ),
-      self._state,
-      self._start,
+@functools.cache
+def _decoding(net: nn.Module, frame_rate_hz: float):
+  def step(variables, state, items, denoise):
+    layers, codes = items[..., 0], items[..., 1:]
+    return steps.decode_step(
+      net, frame_rate_hz, variables, state, codes, layers, denoise
     )
 
+  return jax.jit(step, donate_argnums=(1,))
 
-def _net(codec: codec_lib.Codec) -> nn.Module:
+
+def net(codec) -> nn.Module:
+  """Returns the network of `codec.Codec` in its streaming form."""
   config = dataclasses.replace(codec.config, rematerialise=False)
   return soundstream.from_config(config, form="stream")
 
 
-def _check(streams: int, block_frames: int) -> None:
-  for name, value in (("streams", streams), ("block_frames", block_frames)):
+def _layers(codec, bitrate_bps: float | None) -> int:
+  if bitrate_bps is None:
+    return codec.num_quantizers
+  return codec.quantizers_for(bitrate_bps)
+
+
+def _check(**counts: int) -> None:
+  for name, value in counts.items():
     if value < 1:
       raise errors.InputError(f"{name}={value} must be at least 1.")
 
 
-def _batched(items: np.ndarray, rank: int) -> tuple[np.ndarray, bool]:
-  """Gives one stream without a batch a batch of one; says whether it did."""
-  single = items.ndim == rank - 1
-  items = items[None] if single else items
-  if items.ndim != rank:
+def _check_integers(name: str, values: np.ndarray, end: int, what: str) -> None:
+  """Refuses what is not from 0 up to `end`, exclusive, which is `what`."""
+  if values.dtype.kind not in "iu":
+    raise errors.InputError(f"{name} of type {values.dtype} are no integers.")
+  if values.size and not 0 <= values.min() <= values.max() < end:
     raise errors.InputError(
-      f"input of shape {items.shape} has {items.ndim} axes, not {rank}, or "
-      f"{rank - 1} for one stream."
+      f"{name} from {values.min()} to {values.max()} are not all from 0 up, "
+      f"below {what} {end}."
     )
-  return items, single
 
 
-def _unbatched(items: np.ndarray, single: bool) -> np.ndarray:
-  return items[0] if single else items
+def _batched(items: np.ndarray, shape: tuple) -> np.ndarray:
+  """Returns [B, N, ...] of that or, of one stream, of [N, ...]."""
+  if items.ndim not in (len(shape) - 1, len(shape)):
+    raise errors.InputError(
+      f"input of shape {items.shape} has {items.ndim} axes, not {len(shape)}, "
+      f"or {len(shape) - 1} for one stream."
+    )
+  batch = items if items.ndim == len(shape) else items[None]
+  if batch.shape[:1] + batch.shape[2:] != shape[:1] + shape[2:]:
+    raise errors.InputError(
+      f"input of shape {items.shape} does not fit "
+      f"[{', '.join(map(str, shape))}]."
+    )
+  return batch

@@ -78,7 +78,7 @@ def _evaluate() -> None:
   print(report.to_text(values))
   if _OUT.value:
     out = pathlib.Path(_OUT.value)
-    _write(out, result, values, codec.sample_rate_hz)
+    _write(out, result, values, codec.sample_rate)
     if metrics_file.is_file():
       pictures.curves(metrics_file, out / "curves.png")
 
@@ -112,9 +112,9 @@ def _denoise(codec, config, split: str, bitrates: list[float]) -> None:
   for i, group in enumerate(result.clips.clean.group):
     for name, audio in signals.items():
       path = out / f"{i:02d}_{pathlib.PurePosixPath(group).name}_{name}.wav"
-      io.write(path, audio[i, :, 0], codec.sample_rate_hz)
+      io.write(path, audio[i, :, 0], codec.sample_rate)
   pictures.signals(
-    signals, out / "enhancement.png", sample_rate_hz=codec.sample_rate_hz
+    signals, out / "enhancement.png", sample_rate_hz=codec.sample_rate
   )
 
 

@@ -70,12 +70,12 @@ def evaluate(
 
   made = {flag: outputs(flag) for flag in (True, False)}
   clean, heard = clips.clean.audio, clips.audio
-  rate = codec.sample_rate_hz
+  rate = codec.sample_rate
   named = {"input": heard, "on": made[True], "off": made[False]}
   return Enhancement(
     clips=clips,
     snr_db=snr_db,
-    bitrate_bps=bitrate_bps or float(codec.bitrates_bps[-1]),
+    bitrate_bps=bitrate_bps or float(codec.bitrates[-1]),
     step=codec.step,
     outputs=made,
     to_clean={

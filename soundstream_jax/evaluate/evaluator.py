@@ -66,7 +66,7 @@ def evaluate(
     InputError: no such split, or a bitrate that the model cannot make.
   """
   clips = held_out.held_out(config, split=split)
-  rate = codec.sample_rate_hz
+  rate = codec.sample_rate
   layers = sorted(
     {codec.quantizers_for(b) for b in bitrates_bps}
     if bitrates_bps

@@ -43,7 +43,7 @@ class Decoder(nn.Module):
         form=self.form,
         dtype=self.dtype,
         name=f"stage{stage}_up",
-      )(nn.elu(x))
+      )(layers.elu(x, self.form))
       for unit, dilation in enumerate(encoder.DILATIONS):
         x = residual_unit(
           self.residual_kernel,
@@ -62,5 +62,5 @@ class Decoder(nn.Module):
       form=self.form,
       dtype=self.dtype,
       name="output",
-    )(nn.elu(x))
+    )(layers.elu(x, self.form))
     return folding.refold(x, folds[-1], 1)

@@ -60,8 +60,8 @@ class Encoder(nn.Module):
         form=self.form,
         dtype=self.dtype,
         name=f"stage{stage}_down",
-      )(nn.elu(x))
+      )(layers.elu(x, self.form))
     x = folding.refold(x, folds[-1], 1)
     return layers.conv(
       self.embedding_dim, 3, form=self.form, dtype=self.dtype, name="output"
-    )(nn.elu(x))
+    )(layers.elu(x, self.form))

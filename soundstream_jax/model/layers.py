@@ -133,8 +133,15 @@ class _Conv(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
+    x = x.astype(self.dtype)
+    if self.stream:
+      return self._go_on(x)
+    kernel, bias = self._parameters(x.shape[-1] // self.fold)
+    y = self.convolve(x, kernel)
+    return precision.add_bias(y, jnp.tile(bias, y.shape[-1] // self.features))
+
+  def _parameters(self, inputs: int) -> tuple[Array, Array]:
     param_dtype = precision.of_parameters(self.dtype)
-    inputs = x.shape[-1] // self.fold
     fan_in = self.taps_per_output * inputs
     kernel = self.param(
       "kernel",
@@ -145,19 +152,27 @@ class _Conv(nn.Module):
     bias = self.param(
       "bias", initialise.constant(0.0), (self.features,), param_dtype
     )
-    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-    y = self.convolve(x, kernel) if not self.stream else self._go_on(x, kernel)
-    return precision.add_bias(y, jnp.tile(bias, y.shape[-1] // self.features))
+    return kernel.astype(self.dtype), bias
 
-  def _go_on(self, x: Array, kernel: Array) -> Array:
-    """Convolves [B, T, in] with what came before it in memory."""
-    matrix = self.variable("prepared", "matrix", self.stream.matrix, kernel)
-    past = self.variable(
-      "stream", "past", jnp.zeros, self.stream.past_shape(x), self.dtype
-    )
-    x = jnp.concatenate([past.value, x], axis=1)
-    past.value = x[:, x.shape[1] - past.value.shape[1] :]
-    return self.stream.apply(x, matrix.value)
+  def _go_on(self, x: Array) -> Array:
+    """Convolves [B, T, in] with what came before it in memory.
+
+    Parameters are asked for only until they are prepared.
+    """
+    batch, time, inputs = x.shape
+    if self.stream.past:
+      shape = (batch, self.stream.past, inputs)
+      past = self.variable("stream", "past", jnp.zeros, shape, self.dtype)
+      x = streams.joined(past.value, x)
+      past.value = x[:, time:]
+
+    def prepare():
+      kernel, bias = self._parameters(inputs)
+      return self.stream.matrix(kernel, x), bias
+
+    matrix, bias = self.variable("prepared", "layer", prepare).value
+    y = self.stream.apply(x, matrix)
+    return precision.add_bias(y.reshape(batch, -1, self.features), bias)
 
 
 def conv(
@@ -193,7 +208,7 @@ def conv(
     kernel_size,
     fold=fold,
     gain=gain,
-    stream=_stream(form, streams.Dilated, kernel_size, dilation),
+    stream=_stream(form, streams.Dilated, features, kernel_size, dilation),
     dtype=dtype,
     name=name,
   )
@@ -230,7 +245,7 @@ def downsample(
     convolve,
     2 * stride,
     before,
-    stream=_stream(form, streams.Strided, stride),
+    stream=_stream(form, streams.Strided, features, stride),
     dtype=dtype,
     name=name,
   )
@@ -267,7 +282,7 @@ def upsample(
     convolve,
     2,
     before,
-    stream=_stream(form, streams.Transposed, stride),
+    stream=_stream(form, streams.Transposed, features, stride),
     dtype=dtype,
     name=name,
   )
@@ -275,6 +290,11 @@ def upsample(
 
 def _stream(form: str, kind: type, *shape: int) -> streams.Convolution | None:
   return kind(*shape) if form == "stream" else None
+
+
+def elu(x: Array, form: str) -> Array:
+  """The activation between layers; `form` is one of those of `form_for`."""
+  return streams.elu(x) if form == "stream" else nn.elu(x)
 
 
 def form_for(form: str, platform: str | None = None) -> str:
@@ -330,9 +350,9 @@ class ResidualUnit(nn.Module):
       dilation=self.dilation,
       name="dilated",
       **shared,
-    )(nn.elu(x))
+    )(elu(x, self.form))
     return x + conv(width, 1, gain=BRANCH_GAIN, name="pointwise", **shared)(
-      nn.elu(y)
+      elu(y, self.form)
     )
 
 
@@ -345,7 +365,7 @@ class Film(nn.Module):
   """Feature-wise linear modulation by a two-way condition.
 
   Scale and shift are a linear layer on the one-hot of the condition (paper
-  section III-F). It starts as the identity, but for half of the channels, which
+  section III-F). It starts as the identity, but for a quarter of the channels, which
   the condition switches off: what is to be taken away has a place from the
   first step on. Ours: from the identity alone two alike rows part slowly.
   """
@@ -357,7 +377,7 @@ class Film(nn.Module):
     """Modulates x [B, F, D] by condition [B] or [B, F] (bool or 0/1)."""
     param_dtype = precision.of_parameters(self.dtype)
     shape = (2, x.shape[-1])
-    kept = shape[1] - shape[1] // 2
+    kept = shape[1] - shape[1] // 4
     rows = (1.0,) * shape[1], (1.0,) * kept + (0.0,) * (shape[1] - kept)
     scale = self.param("scale", initialise.constant(rows), shape, param_dtype)
     shift = self.param("shift", initialise.constant(0.0), shape, param_dtype)

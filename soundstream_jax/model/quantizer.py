@@ -46,15 +46,12 @@ class QuantizerOutput:
   statistics: Statistics | None  # None without candidates
 
 
-def nearest(
-  vectors: Array, codebook: Array, norms: Array | None = None
-) -> Array:
+def nearest(vectors: Array, codebook: Array) -> Array:
   """Returns the index of the nearest code, ties to the lowest index.
 
   Args:
     vectors: [..., D].
     codebook: [K, D].
-    norms: `squared_norms(codebook)`, where they are at hand.
 
   Returns:
     int32 [...].
@@ -65,15 +62,9 @@ def nearest(
     (((vectors.ndim - 1,), (1,)), ((), ())),
     precision=lax.Precision.HIGHEST,
   )
-  if norms is None:
-    norms = squared_norms(codebook)
+  norms = jnp.sum(jnp.square(codebook), axis=-1)
   norms = norms.reshape((1,) * (vectors.ndim - 1) + norms.shape)
   return jnp.argmin(norms - 2 * products, axis=-1).astype(jnp.int32)
-
-
-def squared_norms(codebook: Array) -> Array:
-  """[..., K, D] -> [..., K]."""
-  return jnp.sum(jnp.square(codebook), axis=-1)
 
 
 def dequantize(codes: Array, vectors: Array) -> Array:
@@ -243,22 +234,32 @@ class ResidualVectorQuantizer(nn.Module):
     """Latents [B, F, D] -> codes [B, F, q] of the first q layers, for few F.
 
     The time of a few frames is that of reading the codebooks, so each is kept
-    as an array of its own, with its norms, and read once.
+    as an array of its own, [D, K], with its norms, and read once.
     """
     if not self.has_variable("prepared", "codebooks"):
-      books = [(book, squared_norms(book)) for book in self.vectors.value]
-      self.put_variable("prepared", "codebooks", books)
-    books = self.get_variable("prepared", "codebooks")
+      norms = jnp.sum(jnp.square(self.vectors.value), axis=-1)[:, None, None]
+      books = [book.T for book in self.vectors.value]
+      self.put_variable("prepared", "codebooks", (books, norms))
+    books, norms = self.get_variable("prepared", "codebooks")
     residual, codes = latents.astype(self.dtype), []
-    for codebook, norms in books[:num_quantizers]:
-      codes.append(nearest(residual, codebook, norms))
-      residual -= codebook[codes[-1]]
+    for layer, book in enumerate(books[:num_quantizers]):
+      products = lax.dot_general(
+        residual, book, (((2,), (0,)), ((), ())), precision="highest"
+      )
+      codes.append(_first_smallest(norms[layer] - 2 * products))
+      residual -= self.vectors.value[layer, codes[-1]]
     return jnp.stack(codes, axis=-1)
 
-  def stream_latents(self, codes: Array) -> Array:
-    """Codes [B, F, q] -> latents [B, F, D], reading the codes' rows alone."""
-    layers = jnp.arange(codes.shape[-1]).reshape((1, 1, -1))
-    chosen = self.vectors.value[layers, codes]
+  def stream_latents(self, codes: Array, layers: Array) -> Array:
+    """Codes [B, F, q] -> latents [B, F, D], reading the codes' rows alone.
+
+    Args:
+      layers: int32 [B, F], how many of a frame's q codes count.
+    """
+    order = jnp.arange(codes.shape[-1]).reshape((1, 1, -1))
+    chosen = self.vectors.value[order, codes]
+    counts = (order < layers[..., None])[..., None]
+    chosen = jnp.where(counts, chosen, jnp.zeros_like(chosen))
     total = jnp.zeros_like(chosen[..., 0, :])
     for layer in range(codes.shape[-1]):
       total += chosen[..., layer, :]
@@ -266,3 +267,10 @@ class ResidualVectorQuantizer(nn.Module):
 
   def dequantize(self, codes: Array) -> Array:
     return dequantize(codes, self.vectors.value)
+
+
+def _first_smallest(x: Array) -> Array:
+  """jnp.argmin over the last axis, in two passes that XLA vectorises."""
+  larger = x > jnp.min(x, axis=-1, keepdims=True)
+  places = lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
+  return jnp.min(jnp.where(larger, x.shape[-1], places), axis=-1)

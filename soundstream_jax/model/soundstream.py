@@ -126,10 +126,9 @@ class SoundStream(nn.Module):
     latents = self.encode(audio, denoise=denoise)
     return self.quantizer.stream_codes(latents, num_quantizers)
 
-  def stream_decode(self, codes: Array, *, denoise: Array) -> Array:
-    """Goes on with streams: codes [B, F, q] -> audio [B, F * hop, 1]."""
-    latents = self.quantizer.stream_latents(codes)
-    return self.decode(latents, denoise=denoise)
+  def stream_latents(self, codes: Array, layers: Array) -> Array:
+    """Codes [B, F, q], the first layers [B, F] of which count -> latents."""
+    return self.quantizer.stream_latents(codes, layers)
 
   def decode(self, latents: Array, *, denoise: Array | None = None) -> Array:
     """Latents [B, F, D] -> audio [B, T, 1] in the codebooks' precision."""
@@ -168,6 +167,11 @@ def from_config(
 def variables(params: dict, vectors: Array) -> dict:
   """Returns what `apply` takes: params and codebook vectors [Q, K, D]."""
   return {"params": params, "codebooks": {"quantizer": {"vectors": vectors}}}
+
+
+def vectors(variables: dict) -> Array:
+  """Returns the codebooks [Q, K, D] of what `variables` returned."""
+  return variables["codebooks"]["quantizer"]["vectors"]
 
 
 def declare(config: config_lib.Config) -> dict:

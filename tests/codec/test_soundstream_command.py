@@ -15,7 +15,7 @@ import soundstream_jax
 from soundstream_jax import checkpoint
 from soundstream_jax.codec import __main__ as command
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.codec import fingerprint, repair
+from soundstream_jax.codec import concealment, fingerprint
 from soundstream_jax.codec.sstr import (
   files,
   frequencies,
@@ -337,7 +337,8 @@ def test_damage_is_named_with_its_time_and_the_rest_decodes(
   np.testing.assert_allclose(
     found[kept], np.clip(expected, -1, 1)[kept], rtol=0, atol=2**-15
   )
-  silent = np.arange(256 * hop + round(repair.FADE_S * 16_000), 512 * hop)
+  faded = concealment.HOLD_S + concealment.FADE_S
+  silent = np.arange(256 * hop + round(faded * 16_000) + hop, 512 * hop)
   assert not found[silent].any()
 
 

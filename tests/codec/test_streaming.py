@@ -243,7 +243,7 @@ def test_the_tail_is_flushed_and_nothing_more(codec, audio):
 
 def test_lower_bitrates_are_the_first_layers(codec, audio):
   full = _in_chunks(_streams(streaming.StreamEncoder, codec, 4), audio, [])
-  bitrate = float(codec.bitrates_bps[1])
+  bitrate = float(codec.bitrates[1])
   encoder = streaming.StreamEncoder(codec, block_frames=4, bitrate_bps=bitrate)
   low = _in_chunks(encoder, audio, [])
   np.testing.assert_array_equal(low, full[:, :2])
@@ -327,6 +327,25 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(codec, call, match):
   with pytest.raises(errors.InputError, match=match):
     call(encoder, decoder)
   assert encoder.flush().shape == (1, 1, 4)
+
+
+def test_streams_that_are_alike_compile_once(codec):
+  step = streaming._encoding(streaming.net(codec), 4)
+  _streams(streaming.StreamEncoder, codec, 4).push(np.ones(4 * HOP))
+  programs = step._cache_size()
+  for _ in range(3):
+    streaming.StreamEncoder(codec, block_frames=4).push(np.ones(9 * HOP))
+  assert step._cache_size() == programs
+
+
+def test_results_are_the_callers_to_write_to(codec):
+  encoder = _streams(streaming.StreamEncoder, codec, 4)
+  decoder = _streams(streaming.StreamDecoder, codec, 4)
+  codes = encoder.push(np.ones(4 * HOP))
+  audio = decoder.push(codes)
+  encoder.reset()
+  decoder.reset()
+  assert codes.flags.writeable and audio.flags.writeable
 
 
 def test_streams_and_frames_are_at_least_one(codec):

@@ -1,0 +1,95 @@
+"""Cuts what comes in chunks of any length into blocks, and steps over them."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from soundstream_jax import errors
+from soundstream_jax.codec import steps
+
+
+class Blocks:
+  """B streams on their way through one compiled step.
+
+  What a stream is cut into depends on the block's length alone, so results do
+  not depend on the chunks.
+  """
+
+  def __init__(
+    self,
+    step: Callable,
+    variables: steps.Variables,
+    state: steps.State,
+    *,
+    block: np.ndarray,
+    denoise: bool,
+  ):
+    """Starts streams.
+
+    Args:
+      step: (variables, state, block, denoise [B]) -> (state, result), compiled.
+      variables: of `steps.prepare`.
+      state: of `steps.prepare`.
+      block: [B, N, ...], what fills the last block of a stream.
+      denoise: for all streams.
+    """
+    self._step = step
+    self._variables = variables
+    self._state = state
+    self._block = block
+    self._pending = block[:, :0]
+    self._denoise = jax.device_put(np.full((self.streams,), denoise))
+
+  @property
+  def streams(self) -> int:
+    return len(self._block)
+
+  @property
+  def pending(self) -> int:
+    """Items that wait for their block to be whole."""
+    return self._pending.shape[1]
+
+  def push(self, items: np.ndarray) -> list[np.ndarray]:
+    """Takes [B, N, ...]; returns the results of the blocks that are whole."""
+    waiting = items
+    if self.pending:
+      waiting = np.concatenate([self._pending, items], axis=1)
+    length, results = self._block.shape[1], []
+    whole = waiting.shape[1] // length * length
+    for start in range(0, whole, length):
+      self._state, result = self._step(
+        self._variables,
+        self._state,
+        waiting[:, start : start + length],
+        self._denoise,
+      )
+      results.append(result)
+    # A copy: the caller may write over its chunk, or let go of it.
+    self._pending = waiting[:, whole:].copy()
+    # Only now: while the host waits for one block the next are computed. The
+    # copies are the caller's, who may write to them.
+    return [np.array(result) for result in results]
+
+  def flush(self) -> list[np.ndarray]:
+    """Steps over what is left, filled, and begins anew."""
+    results = self.push(self._block[:, self.pending :]) if self.pending else []
+    self.reset()
+    return results
+
+  def reset(self, which: np.ndarray | None = None) -> None:
+    """Begins streams anew: all, or those of a bool mask [B].
+
+    Raises:
+      InputError: some, while items wait for their block to be whole.
+    """
+    if which is None:
+      self._pending = self._block[:, :0]
+    elif self.pending:
+      raise errors.InputError(
+        f"{self.pending} of the {self._block.shape[1]} of a block are waiting: "
+        "single streams can begin anew between blocks only."
+      )
+    else:
+      which = np.asarray(which, bool)
+    self._state = steps.begin_anew(self._state, which)
