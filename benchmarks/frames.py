@@ -82,7 +82,7 @@ def _run(case: Case) -> dict:
   options = {"block_frames": case.block_frames}
   encoder = streaming.StreamEncoder(codec, **options)
   decoder = streaming.StreamDecoder(codec, **options)
-  step_s = float(case.block_frames / codec.frame_rate)
+  step_s = float(case.block_frames / config.rates.frame_rate_hz)
   blocks = -(-case.frames // case.block_frames)
   shape = (blocks, case.block_frames * config.rates.hop_samples)
   noise = 0.1 * np.random.default_rng(1).standard_normal(shape, np.float32)

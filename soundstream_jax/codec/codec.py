@@ -165,6 +165,11 @@ class Codec:
     return self.rates.hop_samples
 
   @property
+  def decoder_context_samples(self) -> int:
+    """Of the past, what a decoded sample depends on at most."""
+    return soundstream.context(self._config).decoder_frames * self.hop_samples
+
+  @property
   def frame_rate(self) -> Fraction:
     """Frames per second."""
     return self.rates.frame_rate_hz

@@ -6,8 +6,8 @@ V2). The first frame that arrives turns the volume up again. Everything goes on
 at its time: a lost frame gives as many samples as any other.
 
 Silence, not a noise floor of the sound before: it takes no estimate that a loss
-at the wrong moment leaves wrong, and lasts only in gaps beyond 120 ms, in which
-bursts of a few packets seldom end.
+at the wrong moment leaves wrong, and is heard in gaps beyond 120 ms alone, which
+bursts of a few packets seldom reach.
 """
 
 import math

@@ -6,6 +6,10 @@ criteria, and with --out writes evaluation.json, wav files and pictures.
   python -m soundstream_jax.evaluate --workdir=DIR --snr_db=5
 
 Takes noise away from held-out speech, with FiLM's flag on and off.
+
+  python -m soundstream_jax.evaluate --workdir=DIR --packet_loss=0.1
+
+Loses a share of the frames in bursts, and says how soon the sound recovers.
 """
 
 import json
@@ -18,7 +22,13 @@ from soundstream_jax import checkpoint, errors
 from soundstream_jax import config as config_lib
 from soundstream_jax.audio import io
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.evaluate import enhancement, evaluator, pictures, report
+from soundstream_jax.evaluate import (
+  enhancement,
+  evaluator,
+  packet_loss,
+  pictures,
+  report,
+)
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Of a training run.")
 _WEIGHTS = flags.DEFINE_enum(
@@ -36,6 +46,9 @@ _OUT = flags.DEFINE_string(
 )
 _SNR = flags.DEFINE_float(
   "snr_db", None, "Denoises speech with noise at this ratio instead."
+)
+_LOSS = flags.DEFINE_float(
+  "packet_loss", None, "Loses this share of the frames instead.", 0.001, 0.9
 )
 _CLIPS = flags.DEFINE_integer(
   "clips", 24, "How many of them, with --snr_db.", lower_bound=2
@@ -69,6 +82,9 @@ def _evaluate() -> None:
   if _SNR.value is not None:
     _denoise(codec, config, split, bitrates)
     return
+  if _LOSS.value is not None:
+    _lose(codec, config, split, bitrates)
+    return
   result = evaluator.evaluate(codec, config, split=split, bitrates_bps=bitrates)
   metrics_file = pathlib.Path(workdir) / "metrics.jsonl"
   early = None
@@ -83,18 +99,45 @@ def _evaluate() -> None:
       pictures.curves(metrics_file, out / "curves.png")
 
 
-def _denoise(codec, config, split: str, bitrates: list[float]) -> None:
+def _lose(codec, config, split: str, bitrates: list[float]) -> None:
+  result = packet_loss.evaluate(
+    codec,
+    config,
+    split=split,
+    rate=_LOSS.value,
+    bitrate_bps=_only(bitrates, "--packet_loss"),
+  )
+  values = packet_loss.to_dict(result)
+  print(packet_loss.to_text(values))
+  if not _OUT.value:
+    return
+  out = pathlib.Path(_OUT.value)
+  out.mkdir(parents=True, exist_ok=True)
+  (out / "packet_loss.json").write_text(json.dumps(values, indent=2) + "\n")
+  rate_hz = codec.sample_rate
+  for name, audio in (("whole", result.whole), ("with_losses", result.heard)):
+    for i, clip in enumerate(audio):
+      io.write(out / f"{i:02d}_{name}.wav", clip[:, 0], rate_hz)
+  packet_loss.draw(result, out / "packet_loss.png", sample_rate_hz=rate_hz)
+
+
+def _only(bitrates: list[float], flag: str) -> float | None:
+  """Returns the one bitrate of --bitrates; None is the highest."""
   if len(bitrates) > 1:
     raise errors.InputError(
-      f"--bitrates={','.join(_BITRATES.value)}: with --snr_db name one bitrate."
+      f"--bitrates={','.join(_BITRATES.value)}: with {flag} name one bitrate."
     )
+  return bitrates[0] if bitrates else None
+
+
+def _denoise(codec, config, split: str, bitrates: list[float]) -> None:
   result = enhancement.evaluate(
     codec,
     config,
     split=split,
     snr_db=_SNR.value,
     num_clips=_CLIPS.value,
-    bitrate_bps=bitrates[0] if bitrates else None,
+    bitrate_bps=_only(bitrates, "--snr_db"),
   )
   values = enhancement.to_dict(result)
   print(enhancement.to_text(values))

@@ -124,6 +124,50 @@ def signals(
   plt.close(figure)
 
 
+def losses(
+  named: Mapping[str, np.ndarray],
+  *,
+  lost: np.ndarray,
+  frame_s: float,
+  distance: np.ndarray,
+  distance_s: float,
+  path: pathlib.Path,
+  sample_rate_hz: int,
+) -> None:
+  """Draws signals [T] above their distance, with lost frames marked.
+
+  Args:
+    lost: bool [F], of frames of `frame_s` seconds.
+    distance: [M], one per `distance_s` seconds.
+
+  Raises:
+    InputError: matplotlib is not installed.
+  """
+  plt = _pyplot()
+  rows = 2 * len(named) + 1
+  figure, axes = plt.subplots(
+    rows, 1, figsize=(12, 2 * rows), layout="constrained"
+  )
+  for axis, (name, audio) in zip(axes, named.items(), strict=False):
+    time = np.arange(len(audio)) / sample_rate_hz
+    axis.plot(time, audio, linewidth=0.5)
+    axis.set(title=f"{name}, waveform", xlim=(0, time[-1]))
+  pictures = axes[len(named) : 2 * len(named)]
+  _column(pictures, list(named.values()), list(named), sample_rate_hz)
+  time = np.arange(len(distance)) * distance_s
+  axes[-1].plot(time, distance)
+  axes[-1].set(
+    title="log-mel distance, nepers", xlim=(0, time[-1]), xlabel="seconds"
+  )
+  for axis in (*axes[: len(named)], axes[-1]):
+    for frame in np.flatnonzero(lost):
+      axis.axvspan(
+        frame * frame_s, (frame + 1) * frame_s, color="red", alpha=0.2, lw=0
+      )
+  figure.savefig(path, dpi=80)
+  plt.close(figure)
+
+
 def _column(
   axes, audio: Sequence[np.ndarray], titles: Sequence[str], sample_rate_hz: int
 ) -> None:

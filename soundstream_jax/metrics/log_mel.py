@@ -22,6 +22,18 @@ def distance(
   Raises:
     ValueError: the shapes differ or are not [B, T, 1].
   """
+  frames = frame_distances(reference, output, sample_rate_hz=sample_rate_hz)
+  return np.mean(frames, axis=1)
+
+
+def frame_distances(
+  reference: np.ndarray, output: np.ndarray, *, sample_rate_hz: int
+) -> np.ndarray:
+  """Returns the distance of each frame [B, N], around samples 0, HOP, ...
+
+  Raises:
+    ValueError: as `distance`.
+  """
   reference, output = np.asarray(reference), np.asarray(output)
   if reference.shape != output.shape or reference.shape[2:] != (1,):
     raise ValueError(
@@ -30,7 +42,7 @@ def distance(
     )
   filters = _filters(sample_rate_hz)
   difference = _log_mel(reference, filters) - _log_mel(output, filters)
-  return np.mean(np.abs(difference), axis=(1, 2))
+  return np.mean(np.abs(difference), axis=2)
 
 
 def _log_mel(audio: np.ndarray, filters: np.ndarray) -> np.ndarray:
