@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from soundstream_jax.model import encoder, folding, layers
+from soundstream_jax.model import encoder, folding, forms, layers
 
 
 class Decoder(nn.Module):
@@ -28,7 +28,7 @@ class Decoder(nn.Module):
   @nn.compact
   def __call__(self, latents: jax.Array) -> jax.Array:
     residual_unit = layers.residual_unit(rematerialise=self.rematerialise)
-    folds = layers.folds(self.form, self.channels, self.strides)[::-1]
+    folds = forms.folds(self.form, self.channels, self.strides)[::-1]
     width = self.channels * 2 ** len(self.strides)
     x = layers.conv(width, 7, form=self.form, dtype=self.dtype, name="input")(
       latents
@@ -43,7 +43,7 @@ class Decoder(nn.Module):
         form=self.form,
         dtype=self.dtype,
         name=f"stage{stage}_up",
-      )(layers.elu(x, self.form))
+      )(forms.elu(x, self.form))
       for unit, dilation in enumerate(encoder.DILATIONS):
         x = residual_unit(
           self.residual_kernel,
@@ -62,5 +62,5 @@ class Decoder(nn.Module):
       form=self.form,
       dtype=self.dtype,
       name="output",
-    )(layers.elu(x, self.form))
+    )(forms.elu(x, self.form))
     return folding.refold(x, folds[-1], 1)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from soundstream_jax.model import folding, layers
+from soundstream_jax.model import folding, forms, layers
 
 DILATIONS = (1, 3, 9)
 
@@ -30,7 +30,7 @@ class Encoder(nn.Module):
   @nn.compact
   def __call__(self, audio: jax.Array) -> jax.Array:
     residual_unit = layers.residual_unit(rematerialise=self.rematerialise)
-    folds = layers.folds(self.form, self.channels, self.strides)
+    folds = forms.folds(self.form, self.channels, self.strides)
     width = self.channels
     x = layers.conv(
       width,
@@ -60,8 +60,8 @@ class Encoder(nn.Module):
         form=self.form,
         dtype=self.dtype,
         name=f"stage{stage}_down",
-      )(layers.elu(x, self.form))
+      )(forms.elu(x, self.form))
     x = folding.refold(x, folds[-1], 1)
     return layers.conv(
       self.embedding_dim, 3, form=self.form, dtype=self.dtype, name="output"
-    )(layers.elu(x, self.form))
+    )(forms.elu(x, self.form))

@@ -11,7 +11,7 @@ Source: paper section III-A and III-B, Fig. 3. Weight initialisation and padding
 value (zero) are ours: the paper names neither.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from soundstream_jax import precision
-from soundstream_jax.model import folding, initialise, streams
+from soundstream_jax.model import folding, forms, initialise, streams
 
 Array = jax.Array
 
@@ -190,7 +190,7 @@ def conv(
 
   Args:
     fold: samples to a block, of inputs and outputs (see `folding`).
-    form: one of those of `form_for`.
+    form: one of those of `forms.form_for`.
   """
 
   def convolve(x, kernel):
@@ -292,33 +292,6 @@ def _stream(form: str, kind: type, *shape: int) -> streams.Convolution | None:
   return kind(*shape) if form == "stream" else None
 
 
-def elu(x: Array, form: str) -> Array:
-  """The activation between layers; `form` is one of those of `form_for`."""
-  return streams.elu(x) if form == "stream" else nn.elu(x)
-
-
-def form_for(form: str, platform: str | None = None) -> str:
-  """Returns the form of config.form for a platform, by default the one here.
-
-  Of 'plain', 'blocks' and 'lanes'. Beside them there is 'stream', in which
-  convolutions have a memory (see `streams`).
-  """
-  if form != "auto":
-    return form
-  return "lanes" if (platform or jax.default_backend()) == "tpu" else "blocks"
-
-
-def folds(form: str, channels: int, strides: Sequence[int]) -> list[int]:
-  """Returns the samples to a block at each level, from full rate down.
-
-  The last level is that of the frames, whose samples are never folded.
-  """
-  widths = [channels * 2**level for level in range(len(strides))]
-  if form != "lanes":
-    return [1] * (len(strides) + 1)
-  return [*folding.factors(widths, strides), 1]
-
-
 class ResidualUnit(nn.Module):
   """ELU, dilated convolution, ELU, 1x1 convolution, identity add.
 
@@ -329,7 +302,7 @@ class ResidualUnit(nn.Module):
     hidden_ratio: its width over the unit's width.
     dilation: distance between its taps.
     fold: samples to a block.
-    form: one of those of `form_for`.
+    form: one of those of `forms.form_for`.
   """
 
   kernel_size: int
@@ -350,41 +323,12 @@ class ResidualUnit(nn.Module):
       dilation=self.dilation,
       name="dilated",
       **shared,
-    )(elu(x, self.form))
+    )(forms.elu(x, self.form))
     return x + conv(width, 1, gain=BRANCH_GAIN, name="pointwise", **shared)(
-      elu(y, self.form)
+      forms.elu(y, self.form)
     )
 
 
 def residual_unit(*, rematerialise: bool) -> type[nn.Module]:
   """Returns ResidualUnit; rematerialised, it keeps its input alone."""
   return nn.remat(ResidualUnit) if rematerialise else ResidualUnit
-
-
-class Film(nn.Module):
-  """Feature-wise linear modulation by a two-way condition.
-
-  Scale and shift are a linear layer on the one-hot of the condition (paper
-  section III-F). It starts as the identity, but for a quarter of the channels, which
-  the condition switches off: what is to be taken away has a place from the
-  first step on. Ours: from the identity alone two alike rows part slowly.
-  """
-
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: Array, condition: Array) -> Array:
-    """Modulates x [B, F, D] by condition [B] or [B, F] (bool or 0/1)."""
-    param_dtype = precision.of_parameters(self.dtype)
-    shape = (2, x.shape[-1])
-    kept = shape[1] - shape[1] // 4
-    rows = (1.0,) * shape[1], (1.0,) * kept + (0.0,) * (shape[1] - kept)
-    scale = self.param("scale", initialise.constant(rows), shape, param_dtype)
-    shift = self.param("shift", initialise.constant(0.0), shape, param_dtype)
-    index = condition.astype(jnp.int32)
-    if index.ndim == 1:
-      index = index[:, None]
-    gamma = scale.astype(self.dtype)[index]
-    beta = shift.astype(self.dtype)[index]
-    gamma, beta = (jnp.broadcast_to(v, x.shape) for v in (gamma, beta))
-    return gamma * x + beta

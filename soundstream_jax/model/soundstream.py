@@ -18,8 +18,9 @@ from soundstream_jax import precision
 from soundstream_jax.model import (
   decoder,
   encoder,
+  film,
+  forms,
   initialise,
-  layers,
   quantizer,
 )
 
@@ -73,7 +74,7 @@ class SoundStream(nn.Module):
       dtype=precision.of_parameters(dtype),
     )
     if m.film != "none":
-      self.film = layers.Film(dtype=dtype)
+      self.film = film.Film(dtype=dtype)
 
   def __call__(
     self,
@@ -160,7 +161,7 @@ def from_config(
     config.model,
     config.quantizer,
     rematerialise=config.rematerialise,
-    form=form or layers.form_for(config.form, platform),
+    form=form or forms.form_for(config.form, platform),
   )
 
 

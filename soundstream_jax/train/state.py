@@ -13,8 +13,8 @@ from soundstream_jax import precision, rng
 from soundstream_jax.model import (
   codebook,
   discriminator,
+  forms,
   initialise,
-  layers,
   soundstream,
 )
 from soundstream_jax.train import optimizer
@@ -108,7 +108,7 @@ def discriminator_module(
     config.discriminator,
     dtype=jnp.dtype(config.model.compute_dtype),
     rematerialise=config.rematerialise,
-    form=layers.form_for(config.form, platform),
+    form=forms.form_for(config.form, platform),
   )
 
 

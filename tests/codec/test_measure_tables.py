@@ -10,8 +10,8 @@ import pytest
 
 from soundstream_jax import checkpoint, errors
 from soundstream_jax import config as config_lib
+from soundstream_jax.codec import arguments, measure_tables
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.codec import measure_tables
 from soundstream_jax.codec.sstr import entropy, table_store
 from soundstream_jax.model import codebook, soundstream
 
@@ -52,10 +52,8 @@ def save(checkpoints, step):
   checkpoints.wait()
 
 
-def arguments(*words):
-  parser = argparse.ArgumentParser()
-  measure_tables.add_arguments(parser)
-  return parser.parse_args([str(word) for word in words])
+def parsed(*words):
+  return arguments.parse(["tables", *map(str, words)])
 
 
 def test_the_saving_is_what_other_codes_save_in_whole_planes():
@@ -101,7 +99,7 @@ def test_the_command_keeps_tables_where_pruning_does_not_come(
   checkpoints = checkpoint.Checkpoints(tmp_path, CONFIG.checkpoint)
   save(checkpoints, 10)
   words = (f"--model={tmp_path}", f"--data={voices}", "--seconds=20")
-  measure_tables.tables(arguments(*words))
+  measure_tables.tables(parsed(*words))
   printed = capsys.readouterr().out.splitlines()
   assert printed[0].startswith("1500 frames, 20 s of the split 'train'")
   assert len(printed) == 1 + 1 + 3 + 1
@@ -114,7 +112,7 @@ def test_the_command_keeps_tables_where_pruning_does_not_come(
     str(tmp_path / "entropy" / f"{made.identity.hex()}.tables")
   )
   # The same records give the same tables.
-  measure_tables.tables(arguments(*words))
+  measure_tables.tables(parsed(*words))
   assert len(list((tmp_path / "entropy").iterdir())) == 1
 
 
@@ -129,15 +127,14 @@ def test_the_command_keeps_tables_where_pruning_does_not_come(
 def test_the_command_names_a_dataset_it_cannot_read(
   word, reason, voices, monkeypatch
 ):
-  codec = argparse.Namespace(sample_rate_hz=24_000)
+  codec = argparse.Namespace(sample_rate=24_000)
   monkeypatch.setattr(codec_lib.Codec, "load", lambda *_, **__: codec)
-  words = arguments("--model=x", f"--data={voices}", word)
+  words = parsed("--model=x", f"--data={voices}", word)
   with pytest.raises(errors.InputError, match=reason):
     measure_tables.tables(words)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "many"])
-def test_seconds_are_a_number_of_seconds(text, capsys):
-  with pytest.raises(SystemExit):
-    arguments("--model=x", "--data=y", f"--seconds={text}")
-  assert "is not a number of seconds" in capsys.readouterr().err
+def test_seconds_are_a_number_of_seconds(text):
+  with pytest.raises(errors.InputError, match="is not a number of seconds"):
+    parsed("--model=x", "--data=y", f"--seconds={text}")

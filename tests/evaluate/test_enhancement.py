@@ -14,8 +14,8 @@ class _Known:
   """A codec whose codes are the audio; the flag calls a function on it."""
 
   film = "encoder"
-  sample_rate_hz = 24_000
-  bitrates_bps = (6_000,)
+  sample_rate = 24_000
+  bitrates = (6_000,)
   step = 7
 
   def __init__(self, enhance):

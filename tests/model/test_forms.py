@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from soundstream_jax.model import initialise, layers, soundstream
+from soundstream_jax.model import forms, initialise, soundstream
 from soundstream_jax.train import state as state_lib
 
 OTHERS = ("blocks", "lanes")
@@ -101,7 +101,7 @@ def test_values_and_gradients_equal_the_plain_form(network, form, request):
 
 
 def test_auto_is_by_device():
-  assert layers.form_for("auto", "tpu") == "lanes"
-  assert layers.form_for("auto", "cpu") == "blocks"
-  assert layers.form_for("auto") == "blocks"
-  assert layers.form_for("plain", "tpu") == "plain"
+  assert forms.form_for("auto", "tpu") == "lanes"
+  assert forms.form_for("auto", "cpu") == "blocks"
+  assert forms.form_for("auto") == "blocks"
+  assert forms.form_for("plain", "tpu") == "plain"

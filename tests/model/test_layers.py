@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from soundstream_jax.model import film as film_lib
 from soundstream_jax.model import initialise, layers
 
 
@@ -73,8 +74,8 @@ def test_dilated_convolution_equals_its_sum_over_taps():
   np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_film_starts_by_switching_half_off_and_follows_its_condition():
-  film = layers.Film()
+def test_film_starts_by_switching_a_quarter_off_and_follows_its_condition():
+  film = film_lib.Film()
   x = jnp.asarray(_normal(0, 2, 3, 4))
   condition = jnp.asarray([True, False])
   params = initialise.draw(
@@ -82,8 +83,8 @@ def test_film_starts_by_switching_half_off_and_follows_its_condition():
   )
   y = film.apply(params, x, condition)
   np.testing.assert_array_equal(y[1], x[1])
-  np.testing.assert_array_equal(y[0, :, :2], x[0, :, :2])
-  np.testing.assert_array_equal(y[0, :, 2:], 0)
+  np.testing.assert_array_equal(y[0, :, :3], x[0, :, :3])
+  np.testing.assert_array_equal(y[0, :, 3:], 0)
   params["params"]["scale"] = np.asarray([[1.0] * 4, [2.0] * 4], np.float32)
   y = film.apply(params, x, condition)
   np.testing.assert_array_equal(y[0], 2 * x[0])
