@@ -41,16 +41,11 @@ class Case:
 def measure(case: Case, *, runs: int, threads: int = 1) -> dict:
   """Returns the figures of the best of some processes (see `_run`)."""
   cores = sorted(os.sched_getaffinity(0))[-threads:]
+  words = json.dumps(dataclasses.asdict(case)), json.dumps(cores)
 
   def run():
     return subprocess.run(
-      [
-        sys.executable,
-        "-m",
-        "benchmarks.frames",
-        json.dumps(dataclasses.asdict(case)),
-      ],
-      preexec_fn=lambda: os.sched_setaffinity(0, cores),
+      [sys.executable, "-m", "benchmarks.frames", *words],
       check=True,
       stdout=subprocess.PIPE,
       text=True,
@@ -197,4 +192,6 @@ def _read_rate(size_bytes: int) -> float:
 
 
 if __name__ == "__main__":
+  # Before there are threads: they stay where the process is.
+  os.sched_setaffinity(0, json.loads(sys.argv[2]))
   print(json.dumps(_run(Case(**json.loads(sys.argv[1])))))
