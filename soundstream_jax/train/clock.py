@@ -1,6 +1,9 @@
 """How fast a run goes, and how long it still takes."""
 
 import time
+from typing import Any
+
+import jax
 
 from soundstream_jax import config as config_lib
 
@@ -15,8 +18,13 @@ class Clock:
     self._waited = self._paused = 0.0
     self._steps_per_second = 0.0
 
-  def waiting(self):
-    return _Timed(self, "_waited")
+  def waiting(self, computed: Any = None):
+    """Times waiting for data, unless the device has something to do meanwhile.
+
+    Args:
+      computed: results of what the device was given last.
+    """
+    return _Timed(self, "_waited", unless=computed)
 
   def paused(self):
     return _Timed(self, "_paused")
@@ -51,12 +59,15 @@ class Clock:
 class _Timed:
   """Adds the time of a with-block to one attribute of a clock."""
 
-  def __init__(self, clock: Clock, name: str):
-    self._clock, self._name = clock, name
+  def __init__(self, clock: Clock, name: str, *, unless: Any = None):
+    """Args: unless names arrays; if one is not computed at the end, no time."""
+    self._clock, self._name, self._unless = clock, name, unless
 
   def __enter__(self):
     self._start = time.perf_counter()
 
   def __exit__(self, *_):
+    if not all(leaf.is_ready() for leaf in jax.tree.leaves(self._unless)):
+      return
     spent = time.perf_counter() - self._start
     setattr(self._clock, self._name, getattr(self._clock, self._name) + spent)

@@ -149,7 +149,7 @@ class _Run:
     stopped = False
     while done < config.num_steps and not stopped and self.bad is None:
       self.profile.before(done + 1)
-      with clock.waiting():
+      with clock.waiting(pending[-1].metrics if pending else None):
         batch = next(self.loader)
       batch = sharding.global_batch(
         sharding.batch(self.mesh), config.batch_size, batch
