@@ -30,6 +30,9 @@ def each(
   else:
     clips = np.asarray(clips)
     bad = [] if clips.ndim in (axes, axes + 1) else [clips.shape]
+  shape = getattr(clips, "shape", ())
+  if axes == 1 and len(shape) == 2 and shape[1] == 1 < shape[0]:
+    bad = [shape]  # [N, 1] is meant, not N clips of a sample
   if bad:
     raise errors.InputError(
       f"a clip has shape {bad[0]}; the codec takes {_SHAPES[axes]}, a batch of "

@@ -18,7 +18,6 @@ from soundstream_jax.codec import (
   steps,
   streaming,
 )
-from soundstream_jax.codec.sstr import reader, writer
 from soundstream_jax.codec.sstr import tables as tables_lib
 from soundstream_jax.model import soundstream
 
@@ -27,8 +26,8 @@ class Codec:
   """One model on one device, for audio of any length.
 
   Audio goes through it as a stream does (see `streaming`), in blocks of
-  `clips.BLOCK_FRAMES`, one clip at a time: so a clip's codes are the same bits alone,
-  in a batch, or with zeros behind it, and an hour takes the memory of a second.
+  `clips.BLOCK_FRAMES`, one clip at a time: so a clip's codes are the same bits
+  alone, in a batch, or with zeros behind it.
   Lower bitrates are prefixes: all layers are computed by one program and the
   first are kept. Threads may share a codec.
 
@@ -102,16 +101,7 @@ class Codec:
       InputError: no such checkpoint or model.
     """
     if exported.is_exported(folder):
-      model = exported.read(folder)
-      for name, asked, has in (
-        ("step", step, model.step),
-        ("weights", weights, model.weights),
-      ):
-        if asked not in (None, has):
-          raise errors.InputError(
-            f"{folder} is an exported model of {name}={has}, not {asked}. "
-            "Give the workdir of its run."
-          )
+      model = exported.read(folder, step=step, weights=weights)
       return cls(
         model.config,
         model.params,
@@ -235,13 +225,6 @@ class Codec:
     if bitrate_bps is not None:
       layers = self.quantizers_for(bitrate_bps)
 
-    shape = np.shape(audio) if not isinstance(audio, list | tuple) else ()
-    if len(shape) == 2 and shape[1] == 1 < shape[0]:
-      raise errors.InputError(
-        f"audio of shape {shape} would be {shape[0]} clips of one sample. The "
-        "codec takes one channel, [N], a batch [B, N], or a list."
-      )
-
     def encode_clip(clip):
       clip = clip.astype(np.float32)
       return clips.encode(self, clip, layers=layers, denoise=denoise)
@@ -296,17 +279,7 @@ class Codec:
         the last frame.
     """
     codes = np.asarray(codes)
-    channels = codes[None] if codes.ndim == 2 else codes
-    if num_samples is None:
-      num_samples = channels.shape[1] * self.hop_samples
-    header = heading.header(
-      self,
-      num_quantizers=channels.shape[-1],
-      source_samples=num_samples,
-      source_channels=len(channels),
-      tables=tables,
-    )
-    return writer.to_bytes(header, channels, tables=tables)
+    return heading.to_bytes(self, codes, num_samples, tables=tables)
 
   def from_bytes(
     self, data: bytes, *, tables: tables_lib.Tables | None = None
@@ -320,15 +293,7 @@ class Codec:
     Raises:
       InputError: not such a file, damage, or another model's.
     """
-    recording = reader.from_bytes(data, tables=tables)
-    if recording.header.fingerprint != self.fingerprint:
-      raise errors.InputError(
-        f"the file was made by the model "
-        f"{recording.header.fingerprint.hex()[:12]}, not by this one, "
-        f"{self.fingerprint.hex()[:12]}."
-      )
-    codes = recording.codes
-    return codes[0] if len(codes) == 1 else codes
+    return heading.from_bytes(self, data, tables=tables)
 
   def quantizers_for(self, bitrate_bps: float) -> int:
     """Returns the number of layers that make exactly this bitrate.

@@ -90,17 +90,28 @@ def write(folder: str | os.PathLike, model: Exported) -> int:
   return sum(map(len, files.values()))
 
 
-def read(folder: str | os.PathLike) -> Exported:
+def read(
+  folder: str | os.PathLike,
+  *,
+  step: int | None = None,
+  weights: str | None = None,
+) -> Exported:
   """Reads a model and checks it against its fingerprint.
 
+  Args:
+    folder: of `write`.
+    step: that it must be of; None is any.
+    weights: likewise.
+
   Raises:
-    InputError: a file that is missing, damaged, or of another version.
+    InputError: a file that is missing, damaged, or of another version; or a
+      model of another step or other weights.
   """
   folder = pathlib.Path(folder)
   about = _about(folder / ABOUT)
   try:
     config = config_lib.from_dict(about["config"])
-    step, weights = int(about["step"]), str(about["weights"])
+    kept = int(about["step"]), str(about["weights"])
     expected = str(about["fingerprint"])
   except (KeyError, TypeError, ValueError) as error:
     raise errors.InputError(
@@ -116,7 +127,17 @@ def read(folder: str | os.PathLike) -> Exported:
       f"{expected[:12]} of {ABOUT}: one of its files was changed. Export the "
       "model again."
     )
-  return Exported(config, params, vectors, step, weights)
+  model = Exported(config, params, vectors, *kept)
+  for name, asked, has in (
+    ("step", step, model.step),
+    ("weights", weights, model.weights),
+  ):
+    if asked not in (None, has):
+      raise errors.InputError(
+        f"{folder} is an exported model of {name}={has}, not {asked}. Give the "
+        "workdir of its run."
+      )
+  return model
 
 
 def _about(path: pathlib.Path) -> dict[str, Any]:

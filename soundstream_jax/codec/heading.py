@@ -1,8 +1,11 @@
-"""The header of a file that holds a model's codes."""
+"""A model's codes as the bytes of a file, under a header that names it."""
 
+import numpy as np
+
+from soundstream_jax import errors
 from soundstream_jax.codec.sstr import header as header_lib
+from soundstream_jax.codec.sstr import reader, writer
 from soundstream_jax.codec.sstr import tables as tables_lib
-from soundstream_jax.codec.sstr import writer
 
 
 def header(
@@ -47,3 +50,39 @@ def header(
     weights=codec.weights,
     tables=tables.identity if tables else bytes(16),
   )
+
+
+def to_bytes(
+  codec,
+  codes: np.ndarray,
+  num_samples: int | None,
+  *,
+  tables: tables_lib.Tables | None,
+) -> bytes:
+  """What `codec.Codec.to_bytes` does."""
+  channels = codes[None] if codes.ndim == 2 else codes
+  if num_samples is None:
+    num_samples = channels.shape[1] * codec.hop_samples
+  made = header(
+    codec,
+    num_quantizers=channels.shape[-1],
+    source_samples=num_samples,
+    source_channels=len(channels),
+    tables=tables,
+  )
+  return writer.to_bytes(made, channels, tables=tables)
+
+
+def from_bytes(
+  codec, data: bytes, *, tables: tables_lib.Tables | None
+) -> np.ndarray:
+  """What `codec.Codec.from_bytes` does."""
+  recording = reader.from_bytes(data, tables=tables)
+  if recording.header.fingerprint != codec.fingerprint:
+    raise errors.InputError(
+      f"the file was made by the model "
+      f"{recording.header.fingerprint.hex()[:12]}, not by this one, "
+      f"{codec.fingerprint.hex()[:12]}."
+    )
+  codes = recording.codes
+  return codes[0] if len(codes) == 1 else codes

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def stream(arguments: argparse.Namespace) -> None:
   """Encodes or decodes from stdin to stdout until stdin ends.
 
-  An interrupt (Ctrl-C) ends the stream as its input's end does.
+  An interrupt (Ctrl-C) while it waits ends the stream as its input's end does.
 
   Raises:
     InputError: what the model cannot do, or packets that are none.

@@ -93,8 +93,8 @@ def _evaluate() -> None:
   values = report.to_dict(result, early)
   print(report.to_text(values))
   if _OUT.value:
-    out = pathlib.Path(_OUT.value)
-    _write(out, result, values, codec.sample_rate)
+    out = _folder("evaluation.json", values)
+    _write(out, result, codec.sample_rate)
     if metrics_file.is_file():
       pictures.curves(metrics_file, out / "curves.png")
 
@@ -111,14 +111,20 @@ def _lose(codec, config, split: str, bitrates: list[float]) -> None:
   print(packet_loss.to_text(values))
   if not _OUT.value:
     return
-  out = pathlib.Path(_OUT.value)
-  out.mkdir(parents=True, exist_ok=True)
-  (out / "packet_loss.json").write_text(json.dumps(values, indent=2) + "\n")
+  out = _folder("packet_loss.json", values)
   rate_hz = codec.sample_rate
   for name, audio in (("whole", result.whole), ("with_losses", result.heard)):
     for i, clip in enumerate(audio):
       io.write(out / f"{i:02d}_{name}.wav", clip[:, 0], rate_hz)
   packet_loss.draw(result, out / "packet_loss.png", sample_rate_hz=rate_hz)
+
+
+def _folder(name: str, values) -> pathlib.Path:
+  """Returns --out, made if need be, with the values in it as JSON."""
+  out = pathlib.Path(_OUT.value)
+  out.mkdir(parents=True, exist_ok=True)
+  (out / name).write_text(json.dumps(values, indent=2) + "\n")
+  return out
 
 
 def _only(bitrates: list[float], flag: str) -> float | None:
@@ -143,9 +149,7 @@ def _denoise(codec, config, split: str, bitrates: list[float]) -> None:
   print(enhancement.to_text(values))
   if not _OUT.value:
     return
-  out = pathlib.Path(_OUT.value)
-  out.mkdir(parents=True, exist_ok=True)
-  (out / "enhancement.json").write_text(json.dumps(values, indent=2) + "\n")
+  out = _folder("enhancement.json", values)
   signals = {
     "clean": result.clips.clean.audio,
     "noisy": result.clips.audio,
@@ -161,9 +165,7 @@ def _denoise(codec, config, split: str, bitrates: list[float]) -> None:
   )
 
 
-def _write(out: pathlib.Path, result, values, sample_rate_hz: int) -> None:
-  out.mkdir(parents=True, exist_ok=True)
-  (out / "evaluation.json").write_text(json.dumps(values, indent=2) + "\n")
+def _write(out: pathlib.Path, result, sample_rate_hz: int) -> None:
   names = [
     f"{i:02d}_{pathlib.Path(result.clips.source_names[source]).name}"
     for i, source in enumerate(result.clips.source_index)
