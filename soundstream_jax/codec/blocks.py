@@ -23,6 +23,7 @@ class Blocks:
     state: steps.State,
     *,
     block: np.ndarray,
+    nothing: np.ndarray,
     denoise: bool,
   ):
     """Starts streams.
@@ -32,12 +33,13 @@ class Blocks:
       variables: of `steps.prepare`.
       state: of `steps.prepare`.
       block: [B, N, ...], what fills the last block of a stream.
+      nothing: [B, 0, ...], the result of no block.
       denoise: for all streams.
     """
     self._step = step
     self._variables = variables
     self._state = state
-    self._block = block
+    self._block, self._nothing = block, nothing
     self._pending = block[:, :0]
     self._denoise = jax.device_put(np.full((self.streams,), denoise))
 
@@ -50,7 +52,7 @@ class Blocks:
     """Items that wait for their block to be whole."""
     return self._pending.shape[1]
 
-  def push(self, items: np.ndarray) -> list[np.ndarray]:
+  def push(self, items: np.ndarray) -> np.ndarray:
     """Takes [B, N, ...]; returns the results of the blocks that are whole."""
     waiting = items
     if self.pending:
@@ -68,14 +70,17 @@ class Blocks:
     # A copy: the caller may write over its chunk, or let go of it.
     self._pending = waiting[:, whole:].copy()
     # Only now: while the host waits for one block the next are computed. The
-    # copies are the caller's, who may write to them.
-    return [np.array(result) for result in results]
+    # copy is the caller's, who may write to it.
+    if len(results) == 1:
+      return np.array(results[0])
+    return np.concatenate([self._nothing, *map(np.asarray, results)], axis=1)
 
-  def flush(self) -> list[np.ndarray]:
+  def flush(self) -> np.ndarray:
     """Steps over what is left, filled, and begins anew."""
-    results = self.push(self._block[:, self.pending :]) if self.pending else []
+    filling = self._block[:, self.pending :] if self.pending else self._pending
+    result = self.push(filling)
     self.reset()
-    return results
+    return result
 
   def reset(self, which: np.ndarray | None = None) -> None:
     """Begins streams anew: all, or those of a bool mask [B].

@@ -58,6 +58,7 @@ class StreamEncoder:
       _encoding(net(codec), self.num_quantizers),
       *codec.prepared("encoder", streams=streams, block_frames=block_frames),
       block=block,
+      nothing=np.zeros((streams, 0, self.num_quantizers), np.int32),
       denoise=denoise,
     )
 
@@ -77,7 +78,7 @@ class StreamEncoder:
     batch = _batched(audio, (self._blocks.streams, "N"))
     if not np.isfinite(batch).all():
       raise errors.InputError("audio has values that are not finite.")
-    codes = self._codes(self._blocks.push(batch))
+    codes = self._blocks.push(batch)
     return codes if audio.ndim == 2 else codes[0]
 
   def flush(self) -> np.ndarray:
@@ -88,7 +89,7 @@ class StreamEncoder:
     """
     samples = self._blocks.pending
     frames = -(-samples // self.hop_samples)
-    return self._codes(self._blocks.flush())[:, :frames]
+    return self._blocks.flush()[:, :frames]
 
   def reset(self, which: np.ndarray | None = None) -> None:
     """Begins streams anew, all or those of a bool mask [B].
@@ -97,12 +98,6 @@ class StreamEncoder:
       InputError: some, while samples wait for their block to be whole.
     """
     self._blocks.reset(which)
-
-  def _codes(self, results: list[np.ndarray]) -> np.ndarray:
-    if len(results) == 1:
-      return results[0]
-    empty = np.zeros((self._blocks.streams, 0, self.num_quantizers), np.int32)
-    return np.concatenate([empty, *results], axis=1)
 
 
 class StreamDecoder:
@@ -136,6 +131,7 @@ class StreamDecoder:
       _decoding(net(codec), float(codec.frame_rate)),
       *codec.prepared("decoder", streams=streams, block_frames=block_frames),
       block=block,
+      nothing=np.zeros((streams, 0), np.float32),
       denoise=denoise,
     )
 
@@ -173,13 +169,13 @@ class StreamDecoder:
     _check_integers("codes", batch, self.codebook_size, "the codebook size")
     items = np.empty((*batch.shape[:2], 1 + self.num_quantizers), np.int32)
     items[..., 0], items[..., 1:] = layers, batch
-    audio = self._audio(self._blocks.push(items))
+    audio = self._blocks.push(items)
     return audio if codes.ndim == 3 else audio[0]
 
   def flush(self) -> np.ndarray:
     """Ends the streams: audio [B, N] of the frames that are left."""
     samples = self._blocks.pending * self.hop_samples
-    return self._audio(self._blocks.flush())[:, :samples]
+    return self._blocks.flush()[:, :samples]
 
   def reset(self, which: np.ndarray | None = None) -> None:
     """Begins streams anew, all or those of a bool mask [B].
@@ -188,12 +184,6 @@ class StreamDecoder:
       InputError: some, while frames wait for their block to be whole.
     """
     self._blocks.reset(which)
-
-  def _audio(self, results: list[np.ndarray]) -> np.ndarray:
-    if len(results) == 1:
-      return results[0]
-    empty = np.zeros((self._blocks.streams, 0), np.float32)
-    return np.concatenate([empty, *results], axis=1)
 
 
 # Kept, so that streams which are alike compile once. The state is donated: each
