@@ -3,6 +3,11 @@
 A step with discriminators amplifies rounding, so there are two kinds of laws:
 in float64 rounding is so small that anything else would show, and in float32
 one step from one state is held to 1e-5, five steps to a measured tolerance.
+
+Float32 draws more than once, because a leaky ReLU's slope jumps at zero: about
+one draw in ten has a value so near to it that rounding picks the slope, and one
+value of these small networks can be 7 % of a gradient. An error of ours would
+show in every draw.
 """
 
 import functools
@@ -38,6 +43,8 @@ DRIFT = 5e-3
 # and rounding decides which slope its gradient takes: 1.7 % of one bias's.
 HISS = 0.05
 
+DRAWS = 4
+
 # 50 frames per code; no clipping, so that moments show the gradients.
 OVERRIDES = {
   "batch_size": 8,
@@ -65,13 +72,14 @@ def _free_port():
     return found.getsockname()[1]
 
 
-def _two_processes(config, folder, *, x64, hiss=0.0, start=""):
+def _two_processes(config, folder, *, x64, hiss=0.0, start="", draws=1):
   """Returns what each of two processes of four devices found."""
   task = {
     "config": config_lib.to_dict(config),
     "x64": x64,
     "steps": STEPS,
     "hiss": hiss,
+    "draws": draws,
     "start": str(start),
     "coordinator": f"127.0.0.1:{_free_port()}",
     "processes": 2,
@@ -130,7 +138,10 @@ def narrow(small_config, voices, tmp_path_factory):
   """Float32, five steps from one state after k-means, by topology."""
   folder = tmp_path_factory.mktemp("narrow")
   one = topology_run.run(
-    _config(small_config, voices, (1, 1), "float32"), steps=STEPS, hiss=HISS
+    _config(small_config, voices, (1, 1), "float32"),
+    steps=STEPS,
+    hiss=HISS,
+    draws=DRAWS,
   )
   start = {k: v for k, v in one.items() if k.startswith("start")}
   np.savez(folder / "start.npz", **start)
@@ -142,6 +153,7 @@ def narrow(small_config, voices, tmp_path_factory):
         steps=STEPS,
         start=start,
         hiss=HISS,
+        draws=DRAWS,
       )
   found[PROCESSES] = _two_processes(
     _config(small_config, voices, (8, 1), "float32"),
@@ -149,6 +161,7 @@ def narrow(small_config, voices, tmp_path_factory):
     x64=False,
     hiss=HISS,
     start=folder / "start.npz",
+    draws=DRAWS,
   )[0]
   return found
 
@@ -157,6 +170,10 @@ def _some(found, prefix):
   chosen = {k: v for k, v in found.items() if k.startswith(prefix)}
   assert chosen
   return chosen
+
+
+def _draws():
+  return ["", *(f"draw{draw}/" for draw in range(1, DRAWS))]
 
 
 def _assert_close(ours, theirs, prefix, **tolerance):
@@ -205,16 +222,29 @@ def test_codebooks_are_the_same_bits_in_every_process_at_every_step(wide):
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_one_float32_step_agrees_in_losses_and_gradients(narrow, other):
-  _assert_close(
-    narrow[other], narrow[ONE], "metrics/0/loss", rtol=1e-5, atol=1e-7
-  )
-  for network in ("generator", "discriminator"):
-    prefix = f"gradient/{network}"
-    scale = max(np.max(np.abs(v)) for v in _some(narrow[ONE], prefix).values())
+def test_losses_of_one_float32_step_agree(narrow, other):
+  for draw in _draws():
     _assert_close(
-      narrow[other], narrow[ONE], prefix, rtol=1e-5, atol=1e-5 * scale
+      narrow[other], narrow[ONE], f"{draw}metrics/0/loss", rtol=1e-5, atol=1e-7
     )
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_gradients_of_one_float32_step_agree(narrow, other):
+  """Within 1e-5, but for a kink in fewer than half of the draws."""
+  apart = []
+  for draw in _draws():
+    try:
+      for network in ("generator", "discriminator"):
+        prefix = f"{draw}gradient/{network}"
+        one = _some(narrow[ONE], prefix)
+        scale = max(np.max(np.abs(value)) for value in one.values())
+        _assert_close(
+          narrow[other], narrow[ONE], prefix, rtol=1e-5, atol=1e-5 * scale
+        )
+    except AssertionError as error:
+      apart.append(str(error))
+  assert len(apart) < DRAWS / 2, "\n".join(apart)
 
 
 @pytest.mark.parametrize("other", OTHERS)
@@ -237,9 +267,14 @@ def test_codes_of_one_float32_step_differ_in_near_ties_alone(narrow, other):
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_five_float32_steps_stay_together(narrow, other):
-  _assert_close(
-    narrow[other], narrow[ONE], "metrics/4/loss", rtol=DRIFT, atol=1e-3
-  )
+  """Each loss, in the median over the draws."""
+  for name in _some(narrow[ONE], "metrics/4/loss"):
+    found = [
+      np.abs(narrow[other][draw + name] / narrow[ONE][draw + name] - 1)
+      for draw in _draws()
+    ]
+    print(f"{name}: {np.array(found)}")
+    assert np.median(found) < DRIFT, f"{name}: {found}"
 
 
 @pytest.mark.parametrize("layer", range(3))

@@ -10,7 +10,6 @@ import pathlib
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from soundstream_jax import config as config_lib
@@ -29,6 +28,7 @@ def run(
   steps: int,
   start: dict | None = None,
   hiss: float = 0.0,
+  draws: int = 1,
 ) -> dict[str, np.ndarray]:
   """Trains and returns what can be compared, by name.
 
@@ -37,6 +37,8 @@ def run(
     steps: how many.
     start: the arrays `start/...` of another run; None begins with k-means.
     hiss: noise that is added to every batch, so that none of it is silent.
+    draws: from one start as often, with other noise each time; what the second
+      draw found is named `draw1/metrics/0/...`, and so on.
   """
   sharding.SMALLEST_SHARDED = 64  # arrays of a small model are split too
   devices = jax.devices()
@@ -61,60 +63,76 @@ def run(
   dtype = precision.of_parameters(config.model.compute_dtype)
   with loader_lib.train_loader(config, rows=rows) as batches:
     local = [next(batches).audio.astype(dtype) for _ in range(steps)]
-  noise = np.random.default_rng(0).normal(size=audio.shape)
-  local = [(batch + hiss * noise[list(rows)]).astype(dtype) for batch in local]
-  feed = [
-    sharding.global_batch(audio.sharding, config.batch_size, batch)
-    for batch in local
-  ]
+
+  def feed(draw):
+    noise = np.random.default_rng(draw).normal(size=audio.shape)[list(rows)]
+    return [
+      sharding.global_batch(
+        audio.sharding,
+        config.batch_size,
+        (batch + hiss * noise).astype(dtype),
+      )
+      for batch in local
+    ]
+
   found = {"rows": np.asarray(rows), "local": np.stack(local)}
   if start is None:
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     state = state_lib.init(config, shardings)
-    state = codebook_init.initialise(config, mesh, state, feed[:1])
-  else:
+    state = codebook_init.initialise(config, mesh, state, feed(0)[:1])
+    start = _named("start", gather(state))
+  found |= start
+  for draw in range(draws):
     state = jax.tree_util.tree_map_with_path(
       lambda path, leaf: state_lib.place(
         start["start" + jax.tree_util.keystr(path)], leaf.sharding
       ),
       abstract,
     )
-  found |= _named("start", gather(state))
+    prefix = f"draw{draw}/" if draw else ""
+    for number, batch in enumerate(feed(draw)):
+      latents, codes = encode(state, batch)
+      state, metrics = step(state, batch_lib.Batch(batch))
+      one = {f"metrics/{number}/{k}": v for k, v in metrics.items()}
+      if number == 0:
+        one |= _gradients(config, gather, state)
+      if not draw:
+        one[f"latents/{number}"] = latents
+        one[f"codes/{number}"] = codes
+        one[f"counts/{number}"] = gather(state.codebooks.counts)
+        one[f"vectors/{number}"] = _copies(gather, state.codebooks.vectors)
+      found |= {prefix + k: np.asarray(v) for k, v in one.items()}
   split = [
     leaf for leaf in jax.tree.leaves(state) if not leaf.is_fully_replicated
   ]
   found["split"] = np.asarray(len(split))
-  for number, batch in enumerate(feed):
-    latents, codes = encode(state, batch)
-    found[f"latents/{number}"] = np.asarray(latents)
-    found[f"codes/{number}"] = np.asarray(codes)
-    state, metrics = step(state, batch_lib.Batch(batch))
-    found |= {
-      f"metrics/{number}/{name}": np.asarray(value)
-      for name, value in metrics.items()
-    }
-    found[f"counts/{number}"] = np.asarray(gather(state.codebooks.counts))
-    found[f"vectors/{number}"] = np.stack(
-      [
-        np.asarray(shard.data)
-        for shard in jnp.asarray(state.codebooks.vectors).addressable_shards
-        if shard.data.shape == state.codebooks.vectors.shape
-      ]
-      or [np.asarray(gather(state.codebooks.vectors))]
-    )
-    if number == 0:
-      for name, moments in (
-        ("generator", state.opt_state),
-        ("discriminator", state.disc_opt_state),
-      ):
-        # After one step from zero a moment is (1 - beta1) gradients.
-        found |= {
-          path: moment / (1 - config.optimizer.beta1)
-          for path, moment in _named(
-            f"gradient/{name}", gather(moments[0][0].mu)
-          ).items()
-        }
   return found
+
+
+def _gradients(config, gather, state):
+  """After one step from zero a moment is (1 - beta1) gradients."""
+  return {
+    path: moment / (1 - config.optimizer.beta1)
+    for name, moments in (
+      ("generator", state.opt_state),
+      ("discriminator", state.disc_opt_state),
+    )
+    for path, moment in _named(
+      f"gradient/{name}", gather(moments[0][0].mu)
+    ).items()
+  }
+
+
+def _copies(gather, vectors):
+  """Every device's own copy, or the whole where no device holds one."""
+  return np.stack(
+    [
+      np.asarray(shard.data)
+      for shard in vectors.addressable_shards
+      if shard.data.shape == vectors.shape
+    ]
+    or [np.asarray(gather(vectors))]
+  )
 
 
 def _named(prefix, tree):
@@ -139,6 +157,7 @@ def main():
     steps=task["steps"],
     start=start,
     hiss=task["hiss"],
+    draws=task["draws"],
   )
   np.savez(f"{task['out']}-{process}.npz", **found)
 
