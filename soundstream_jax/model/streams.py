@@ -15,8 +15,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from soundstream_jax import precision
-
 Array = jax.Array
 
 
@@ -125,17 +123,6 @@ def joined(past: Array, x: Array) -> Array:
   """Returns [B, P + T, in]."""
   # Without the barrier XLA joins past and block anew for each tap.
   return lax.optimization_barrier(jnp.concatenate([past, x], axis=1))
-
-
-def elu(x: Array) -> Array:
-  """The same as `nn.elu` to 1e-7, in half its time.
-
-  XLA for CPUs has a slow expm1. What the difference loses of small values is
-  below the rounding of the sums that they are terms of, in float32 at least.
-  """
-  wide = precision.widened(x)
-  y = jnp.where(wide > 0, wide, jnp.exp(jnp.minimum(wide, 0)) - 1)
-  return y.astype(x.dtype)
 
 
 def _laid_out(matrix: Array, windows: Array) -> Array:
