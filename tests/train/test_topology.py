@@ -4,10 +4,10 @@ A step with discriminators amplifies rounding, so there are two kinds of laws:
 in float64 rounding is so small that anything else would show, and in float32
 one step from one state is held to 1e-5, five steps to a measured tolerance.
 
-Float32 draws more than once, because a leaky ReLU's slope jumps at zero: about
-one draw in ten has a value so near to it that rounding picks the slope, and one
+Float32 draws more than once, because a leaky ReLU's slope jumps at zero: now and
+then a draw has a value so near to it that rounding picks the slope, and one
 value of these small networks can be 7 % of a gradient. An error of ours would
-show in every draw.
+show in most draws.
 """
 
 import functools
