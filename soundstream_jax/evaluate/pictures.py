@@ -38,13 +38,13 @@ def curves(metrics_file: pathlib.Path, path: pathlib.Path) -> None:
       for i, key in enumerate(keys):
         points = {row["step"]: row[key] for row in rows if key in row}
         points = {s: v for s, v in sorted(points.items()) if v is not None}
-        many = len(keys) > 1
+        every = 4 if len(keys) > 4 else 1  # label: of many lines some
         axis.plot(
           list(points),
           list(points.values()),
           marker="o" if len(points) < 30 else None,
-          color=plt.cm.viridis(i / len(keys)) if many else None,
-          label=key.rsplit("/", 1)[-1] if not many or i % 4 == 0 else None,
+          color=plt.cm.viridis(i / len(keys)) if len(keys) > 1 else None,
+          label=key.rsplit("/", 1)[-1] if i % every == 0 else None,
         )
     axis.set(title=title, xlabel="step")
     axis.grid(alpha=0.3)
