@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from soundstream_jax import precision
-from soundstream_jax.model import folding, forms, initialise, streams
+from soundstream_jax.model import folding, forms, initialise, products, streams
 
 Array = jax.Array
 
@@ -57,7 +57,9 @@ def causal_conv(x: Array, kernel: Array, *, dilation: int = 1) -> Array:
   )
 
 
-def strided_conv(x: Array, kernel: Array, *, stride: int) -> Array:
+def strided_conv(
+  x: Array, kernel: Array, *, stride: int, convolve=causal_conv
+) -> Array:
   """Causal convolution with kernel 2 * stride, one output per stride.
 
   Output f sees samples (f - 1) * stride up to (f + 1) * stride, exclusive.
@@ -66,16 +68,19 @@ def strided_conv(x: Array, kernel: Array, *, stride: int) -> Array:
     x: [B, T, in], T a multiple of the stride.
     kernel: [2 * stride, in, out].
     stride: samples per output.
+    convolve: what computes `causal_conv` for two taps.
 
   Returns:
     [B, T / stride, out].
   """
   batch, time, channels = x.shape
   blocks = x.reshape(batch, time // stride, stride * channels)
-  return causal_conv(blocks, kernel.reshape(2, stride * channels, -1))
+  return convolve(blocks, kernel.reshape(2, stride * channels, -1))
 
 
-def transposed_conv(x: Array, kernel: Array, *, stride: int) -> Array:
+def transposed_conv(
+  x: Array, kernel: Array, *, stride: int, convolve=causal_conv
+) -> Array:
   """Causal transposed convolution with kernel 2 * stride.
 
   Input f reaches outputs f * stride up to (f + 2) * stride, exclusive; the
@@ -85,6 +90,7 @@ def transposed_conv(x: Array, kernel: Array, *, stride: int) -> Array:
     x: [B, F, in].
     kernel: [2 * stride, in, out].
     stride: outputs per input.
+    convolve: what computes `causal_conv` for two taps.
 
   Returns:
     [B, F * stride, out].
@@ -93,7 +99,7 @@ def transposed_conv(x: Array, kernel: Array, *, stride: int) -> Array:
   features = kernel.shape[-1]
   taps = kernel.reshape(2, stride, channels, features)[::-1]
   taps = taps.transpose(0, 2, 1, 3).reshape(2, channels, stride * features)
-  return causal_conv(x, taps).reshape(batch, frames * stride, features)
+  return convolve(x, taps).reshape(batch, frames * stride, features)
 
 
 def plain_strided_conv(x: Array, kernel: Array, *, stride: int) -> Array:
@@ -194,6 +200,8 @@ def conv(
   """
 
   def convolve(x, kernel):
+    if form == "blocks" and kernel_size == 1:
+      return products.pointwise(x, kernel[0])
     if fold == 1:
       return causal_conv(x, kernel, dilation=dilation)
     past = (kernel_size - 1) * dilation
@@ -235,7 +243,7 @@ def downsample(
     if form == "plain":
       return plain_strided_conv(x, kernel, stride=stride)
     if folds == (1, 1):
-      return strided_conv(x, kernel, stride=stride)
+      return strided_conv(x, kernel, stride=stride, convolve=_two_taps(form))
     x = folding.refold(x, before, after * stride)
     return folding.convolve(x, kernel, fold=after, stride=stride, before=stride)
 
@@ -272,7 +280,7 @@ def upsample(
     if form == "plain":
       return plain_transposed_conv(x, kernel, stride=stride)
     if folds == (1, 1):
-      return transposed_conv(x, kernel, stride=stride)
+      return transposed_conv(x, kernel, stride=stride, convolve=_two_taps(form))
     y = folding.transposed(x, kernel, fold=before, stride=stride)
     return folding.refold(y, before * stride, after)
 
@@ -286,6 +294,10 @@ def upsample(
     dtype=dtype,
     name=name,
   )
+
+
+def _two_taps(form: str) -> Callable[[Array, Array], Array]:
+  return products.two_taps if form == "blocks" else causal_conv
 
 
 def _stream(form: str, kind: type, *shape: int) -> streams.Convolution | None:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from soundstream_jax.model import products
 from soundstream_jax.model import strides as strides_lib
 
 # Planes with more inputs than this, folded, are left to XLA's strided form,
@@ -21,9 +22,6 @@ from soundstream_jax.model import strides as strides_lib
 WIDE_PLANE = 32
 # Planes with no more inputs than this have their kernel's gradient by rows.
 FEW_INPUTS = 8
-# A product over this many times more positions of a clip than it has rows is
-# computed clip by clip, on several threads. Measured on a CPU.
-TALL = 8
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -119,11 +117,7 @@ def _kernel_slope_by_taps(x, kernel, strides, padding, cotangent):
   cotangent = cotangent.reshape(batch, rows * met, taps * outputs)
   # Else the copies would be made element by element inside of the product.
   x, cotangent = lax.optimization_barrier((x, cotangent))
-  if x.shape[1] > TALL * x.shape[2]:
-    slope = jnp.einsum("bmi,bmo->bio", x, cotangent).sum(0)
-  else:
-    x, cotangent = (a.reshape(-1, a.shape[-1]) for a in (x, cotangent))
-    slope = jnp.einsum("mi,mo->io", x, cotangent)
+  slope = products.over_positions(x, cotangent)
   slope = slope.reshape(height, across, inputs, taps, outputs)
   slope = slope.transpose(0, 3, 1, 2, 4)
   return slope.reshape(height, taps * across, inputs, outputs)[:, :width]
