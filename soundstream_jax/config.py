@@ -204,7 +204,8 @@ class Config:
   # less memory, more computation, the same gradients.
   rematerialise: bool = False
   # How convolutions are computed, all giving one function: 'plain' as written,
-  # 'blocks' (fast on CPU), 'lanes' (fast on TPU), or 'auto', by device.
+  # 'blocks' (fast on CPU and GPU), 'rows' (on a CPU with AVX-512), 'lanes' (on
+  # TPU), or 'auto', by device. Name it where the CPUs of one job differ.
   form: str = "auto"
   seed: int = 0
   # A workdir whose newest parameters and codebooks start this run.

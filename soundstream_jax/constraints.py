@@ -200,7 +200,7 @@ def _check_data(config: Any) -> None:
 
 def _check_networks(config: Any) -> None:
   _one_of(config, "model.film", ("none", "encoder", "decoder"))
-  _one_of(config, "form", ("auto", "plain", "blocks", "lanes"))
+  _one_of(config, "form", ("auto", "plain", "blocks", "rows", "lanes"))
   _one_of(config, "model.compute_dtype", ("float32", "bfloat16", "float64"))
   _one_of(config, "discriminator.wave_norm", ("weight", "none"))
   _one_of(config, "discriminator.stft_norm", ("layer", "weight", "none"))

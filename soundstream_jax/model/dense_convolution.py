@@ -10,7 +10,8 @@ channels, which are matrix products:
   blocks are convolved one by one;
 * kernels over two axes have gradients of their own (see `planes`).
 
-That is the form 'blocks', for CPUs. In the form 'lanes', for TPUs, groups merge
+That is the form 'blocks', for CPUs; in 'rows', for those with AVX-512, what
+is left over one axis is computed as planes of one row (see `rows`). In the form 'lanes', for TPUs, groups merge
 as well (a quarter of the cycles of groups of four inputs), but strides stay, and
 layers of few channels are folded as a whole (see `folding`).
 
@@ -27,13 +28,13 @@ import jax
 import jax.numpy as jnp
 
 from soundstream_jax import precision
-from soundstream_jax.model import folding, initialise, planes
+from soundstream_jax.model import folding, forms, initialise, planes, rows
 from soundstream_jax.model import strides as strides_lib
 
 # Inputs to a block of merged groups. More multiply by zero, fewer make matrices
 # too thin. Measured on a CPU, and by the compiler for a TPU.
-BLOCK_INPUTS = {"blocks": 16, "lanes": 64}
-# In 'blocks' each block is a convolution of its own, to be compiled.
+BLOCK_INPUTS = {"blocks": 16, "rows": 16, "lanes": 64}
+# On a CPU each block is a convolution of its own, to be compiled.
 MOST_BLOCKS = 16
 
 
@@ -114,18 +115,21 @@ def convolve(
 
   Args:
     padding: zeros before and after, per space axis.
-    form: 'plain' is that function, 'blocks' what suits a CPU, 'lanes' a TPU.
+    form: 'plain' is that function, 'blocks' and 'rows' are what suits a CPU,
+      'lanes' a TPU.
 
   Returns:
     [B, *space', Cout], in the dtype of x and kernel.
   """
   if form != "plain":
     kernel, groups = merge_groups(kernel, groups, form=form)
-  compute = _convolve_densely if form == "blocks" else strides_lib.as_is
-  return compute(x, kernel, strides=strides, padding=padding, groups=groups)
+  how = {"strides": strides, "padding": padding, "groups": groups}
+  if not forms.is_for_cpus(form):
+    return strides_lib.as_is(x, kernel, **how)
+  return _convolve_densely(x, kernel, **how, as_rows=form == "rows")
 
 
-def _convolve_densely(x, kernel, *, strides, padding, groups):
+def _convolve_densely(x, kernel, *, strides, padding, groups, as_rows):
   strides, padding = tuple(strides), tuple(padding)
   if len(strides) == 2:
     if groups > 1:
@@ -133,14 +137,17 @@ def _convolve_densely(x, kernel, *, strides, padding, groups):
         x, kernel, strides=strides, padding=padding, groups=groups
       )
     return planes.convolve(x, kernel, strides, padding)
+  compute = _as_row if as_rows else strides_lib.as_is
   if groups == 1:
-    return strides_lib.convolve(x, kernel, strides=strides, padding=padding)
+    return strides_lib.convolve(
+      x, kernel, strides=strides, padding=padding, compute=compute
+    )
   # Padded and folded once for all blocks, which are then convolved one by one.
   x, kernel = strides_lib.fold(
     x, kernel, strides=strides, padding=padding, groups=groups
   )
   blocks = [
-    strides_lib.as_is(block, weights, strides=(1,), padding=((0, 0),))
+    compute(block, weights, strides=(1,), padding=((0, 0),))
     for block, weights in zip(
       jnp.split(x, groups, axis=-1),
       jnp.split(kernel, groups, axis=-1),
@@ -150,12 +157,19 @@ def _convolve_densely(x, kernel, *, strides, padding, groups):
   return jnp.concatenate(blocks, axis=-1)
 
 
+def _as_row(x, kernel, *, strides, padding):
+  """strides.as_is over one axis without strides."""
+  if strides != (1,):
+    raise ValueError(f"A row has no strides {strides}.")
+  return rows.convolve(x, kernel, tuple(padding[0]))
+
+
 def merge_groups(
   kernel: jax.Array, groups: int, *, form: str
 ) -> tuple[jax.Array, int]:
   """Expands a grouped kernel to fewer groups of up to BLOCK_INPUTS inputs.
 
-  Of more where 'blocks' would otherwise be more than MOST_BLOCKS.
+  Of more where a CPU would otherwise have more blocks than MOST_BLOCKS.
 
   Returns:
     The kernel [*k, merged * Cin // groups, Cout], zero between the groups that
@@ -164,7 +178,7 @@ def merge_groups(
   *size, inputs, outputs = kernel.shape
   numbers = [n for n in range(1, groups + 1) if groups % n == 0]
   merged = max(n for n in numbers if n == 1 or n * inputs <= BLOCK_INPUTS[form])
-  if form == "blocks":
+  if forms.is_for_cpus(form):
     merged = next(
       n for n in numbers if n >= merged and groups // n <= MOST_BLOCKS
     )

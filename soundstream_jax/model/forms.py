@@ -1,5 +1,7 @@
 """Forms of one function: which one computes the generator, and what it needs."""
 
+import functools
+import pathlib
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -14,7 +16,8 @@ Array = jax.Array
 
 def elu(x: Array, form: str) -> Array:
   """The activation between layers; `form` is one of those of `form_for`."""
-  return _fast_elu(x) if form in ("blocks", "stream") else nn.elu(x)
+  fast = is_for_cpus(form) or form == "stream"
+  return _fast_elu(x) if fast else nn.elu(x)
 
 
 @jax.custom_vjp
@@ -47,12 +50,28 @@ _fast_elu.defvjp(_fast_elu_forward, _fast_elu_backward)
 def form_for(form: str, platform: str | None = None) -> str:
   """Returns the form of config.form for a platform, by default the one here.
 
-  Of 'plain', 'blocks' and 'lanes'. Beside them there is 'stream', in which
-  convolutions have a memory (see `streams`).
+  Of 'plain', 'blocks', 'rows' and 'lanes'. Beside them there is 'stream', in
+  which convolutions have a memory (see `streams`).
   """
   if form != "auto":
     return form
-  return "lanes" if (platform or jax.default_backend()) == "tpu" else "blocks"
+  platform = platform or jax.default_backend()
+  if platform == "tpu":
+    return "lanes"
+  return "rows" if platform == "cpu" and _has_avx512() else "blocks"
+
+
+def is_for_cpus(form: str) -> bool:
+  """Whether it is 'blocks' or 'rows', which differ in one axis' convolutions."""
+  return form in ("blocks", "rows")
+
+
+@functools.cache
+def _has_avx512() -> bool:
+  try:
+    return "avx512f" in pathlib.Path("/proc/cpuinfo").read_text()
+  except OSError:  # not Linux
+    return False
 
 
 def folds(form: str, channels: int, strides: Sequence[int]) -> list[int]:

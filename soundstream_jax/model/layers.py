@@ -20,7 +20,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from soundstream_jax import precision
-from soundstream_jax.model import folding, forms, initialise, products, streams
+from soundstream_jax.model import (
+  folding,
+  forms,
+  initialise,
+  products,
+  rows,
+  streams,
+)
 
 Array = jax.Array
 
@@ -47,14 +54,7 @@ def causal_conv(x: Array, kernel: Array, *, dilation: int = 1) -> Array:
     [B, T, out].
   """
   past = (kernel.shape[0] - 1) * dilation
-  return lax.conv_general_dilated(
-    x,
-    kernel,
-    window_strides=(1,),
-    padding=((past, 0),),
-    rhs_dilation=(dilation,),
-    dimension_numbers=("NWC", "WIO", "NWC"),
-  )
+  return rows.as_line(x, kernel, (past, 0), dilation)
 
 
 def strided_conv(
@@ -200,11 +200,13 @@ def conv(
   """
 
   def convolve(x, kernel):
-    if form == "blocks" and kernel_size == 1:
+    past = (kernel_size - 1) * dilation
+    if forms.is_for_cpus(form) and kernel_size == 1:
       return products.pointwise(x, kernel[0])
+    if form == "rows":
+      return rows.convolve(x, kernel, (past, 0), dilation)
     if fold == 1:
       return causal_conv(x, kernel, dilation=dilation)
-    past = (kernel_size - 1) * dilation
     return folding.convolve(
       x, kernel, fold=fold, dilation=dilation, before=past
     )
@@ -297,7 +299,10 @@ def upsample(
 
 
 def _two_taps(form: str) -> Callable[[Array, Array], Array]:
-  return products.two_taps if form == "blocks" else causal_conv
+  if not forms.is_for_cpus(form):
+    return causal_conv
+  as_row = form == "rows"
+  return lambda x, kernel: products.two_taps(x, kernel, as_row)
 
 
 def _stream(form: str, kind: type, *shape: int) -> streams.Convolution | None:

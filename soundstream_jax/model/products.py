@@ -4,9 +4,12 @@ XLA's own gradient of a kernel transposes both sides first, and computes again,
 value by value, what lies before the input.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
-from jax import lax
+
+from soundstream_jax.model import rows
 
 Array = jax.Array
 
@@ -47,34 +50,33 @@ def _pointwise_backward(saved, cotangent):
 pointwise.defvjp(_pointwise_forward, _pointwise_backward)
 
 
-@jax.custom_vjp
-def two_taps(x: Array, kernel: Array) -> Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def two_taps(x: Array, kernel: Array, as_row: bool) -> Array:
   """Causal convolution of x [B, T, in] with a kernel [2, in, out].
+
+  Args:
+    as_row: forward and toward x as a plane of one row (see `rows`).
 
   Returns:
     [B, T, out].
   """
-  return _convolved(x, kernel)
+  return _convolved(x, kernel, as_row)
 
 
-def _convolved(x, kernel):
-  return lax.conv_general_dilated(
-    x,
-    kernel,
-    window_strides=(1,),
-    padding=((1, 0),),
-    dimension_numbers=("NWC", "WIO", "NWC"),
-  )
+def _convolved(x, kernel, as_row):
+  return (rows.as_row if as_row else rows.as_line)(x, kernel, (1, 0))
 
 
-def _two_taps_forward(x, kernel):
-  return two_taps(x, kernel), (x, kernel)
+def _two_taps_forward(x, kernel, as_row):
+  return two_taps(x, kernel, as_row), (x, kernel)
 
 
-def _two_taps_backward(saved, cotangent):
+def _two_taps_backward(as_row, saved, cotangent):
   """The narrower side meets the other twice, side by side."""
   x, kernel = saved
-  (slope,) = jax.linear_transpose(lambda x: _convolved(x, kernel), x)(cotangent)
+  (slope,) = jax.linear_transpose(lambda x: _convolved(x, kernel, as_row), x)(
+    cotangent
+  )
   inputs, outputs = kernel.shape[1:]
   if inputs < outputs:
     before = jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1]

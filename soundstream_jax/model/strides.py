@@ -30,8 +30,12 @@ def as_is(x, kernel, *, strides, padding, groups=1):
   )
 
 
-def convolve(x, kernel, *, strides, padding):
-  """as_is, without strides, and with neighbouring outputs at once if narrow."""
+def convolve(x, kernel, *, strides, padding, compute=as_is):
+  """as_is, without strides, and with neighbouring outputs at once if narrow.
+
+  Args:
+    compute: what then computes `as_is`.
+  """
   *size, _, outputs = kernel.shape
   space = [
     (x.shape[1 + i] + sum(padding[i]) - size[i]) // strides[i] + 1
@@ -43,7 +47,7 @@ def convolve(x, kernel, *, strides, padding):
   )
   none = ((0, 0),) * len(strides)
   ones = (1,) * len(strides)
-  y = as_is(y, kernel, strides=ones, padding=none)
+  y = compute(y, kernel, strides=ones, padding=none)
   if together > 1:
     y = y.reshape(x.shape[0], *space[:-1], -1, outputs)
     y = lax.slice_in_dim(y, 0, space[-1], axis=len(strides))

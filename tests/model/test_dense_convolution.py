@@ -55,7 +55,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("form", ["plain", "blocks", "lanes"])
+@pytest.mark.parametrize("form", ["plain", "blocks", "rows", "lanes"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_values_and_gradients_equal_lax(case, form):
   space, size, strides, padding, inputs, outputs, groups = case

@@ -8,7 +8,7 @@ import pytest
 from soundstream_jax.model import forms, initialise, soundstream
 from soundstream_jax.train import state as state_lib
 
-OTHERS = ("blocks", "lanes")
+OTHERS = ("blocks", "rows", "lanes")
 SIZES = {
   "model.strides": (2, 4),
   "model.encoder_channels": 16,
@@ -100,8 +100,13 @@ def test_values_and_gradients_equal_the_plain_form(network, form, request):
     assert_close(actual, expected)
 
 
-def test_auto_is_by_device():
+@pytest.mark.parametrize(
+  ("avx512", "form"), [(False, "blocks"), (True, "rows")]
+)
+def test_auto_is_by_device(avx512, form, monkeypatch):
+  monkeypatch.setattr(forms, "_has_avx512", lambda: avx512)
   assert forms.form_for("auto", "tpu") == "lanes"
-  assert forms.form_for("auto", "cpu") == "blocks"
-  assert forms.form_for("auto") == "blocks"
+  assert forms.form_for("auto", "gpu") == "blocks"
+  assert forms.form_for("auto", "cpu") == form
+  assert forms.form_for("auto") == form
   assert forms.form_for("plain", "tpu") == "plain"
