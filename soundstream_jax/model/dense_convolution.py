@@ -10,10 +10,10 @@ channels, which are matrix products:
   blocks are convolved one by one;
 * kernels over two axes have gradients of their own (see `planes`).
 
-That is the form 'blocks', for CPUs; in 'rows', for those with AVX-512, what
-is left over one axis is computed as planes of one row (see `rows`). In the form 'lanes', for TPUs, groups merge
-as well (a quarter of the cycles of groups of four inputs), but strides stay, and
-layers of few channels are folded as a whole (see `folding`).
+That is the form 'blocks', for CPUs. In 'rows', for CPUs with AVX-512, those over
+one axis are then computed as planes of one row (see `rows`). In the form 'lanes',
+for TPUs, groups merge as well (a quarter of the cycles of groups of four inputs),
+but strides stay, and layers of few channels are folded as a whole (see `folding`).
 
 The result is the same sum in another order, with some terms times zero: a NaN
 in the input spreads a little further than it otherwise would. The kernel that
