@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from soundstream_jax import precision
 from soundstream_jax.model import rows
 
 Array = jax.Array
@@ -24,11 +25,14 @@ def over_positions(x: Array, y: Array) -> Array:
   Returns:
     [in, out].
   """
+  wide = precision.of_parameters(x.dtype)  # to sum in
   if x.shape[1] > TALL * x.shape[2]:
-    return jnp.einsum("bmi,bmo->bio", x, y).sum(0)
+    slope = jnp.einsum("bmi,bmo->bio", x, y, preferred_element_type=wide)
+    return slope.sum(0).astype(x.dtype)
   # As matrices: of two summed axes XLA makes a slower product.
   x, y = (a.reshape(-1, a.shape[-1]) for a in (x, y))
-  return jnp.einsum("mi,mo->io", x, y)
+  slope = jnp.einsum("mi,mo->io", x, y, preferred_element_type=wide)
+  return slope.astype(x.dtype)
 
 
 @jax.custom_vjp
