@@ -1,11 +1,7 @@
-"""Causal convolutions and the residual unit, computed in blocks.
+"""Causal convolutions and the residual unit, as layers with parameters.
 
-Parameters have the field's standard layouts, whatever form computes them:
-convolutions (kernel, in, out), transposed convolutions (2 * stride, in, out).
-With kernel = 2 * stride, a strided convolution equals a kernel-2 convolution on
-blocks of `stride` samples, and a transposed one equals a kernel-2 convolution
-that produces blocks. Both forms are exact; the block form's gradients are tens
-of times faster on CPU than those of dilated convolutions.
+Parameters have the field's standard layouts, whatever form computes them (see
+`causal`): convolutions (kernel, in, out), transposed ones (2 * stride, in, out).
 
 Source: paper section III-A and III-B, Fig. 3. Weight initialisation and padding
 value (zero) are ours: the paper names neither.
@@ -17,10 +13,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from soundstream_jax import precision
 from soundstream_jax.model import (
+  causal,
   folding,
   forms,
   initialise,
@@ -40,89 +36,6 @@ INPUT_GAIN = 100.0
 BRANCH_GAIN = 0.01
 # Audio is small again.
 OUTPUT_GAIN = 0.1
-
-
-def causal_conv(x: Array, kernel: Array, *, dilation: int = 1) -> Array:
-  """Stride-1 convolution that sees the past only.
-
-  Args:
-    x: [B, T, in].
-    kernel: [k, in, out]; the last tap meets the present sample.
-    dilation: distance between taps, in samples.
-
-  Returns:
-    [B, T, out].
-  """
-  past = (kernel.shape[0] - 1) * dilation
-  return rows.as_line(x, kernel, (past, 0), dilation)
-
-
-def strided_conv(
-  x: Array, kernel: Array, *, stride: int, convolve=causal_conv
-) -> Array:
-  """Causal convolution with kernel 2 * stride, one output per stride.
-
-  Output f sees samples (f - 1) * stride up to (f + 1) * stride, exclusive.
-
-  Args:
-    x: [B, T, in], T a multiple of the stride.
-    kernel: [2 * stride, in, out].
-    stride: samples per output.
-    convolve: what computes `causal_conv` for two taps.
-
-  Returns:
-    [B, T / stride, out].
-  """
-  batch, time, channels = x.shape
-  blocks = x.reshape(batch, time // stride, stride * channels)
-  return convolve(blocks, kernel.reshape(2, stride * channels, -1))
-
-
-def transposed_conv(
-  x: Array, kernel: Array, *, stride: int, convolve=causal_conv
-) -> Array:
-  """Causal transposed convolution with kernel 2 * stride.
-
-  Input f reaches outputs f * stride up to (f + 2) * stride, exclusive; the
-  last `stride` outputs, which the next input would complete, are cut off.
-
-  Args:
-    x: [B, F, in].
-    kernel: [2 * stride, in, out].
-    stride: outputs per input.
-    convolve: what computes `causal_conv` for two taps.
-
-  Returns:
-    [B, F * stride, out].
-  """
-  batch, frames, channels = x.shape
-  features = kernel.shape[-1]
-  taps = kernel.reshape(2, stride, channels, features)[::-1]
-  taps = taps.transpose(0, 2, 1, 3).reshape(2, channels, stride * features)
-  return convolve(x, taps).reshape(batch, frames * stride, features)
-
-
-def plain_strided_conv(x: Array, kernel: Array, *, stride: int) -> Array:
-  """The same as `strided_conv`, as XLA's own strided convolution."""
-  return lax.conv_general_dilated(
-    x,
-    kernel,
-    window_strides=(stride,),
-    padding=((stride, 0),),
-    dimension_numbers=("NWC", "WIO", "NWC"),
-  )
-
-
-def plain_transposed_conv(x: Array, kernel: Array, *, stride: int) -> Array:
-  """The same as `transposed_conv`, over samples with zeros between them."""
-  return lax.conv_general_dilated(
-    x,
-    kernel[::-1],
-    window_strides=(1,),
-    padding=((2 * stride - 1, stride - 1),),
-    lhs_dilation=(stride,),
-    dimension_numbers=("NWC", "WIO", "NWC"),
-  )
 
 
 class _Conv(nn.Module):
@@ -206,7 +119,7 @@ def conv(
     if form == "rows":
       return rows.convolve(x, kernel, (past, 0), dilation)
     if fold == 1:
-      return causal_conv(x, kernel, dilation=dilation)
+      return causal.causal_conv(x, kernel, dilation=dilation)
     return folding.convolve(
       x, kernel, fold=fold, dilation=dilation, before=past
     )
@@ -243,9 +156,11 @@ def downsample(
 
   def convolve(x, kernel):
     if form == "plain":
-      return plain_strided_conv(x, kernel, stride=stride)
+      return causal.plain_strided_conv(x, kernel, stride=stride)
     if folds == (1, 1):
-      return strided_conv(x, kernel, stride=stride, convolve=_two_taps(form))
+      return causal.strided_conv(
+        x, kernel, stride=stride, convolve=_two_taps(form)
+      )
     x = folding.refold(x, before, after * stride)
     return folding.convolve(x, kernel, fold=after, stride=stride, before=stride)
 
@@ -280,9 +195,11 @@ def upsample(
 
   def convolve(x, kernel):
     if form == "plain":
-      return plain_transposed_conv(x, kernel, stride=stride)
+      return causal.plain_transposed_conv(x, kernel, stride=stride)
     if folds == (1, 1):
-      return transposed_conv(x, kernel, stride=stride, convolve=_two_taps(form))
+      return causal.transposed_conv(
+        x, kernel, stride=stride, convolve=_two_taps(form)
+      )
     y = folding.transposed(x, kernel, fold=before, stride=stride)
     return folding.refold(y, before * stride, after)
 
@@ -300,7 +217,7 @@ def upsample(
 
 def _two_taps(form: str) -> Callable[[Array, Array], Array]:
   if not forms.is_for_cpus(form):
-    return causal_conv
+    return causal.causal_conv
   as_row = form == "rows"
   return lambda x, kernel: products.two_taps(x, kernel, as_row)
 

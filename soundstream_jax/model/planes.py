@@ -12,7 +12,6 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from soundstream_jax.model import products
 from soundstream_jax.model import strides as strides_lib
@@ -115,8 +114,6 @@ def _kernel_slope_by_taps(x, kernel, strides, padding, cotangent):
     cotangent, np.arange(met)[:, None] + np.arange(taps)[::-1], axis=2
   )
   cotangent = cotangent.reshape(batch, rows * met, taps * outputs)
-  # Else the copies would be made element by element inside of the product.
-  x, cotangent = lax.optimization_barrier((x, cotangent))
   slope = products.over_positions(x, cotangent)
   slope = slope.reshape(height, across, inputs, taps, outputs)
   slope = slope.transpose(0, 3, 1, 2, 4)

@@ -10,7 +10,6 @@ after the other. Toward a kernel Eigen stays the faster one.
 import functools
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 Array = jax.Array
@@ -35,9 +34,7 @@ def convolve(
 def as_row(
   x: Array, kernel: Array, padding: tuple[int, int], dilation: int = 1
 ) -> Array:
-  """The same, with XLA's own gradients; bfloat16 stays with Eigen."""
-  if x.dtype == jnp.bfloat16:
-    return as_line(x, kernel, padding, dilation)
+  """The same, with XLA's own gradients."""
   y = lax.conv_general_dilated(
     x[:, None],
     kernel[None],

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from soundstream_jax.model import folding, layers
+from soundstream_jax.model import causal, folding
 
 STRIDES = (1, 2, 4, 5)
 
@@ -44,7 +44,7 @@ def test_dilated(fold, dilation):
     return folding.refold(y, fold, 1)
 
   def samples(x, kernel):
-    return layers.causal_conv(x, kernel, dilation=dilation)
+    return causal.causal_conv(x, kernel, dilation=dilation)
 
   assert_same(folded, samples, normal(2, 80, 3), normal(7, 3, 5))
 
@@ -60,7 +60,7 @@ def test_strided(fold, stride):
     return folding.refold(y, fold, 1)
 
   def samples(x, kernel):
-    return layers.plain_strided_conv(x, kernel, stride=stride)
+    return causal.plain_strided_conv(x, kernel, stride=stride)
 
   assert_same(
     folded, samples, normal(2, 6 * fold * stride, 3), normal(2 * stride, 3, 5)
@@ -77,7 +77,7 @@ def test_transposed(fold, stride):
     return folding.refold(y, fold * stride, 1)
 
   def samples(x, kernel):
-    return layers.plain_transposed_conv(x, kernel, stride=stride)
+    return causal.plain_transposed_conv(x, kernel, stride=stride)
 
   assert_same(folded, samples, normal(2, 6 * fold, 3), normal(2 * stride, 3, 5))
 

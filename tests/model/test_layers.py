@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
+from soundstream_jax.model import causal, initialise
 from soundstream_jax.model import film as film_lib
-from soundstream_jax.model import initialise, layers
 
 
 def _normal(seed, *shape):
@@ -40,8 +40,8 @@ def _obvious_transposed(x, kernel, stride):
 @pytest.mark.parametrize(
   ("block", "obvious"),
   [
-    (layers.strided_conv, _obvious_strided),
-    (layers.transposed_conv, _obvious_transposed),
+    (causal.strided_conv, _obvious_strided),
+    (causal.transposed_conv, _obvious_transposed),
   ],
 )
 def test_block_form_equals_obvious_form_in_values_and_gradients(
@@ -65,7 +65,7 @@ def test_block_form_equals_obvious_form_in_values_and_gradients(
 
 def test_dilated_convolution_equals_its_sum_over_taps():
   x, kernel = _normal(0, 2, 40, 3), _normal(1, 7, 3, 4)
-  ours = layers.causal_conv(x, kernel, dilation=3)
+  ours = causal.causal_conv(x, kernel, dilation=3)
   expected = np.zeros((2, 40, 4), np.float32)
   for tap in range(7):
     delay = (6 - tap) * 3
