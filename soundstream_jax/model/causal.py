@@ -37,16 +37,16 @@ def strided_conv(
   Output f sees samples (f - 1) * stride up to (f + 1) * stride, exclusive.
 
   Args:
-    x: [B, T, in], T a multiple of the stride.
+    x: [..., T, in], T a multiple of the stride.
     kernel: [2 * stride, in, out].
     stride: samples per output.
-    convolve: what computes `causal_conv` for two taps.
+    convolve: what computes `causal_conv` for two taps, of such an x.
 
   Returns:
-    [B, T / stride, out].
+    [..., T / stride, out].
   """
-  batch, time, channels = x.shape
-  blocks = x.reshape(batch, time // stride, stride * channels)
+  *lead, time, channels = x.shape
+  blocks = x.reshape(*lead, time // stride, stride * channels)
   return convolve(blocks, kernel.reshape(2, stride * channels, -1))
 
 
@@ -59,19 +59,19 @@ def transposed_conv(
   last `stride` outputs, which the next input would complete, are cut off.
 
   Args:
-    x: [B, F, in].
+    x: [..., F, in].
     kernel: [2 * stride, in, out].
     stride: outputs per input.
-    convolve: what computes `causal_conv` for two taps.
+    convolve: what computes `causal_conv` for two taps, of such an x.
 
   Returns:
-    [B, F * stride, out].
+    [..., F * stride, out].
   """
-  batch, frames, channels = x.shape
+  *lead, frames, channels = x.shape
   features = kernel.shape[-1]
   taps = kernel.reshape(2, stride, channels, features)[::-1]
   taps = taps.transpose(0, 2, 1, 3).reshape(2, channels, stride * features)
-  return convolve(x, taps).reshape(batch, frames * stride, features)
+  return convolve(x, taps).reshape(*lead, frames * stride, features)
 
 
 def plain_strided_conv(x: Array, kernel: Array, *, stride: int) -> Array:

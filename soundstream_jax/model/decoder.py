@@ -31,7 +31,7 @@ class Decoder(nn.Module):
     folds = forms.folds(self.form, self.channels, self.strides)[::-1]
     width = self.channels * 2 ** len(self.strides)
     x = layers.conv(width, 7, form=self.form, dtype=self.dtype, name="input")(
-      latents
+      forms.lift(latents, self.form)
     )
     x = folding.refold(x, 1, folds[0])
     for stage, stride in enumerate(reversed(self.strides)):
@@ -63,4 +63,4 @@ class Decoder(nn.Module):
       dtype=self.dtype,
       name="output",
     )(forms.elu(x, self.form))
-    return folding.refold(x, folds[-1], 1)
+    return forms.lower(folding.refold(x, folds[-1], 1), self.form)

@@ -161,7 +161,7 @@ def _as_row(x, kernel, *, strides, padding):
   """strides.as_is over one axis without strides."""
   if strides != (1,):
     raise ValueError(f"A row has no strides {strides}.")
-  return rows.convolve(x, kernel, tuple(padding[0]))
+  return rows.convolve(x[:, None], kernel, tuple(padding[0]))[:, 0]
 
 
 def merge_groups(

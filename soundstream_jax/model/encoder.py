@@ -40,7 +40,7 @@ class Encoder(nn.Module):
       form=self.form,
       dtype=self.dtype,
       name="input",
-    )(folding.refold(audio, 1, folds[0]))
+    )(folding.refold(forms.lift(audio, self.form), 1, folds[0]))
     for stage, stride in enumerate(self.strides):
       for unit, dilation in enumerate(DILATIONS):
         x = residual_unit(
@@ -62,6 +62,7 @@ class Encoder(nn.Module):
         name=f"stage{stage}_down",
       )(forms.elu(x, self.form))
     x = folding.refold(x, folds[-1], 1)
-    return layers.conv(
+    x = layers.conv(
       self.embedding_dim, 3, form=self.form, dtype=self.dtype, name="output"
     )(forms.elu(x, self.form))
+    return forms.lower(x, self.form)

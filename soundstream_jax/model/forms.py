@@ -61,6 +61,16 @@ def form_for(form: str, platform: str | None = None) -> str:
   return "rows" if platform == "cpu" and _has_avx512() else "blocks"
 
 
+def lift(x: Array, form: str) -> Array:
+  """x [B, T, C] as layers of a form take it: in 'rows' [B, 1, T, C]."""
+  return x[:, None] if form == "rows" else x
+
+
+def lower(x: Array, form: str) -> Array:
+  """The inverse of `lift`."""
+  return x[:, 0] if form == "rows" else x
+
+
 def is_for_cpus(form: str) -> bool:
   """Whether it is 'blocks' or 'rows', which differ in one axis' convolutions."""
   return form in ("blocks", "rows")

@@ -2,6 +2,7 @@
 
 Parameters have the field's standard layouts, whatever form computes them (see
 `causal`): convolutions (kernel, in, out), transposed ones (2 * stride, in, out).
+In the form 'rows' arrays [B, T, C] have one axis more: [B, 1, T, C].
 
 Source: paper section III-A and III-B, Fig. 3. Weight initialisation and padding
 value (zero) are ours: the paper names neither.
@@ -153,14 +154,15 @@ def downsample(
     form: 'plain', or one of the faster ones.
   """
   before, after = folds
+  two_taps = (
+    products.two_taps if forms.is_for_cpus(form) else causal.causal_conv
+  )
 
   def convolve(x, kernel):
     if form == "plain":
       return causal.plain_strided_conv(x, kernel, stride=stride)
     if folds == (1, 1):
-      return causal.strided_conv(
-        x, kernel, stride=stride, convolve=_two_taps(form)
-      )
+      return causal.strided_conv(x, kernel, stride=stride, convolve=two_taps)
     x = folding.refold(x, before, after * stride)
     return folding.convolve(x, kernel, fold=after, stride=stride, before=stride)
 
@@ -192,14 +194,15 @@ def upsample(
     form: 'plain', or one of the faster ones.
   """
   before, after = folds
+  two_taps = (
+    products.two_taps if forms.is_for_cpus(form) else causal.causal_conv
+  )
 
   def convolve(x, kernel):
     if form == "plain":
       return causal.plain_transposed_conv(x, kernel, stride=stride)
     if folds == (1, 1):
-      return causal.transposed_conv(
-        x, kernel, stride=stride, convolve=_two_taps(form)
-      )
+      return causal.transposed_conv(x, kernel, stride=stride, convolve=two_taps)
     y = folding.transposed(x, kernel, fold=before, stride=stride)
     return folding.refold(y, before * stride, after)
 
@@ -213,13 +216,6 @@ def upsample(
     dtype=dtype,
     name=name,
   )
-
-
-def _two_taps(form: str) -> Callable[[Array, Array], Array]:
-  if not forms.is_for_cpus(form):
-    return causal.causal_conv
-  as_row = form == "rows"
-  return lambda x, kernel: products.two_taps(x, kernel, as_row)
 
 
 def _stream(form: str, kind: type, *shape: int) -> streams.Convolution | None:

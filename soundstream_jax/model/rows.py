@@ -19,14 +19,14 @@ Array = jax.Array
 def convolve(
   x: Array, kernel: Array, padding: tuple[int, int], dilation: int = 1
 ) -> Array:
-  """Convolution of x [B, T, in] with kernel [k, in, out], stride 1.
+  """Convolution of x [B, 1, T, in] with kernel [k, in, out], stride 1.
 
   Args:
     padding: zeros before and after.
     dilation: distance between taps, in samples.
 
   Returns:
-    [B, T + sum(padding) - (k - 1) * dilation, out].
+    [B, 1, T + sum(padding) - (k - 1) * dilation, out].
   """
   return as_row(x, kernel, padding, dilation)
 
@@ -35,21 +35,20 @@ def as_row(
   x: Array, kernel: Array, padding: tuple[int, int], dilation: int = 1
 ) -> Array:
   """The same, with XLA's own gradients."""
-  y = lax.conv_general_dilated(
-    x[:, None],
+  return lax.conv_general_dilated(
+    x,
     kernel[None],
     window_strides=(1, 1),
     padding=((0, 0), padding),
     rhs_dilation=(1, dilation),
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
   )
-  return y[:, 0]
 
 
 def as_line(
   x: Array, kernel: Array, padding: tuple[int, int], dilation: int = 1
 ) -> Array:
-  """The same, as XLA's convolution over one axis."""
+  """The same of x [B, T, in], as XLA's convolution over one axis."""
   return lax.conv_general_dilated(
     x,
     kernel,
@@ -70,8 +69,8 @@ def _backward(padding, dilation, saved, cotangent):
     lambda x: as_row(x, kernel, padding, dilation), x
   )(cotangent)
   (kernel_slope,) = jax.linear_transpose(
-    lambda kernel: as_line(x, kernel, padding, dilation), kernel
-  )(cotangent)
+    lambda kernel: as_line(x[:, 0], kernel, padding, dilation), kernel
+  )(cotangent[:, 0])
   return slope, kernel_slope
 
 
