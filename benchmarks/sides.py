@@ -43,7 +43,10 @@ class Ours:
       counts=jnp.ones(shape[:2]),
     )
     # On the step's own places: what is put elsewhere is compiled for twice.
-    self._step, (abstract, _) = step_lib.build(config, mesh)
+    self._jitted, (abstract, batch) = step_lib.build(config, mesh)
+    self._step = compiled_lib.Compiled(
+      self._jitted, (abstract, batch), name="The step"
+    )
     self.state = jax.tree.map(
       lambda leaf, like: jax.device_put(leaf, like.sharding),
       state.replace(codebooks=books),
@@ -51,9 +54,9 @@ class Ours:
     )
     size = (config.batch_size, config.data.crop_samples, 1)
     self.audio = jnp.asarray(0.1 * rng.normal(size=size), jnp.float32)
-    self._forward = jax.jit(self._generate)
+    self._forward = self._compiled(self._generate)
     # The larger part of the step, compiled as the step is.
-    self._slope = jax.jit(
+    self._slope = self._compiled(
       jax.value_and_grad(self._error),
       compiler_options=compiled_lib.options(jax.default_backend()),
     )
@@ -89,10 +92,20 @@ class Ours:
 
   def bytes_moved(self) -> float:
     """What the compiled step's instructions read and write."""
-    compiled = self._step.lower(
+    compiled = self._jitted.lower(
       self.state, batch_lib.Batch(self.audio)
     ).compile()
     return compiled.cost_analysis()["bytes accessed"]
+
+  def _compiled(self, function, **options):
+    arguments = jax.tree.map(
+      lambda leaf: jax.ShapeDtypeStruct(
+        leaf.shape, leaf.dtype, sharding=leaf.sharding
+      ),
+      (self.state.params, self._vectors),
+    )
+    jitted = jax.jit(function, **options)
+    return compiled_lib.Compiled(jitted, arguments, name="The generator")
 
   @property
   def _vectors(self):

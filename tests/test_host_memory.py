@@ -1,5 +1,6 @@
-"""Freed memory is kept, so that it costs no page faults again."""
+"""Freed memory is kept, in huge pages, and holes between pieces are closed."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -21,12 +22,71 @@ print(faults())
 FEW = 20
 
 
+HUGE = """
+from soundstream_jax import host_memory
+assert host_memory.keep()
+heaps = open("/proc/self/smaps").read().split("[heap]")[1:]
+for heap in heaps:
+  print(next(l for l in heap.splitlines() if l.startswith("VmFlags")))
+"""
+HOLES = """
+import ctypes
+from soundstream_jax import host_memory
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.malloc.argtypes = [ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+
+def resident():
+  line = next(l for l in open("/proc/self/status") if l.startswith("VmRSS"))
+  return int(line.split()[1]) << 10
+
+assert host_memory.close_holes() == 0  # nothing is reserved yet
+assert host_memory.keep()
+size = 1 << 20
+pieces = [library.malloc(size) for _ in range(400)]
+for piece in pieces:
+  library.memset(piece, 1, size)
+def fits():
+  place = library.malloc(size)
+  library.free(place)
+  return pieces[0] <= place <= pieces[-1]
+for piece in pieces[1:-1:2]:
+  library.free(piece)
+assert fits()
+before = resident()
+given_back = host_memory.close_holes()
+assert not fits()
+print(given_back >= 190 * size, before - resident() >= 140 * size)
+"""
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")
+
+
+def _printed(script):
+  command = [sys.executable, "-c", script]
+  result = subprocess.run(command, capture_output=True, text=True)
+  assert result.returncode == 0, result.stderr
+  return result.stdout
+
+
 def _faults(keep):
-  command = [sys.executable, "-c", FAULTS.format(keep=keep)]
-  result = subprocess.run(command, capture_output=True, text=True, check=True)
-  return int(result.stdout)
+  return int(_printed(FAULTS.format(keep=keep)))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")
+@linux
 def test_memory_taken_again_comes_without_page_faults():
   assert _faults("assert host_memory.keep()") < FEW < _faults("")
+
+
+@linux
+def test_pages_are_huge_where_the_system_has_them():
+  if not pathlib.Path("/sys/kernel/mm/transparent_hugepage").exists():
+    pytest.skip("This kernel has no huge pages that one can ask for.")
+  assert "hg" in _printed(HUGE).split()
+
+
+@linux
+def test_holes_between_pieces_are_given_back_and_never_filled():
+  assert _printed(HOLES).split() == ["True", "True"]

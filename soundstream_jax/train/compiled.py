@@ -6,6 +6,8 @@ from typing import Any
 
 from absl import logging
 
+from soundstream_jax import host_memory
+
 _GIB = 2**30
 _LEVEL = "xla_backend_optimization_level"
 
@@ -44,6 +46,7 @@ class Compiled:
       start = time.monotonic()
       self._compiled = self._function.lower(*self._arguments).compile()
       seconds = time.monotonic() - start
+      host_memory.close_holes()  # those that the compiler left
       logging.info(
         "%s: compiled in %.0f s%s", self.name, seconds, _memory(self._compiled)
       )
