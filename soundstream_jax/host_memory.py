@@ -27,8 +27,8 @@ _EVERYTHING = -1
 _HUGE_PAGES = 14
 _HUGE_PAGE_BYTES = 2 << 20
 _GIVE_BACK = 4
-# Smaller holes are found fast.
-_LEAST_HOLE_BYTES = 64 << 10
+# With holes of 64 kB and more closed, those below still took 15 % of a step.
+_LEAST_HOLE_BYTES = 4 << 10
 # Of /proc/sys/vm/overcommit_memory: addresses are counted as if used.
 _STRICT = "2"
 
@@ -72,8 +72,9 @@ def close_holes() -> int:
   while size >= _LEAST_HOLE_BYTES:
     place = library.malloc(size)
     if place is not None and place < end:
-      given_back += size
-      library.madvise(*_whole(place, size, mmap.PAGESIZE), _GIVE_BACK)
+      start, length = _whole(place, size, mmap.PAGESIZE)
+      library.madvise(start, length, _GIVE_BACK)
+      given_back += length
       continue
     library.free(place)
     size //= 2
@@ -112,7 +113,7 @@ def _reserve(library: ctypes.CDLL) -> None:
 
 
 def _whole(place: int, size: int, page: int) -> tuple[int, int]:
-  """Start and length of the whole pages within."""
+  """Start and length of the whole pages within; size is one at least."""
   start = -(-place // page) * page
   return start, (place + size) // page * page - start
 
