@@ -15,7 +15,7 @@ import pathlib
 import sys
 
 import jax.numpy as jnp
-from absl import app, flags
+from absl import app, flags, logging
 
 from benchmarks import frames, sides
 from soundstream_jax import config as config_lib
@@ -65,6 +65,7 @@ def main(_):
 
 
 def _measure() -> None:
+  logging.set_verbosity(logging.WARNING)  # the table alone
   host_memory.keep()  # as training does
   values = presets.load(_PRESET.value)
   overrides = {
