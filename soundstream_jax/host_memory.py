@@ -66,7 +66,8 @@ def close_holes() -> int:
   library, given_back = _library(), 0
   # Too large for a hole: it lies where the holes end.
   end = library.malloc(_reserved[0] // 2)
-  if end is None:
+  if end is None or not _is_in_pool(library, end):
+    library.free(end)
     return 0
   size = _reserved[0] // 4
   while size >= _LEAST_HOLE_BYTES:
@@ -92,6 +93,8 @@ def _library() -> ctypes.CDLL:
   library.malloc.restype = ctypes.c_void_p
   library.malloc.argtypes = [ctypes.c_size_t]
   library.free.argtypes = [ctypes.c_void_p]
+  library.sbrk.restype = ctypes.c_void_p
+  library.sbrk.argtypes = [ctypes.c_ssize_t]
   library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
   return library
 
@@ -107,9 +110,16 @@ def _reserve(library: ctypes.CDLL) -> None:
   place = library.malloc(size)
   if place is None:
     return
-  library.madvise(*_whole(place, size, _HUGE_PAGE_BYTES), _HUGE_PAGES)
+  # Elsewhere it lies where another library allocates instead (LD_PRELOAD).
+  if _is_in_pool(library, place):
+    library.madvise(*_whole(place, size, _HUGE_PAGE_BYTES), _HUGE_PAGES)
+    _reserved[:] = [size]
   library.free(place)
-  _reserved[:] = [size]
+
+
+def _is_in_pool(library: ctypes.CDLL, place: int) -> bool:
+  """Whether it lies below the program's break, where glibc's first pool ends."""
+  return place < library.sbrk(0)
 
 
 def _whole(place: int, size: int, page: int) -> tuple[int, int]:
