@@ -154,15 +154,14 @@ def downsample(
     form: 'plain', or one of the faster ones.
   """
   before, after = folds
-  two_taps = (
-    products.two_taps if forms.is_for_cpus(form) else causal.causal_conv
-  )
 
   def convolve(x, kernel):
     if form == "plain":
       return causal.plain_strided_conv(x, kernel, stride=stride)
     if folds == (1, 1):
-      return causal.strided_conv(x, kernel, stride=stride, convolve=two_taps)
+      return causal.strided_conv(
+        x, kernel, stride=stride, convolve=_two_taps(form)
+      )
     x = folding.refold(x, before, after * stride)
     return folding.convolve(x, kernel, fold=after, stride=stride, before=stride)
 
@@ -194,15 +193,14 @@ def upsample(
     form: 'plain', or one of the faster ones.
   """
   before, after = folds
-  two_taps = (
-    products.two_taps if forms.is_for_cpus(form) else causal.causal_conv
-  )
 
   def convolve(x, kernel):
     if form == "plain":
       return causal.plain_transposed_conv(x, kernel, stride=stride)
     if folds == (1, 1):
-      return causal.transposed_conv(x, kernel, stride=stride, convolve=two_taps)
+      return causal.transposed_conv(
+        x, kernel, stride=stride, convolve=_two_taps(form)
+      )
     y = folding.transposed(x, kernel, fold=before, stride=stride)
     return folding.refold(y, before * stride, after)
 
@@ -216,6 +214,10 @@ def upsample(
     dtype=dtype,
     name=name,
   )
+
+
+def _two_taps(form: str) -> Callable[[Array, Array], Array]:
+  return products.two_taps if forms.is_for_cpus(form) else causal.causal_conv
 
 
 def _stream(form: str, kind: type, *shape: int) -> streams.Convolution | None:
