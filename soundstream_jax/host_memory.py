@@ -32,6 +32,9 @@ _LEAST_HOLE_BYTES = 4 << 10
 # Of /proc/sys/vm/overcommit_memory: addresses are counted as if used.
 _STRICT = "2"
 
+# Bytes that `keep` has reserved, if any.
+_reserved: list[int] = []
+
 
 def keep() -> bool:
   """Keeps freed memory from now on; False where the C library is not glibc.
@@ -81,10 +84,6 @@ def close_holes() -> int:
     size //= 2
   library.free(end)
   return given_back
-
-
-# Bytes, if any.
-_reserved: list[int] = []
 
 
 @functools.cache

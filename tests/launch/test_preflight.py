@@ -75,10 +75,10 @@ def test_a_step_sums_gradients_and_statistics_over_devices(
   )
 
 
-def test_a_fast_form_sums_no_more_than_the_kernels_it_computes(
+def test_a_fast_form_sums_twice_that_at_most_and_nothing_else(
   wide, small_config
 ):
-  """Merged groups and folded strides have kernels with zeros; no activation."""
+  """Kernels of merged groups and folded strides are summed with their zeros."""
   sums = _sums(wide[8], small_config())
   communicated = wide[8].cost.collective_bytes()
   assert set(communicated) == {"all-reduce"}
