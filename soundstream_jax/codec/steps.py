@@ -20,23 +20,35 @@ Array = jax.Array
 
 
 @flax.struct.dataclass
-class Variables:
-  """What the model's `apply` takes, without the dicts that a call sorts."""
-
-  leaves: tuple[Array, ...]
-  treedef: Any = flax.struct.field(pytree_node=False)
-
-  def tree(self) -> dict:
-    return jax.tree.unflatten(self.treedef, self.leaves)
-
-
-@flax.struct.dataclass
 class State:
   """What B streams keep, as one array: a call takes time for every array."""
 
   values: Array  # [B, S] float32, which bfloat16, bool and counts fit into
   # The leaves' shapes and types, and their tree.
   layout: tuple[tuple, Any] = flax.struct.field(pytree_node=False)
+
+
+@flax.struct.dataclass
+class Variables:
+  """What the model's `apply` takes: few arrays, and no dicts, which are sorted."""
+
+  arrays: tuple[Array, ...]
+  vectors: State  # all leaves of one axis, as if one stream kept them
+  are_vectors: tuple[bool, ...] = flax.struct.field(pytree_node=False)
+  treedef: Any = flax.struct.field(pytree_node=False)
+
+  @classmethod
+  def of(cls, tree: dict) -> "Variables":
+    leaves, treedef = jax.tree.flatten(tree)
+    are_vectors = tuple(x.ndim == 1 for x in leaves)
+    vectors = [x[None] for x in leaves if x.ndim == 1]
+    arrays = tuple(x for x in leaves if x.ndim != 1)
+    return cls(arrays, _pack(vectors), are_vectors, treedef)
+
+  def tree(self) -> dict:
+    arrays, vectors = iter(self.arrays), iter(_unpack(self.vectors))
+    leaves = (next(vectors)[0] if v else next(arrays) for v in self.are_vectors)
+    return jax.tree.unflatten(self.treedef, list(leaves))
 
 
 def prepare(
@@ -55,8 +67,7 @@ def prepare(
   prepared, state = make(variables)
   params = {k: v for k, v in variables["params"].items() if k == "film"}
   kept = {**variables, "params": params, "prepared": prepared}
-  leaves, treedef = jax.tree.flatten(kept)
-  return Variables(tuple(leaves), treedef), state
+  return Variables.of(kept), state
 
 
 def encode_step(

@@ -9,15 +9,23 @@ import jax
 import jax.numpy as jnp
 
 from soundstream_jax import precision
-from soundstream_jax.model import folding
+from soundstream_jax.model import folding, streams
 
 Array = jax.Array
 
 
 def elu(x: Array, form: str) -> Array:
   """The activation between layers; `form` is one of those of `form_for`."""
-  fast = is_for_cpus(form) or form == "stream"
-  return _fast_elu(x) if fast else nn.elu(x)
+  if form == "stream":
+    return streams.elementwise(_fast_elu, x)
+  return _fast_elu(x) if is_for_cpus(form) else nn.elu(x)
+
+
+def add(x: Array, y: Array, form: str) -> Array:
+  """The sum where two ways meet; `form` is one of those of `form_for`."""
+  if form == "stream":
+    return streams.elementwise(jnp.add, x, y)
+  return x + y
 
 
 @jax.custom_vjp

@@ -79,20 +79,22 @@ class _Conv(nn.Module):
 
     Parameters are asked for only until they are prepared.
     """
-    batch, time, inputs = x.shape
+    batch, _, inputs = x.shape
     if self.stream.past:
-      shape = (batch, self.stream.past, inputs)
+      shape = (batch, self.stream.past * inputs)
       past = self.variable("stream", "past", jnp.zeros, shape, self.dtype)
-      x = streams.joined(past.value, x)
-      past.value = x[:, time:]
+      x, past.value = streams.joined(past.value, x)
 
     def prepare():
       kernel, bias = self._parameters(inputs)
-      return self.stream.matrix(kernel, x), bias
+      matrix = self.stream.matrix(kernel, x)
+      y = jax.eval_shape(self.stream.apply, x, matrix)
+      return matrix, jnp.tile(bias, y.size // y.shape[0] // self.features)
 
+    # The bias of all samples, for `elementwise` functions of what it is added to.
     matrix, bias = self.variable("prepared", "layer", prepare).value
-    y = self.stream.apply(x, matrix)
-    return precision.add_bias(y.reshape(batch, -1, self.features), bias)
+    y = self.stream.apply(x, matrix).reshape(batch, -1)
+    return precision.add_bias(y, bias).reshape(batch, -1, self.features)
 
 
 def conv(
@@ -256,9 +258,10 @@ class ResidualUnit(nn.Module):
       name="dilated",
       **shared,
     )(forms.elu(x, self.form))
-    return x + conv(width, 1, gain=BRANCH_GAIN, name="pointwise", **shared)(
+    y = conv(width, 1, gain=BRANCH_GAIN, name="pointwise", **shared)(
       forms.elu(y, self.form)
     )
+    return forms.add(x, y, self.form)
 
 
 def residual_unit(*, rematerialise: bool) -> type[nn.Module]:

@@ -9,13 +9,21 @@ that is written between two products counts.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from soundstream_jax.model import rows
+
 Array = jax.Array
+
+# Channels from which on XLA for CPUs is fast with sums of taps and convolutions,
+# and samples up to which it is with the latter. Measured (benchmarks/NOTES.md).
+NARROW = 16
+SHORT = 64
 
 
 class Convolution(Protocol):
@@ -45,15 +53,24 @@ class Dilated:
     return (self.kernel_size - 1) * self.dilation
 
   def matrix(self, kernel, x):
+    if self._is_one_row(x):
+      return kernel
     if self._multiplies_first(x):
       return kernel.transpose(1, 0, 2).reshape(kernel.shape[1], -1)
     return _laid_out(kernel.reshape(-1, self.features), self._windows(x))
 
   def apply(self, x, matrix):
+    if self._is_one_row(x):
+      return rows.as_row(x[:, None], matrix, (0, 0), self.dilation)[:, 0]
     if not self._multiplies_first(x):
       return _product(self._windows(x), matrix)
     taps = jnp.split(_product(x, matrix), self.kernel_size, axis=-1)
     return sum(map(self._cut, taps, range(self.kernel_size)))
+
+  def _is_one_row(self, x: Array) -> bool:
+    """Whether XLA convolves it as fast as it multiplies, without windows."""
+    several = 1 < x.shape[1] - self.past <= SHORT and self.kernel_size > 1
+    return several and self.features >= NARROW
 
   def _multiplies_first(self, x: Array) -> bool:
     """Whether every sample meets all taps first, to be added up after.
@@ -62,7 +79,7 @@ class Dilated:
     than inputs. It is work for nothing for the samples of the past.
     """
     time, inputs = x.shape[1] - self.past, x.shape[2]
-    return self.features < inputs and time >= 2 * self.past
+    return NARROW <= self.features < inputs and time >= 2 * self.past
 
   def _windows(self, x: Array) -> Array:
     return _stacked([self._cut(x, tap) for tap in range(self.kernel_size)])
@@ -119,10 +136,23 @@ class Transposed:
     return _stacked([x[:, :-1], x[:, 1:]])
 
 
-def joined(past: Array, x: Array) -> Array:
-  """Returns [B, P + T, in]."""
-  # Without the barrier XLA joins past and block anew for each tap.
-  return lax.optimization_barrier(jnp.concatenate([past, x], axis=1))
+def joined(past: Array, x: Array) -> tuple[Array, Array]:
+  """[B, P * in] and [B, T, in] -> [B, P + T, in], and the next block's past."""
+  batch, time, inputs = x.shape
+  values = jnp.concatenate([past, x.reshape(batch, -1)], axis=1)
+  # Without the barrier XLA joins past and block anew for each use.
+  values = lax.optimization_barrier(values)
+  return values.reshape(batch, -1, inputs), values[:, time * inputs :]
+
+
+def elementwise(function: Callable[..., Array], *arrays: Array) -> Array:
+  """Computes a function of single values of arrays [B, T, C] of one shape.
+
+  XLA for CPUs turns loops over [B, T * C] into vectors, those over a few
+  channels or with any index but one it does not.
+  """
+  flat = (x.reshape(x.shape[0], -1) for x in arrays)
+  return function(*flat).reshape(arrays[0].shape)
 
 
 def _laid_out(matrix: Array, windows: Array) -> Array:
