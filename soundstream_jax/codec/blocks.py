@@ -54,26 +54,26 @@ class Blocks:
 
   def push(self, items: np.ndarray) -> np.ndarray:
     """Takes [B, N, ...]; returns the results of the blocks that are whole."""
-    waiting = items
+    length, waiting = self._block.shape[1], items
     if self.pending:
       waiting = np.concatenate([self._pending, items], axis=1)
-    length, results = self._block.shape[1], []
+    elif items.shape[1] == length:
+      return np.array(self._take(items))  # the caller's, who may write to it
     whole = waiting.shape[1] // length * length
-    for start in range(0, whole, length):
-      self._state, result = self._step(
-        self._variables,
-        self._state,
-        waiting[:, start : start + length],
-        self._denoise,
-      )
-      results.append(result)
+    results = [
+      self._take(waiting[:, start : start + length])
+      for start in range(0, whole, length)
+    ]
     # A copy: the caller may write over its chunk, or let go of it.
     self._pending = waiting[:, whole:].copy()
-    # Only now: while the host waits for one block the next are computed. The
-    # copy is the caller's, who may write to it.
-    if len(results) == 1:
-      return np.array(results[0])
+    # Only now: while the host waits for one block the next are computed.
     return np.concatenate([self._nothing, *map(np.asarray, results)], axis=1)
+
+  def _take(self, block: np.ndarray) -> jax.Array:
+    self._state, result = self._step(
+      self._variables, self._state, block, self._denoise
+    )
+    return result
 
   def flush(self) -> np.ndarray:
     """Steps over what is left, filled, and begins anew."""

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from soundstream_jax import errors
+from soundstream_jax import errors, xla_flags
 from soundstream_jax.codec import blocks, steps
 from soundstream_jax.model import soundstream
 
@@ -191,7 +191,7 @@ class StreamDecoder:
 @functools.cache
 def _encoding(net: nn.Module, num_quantizers: int):
   step = functools.partial(steps.encode_step, net, num_quantizers)
-  return jax.jit(step, donate_argnums=(1,))
+  return _compiled(step)
 
 
 @functools.cache
@@ -202,7 +202,19 @@ def _decoding(net: nn.Module, frame_rate_hz: float):
       net, frame_rate_hz, variables, state, codes, layers, denoise
     )
 
-  return jax.jit(step, donate_argnums=(1,))
+  return _compiled(step)
+
+
+def _compiled(step):
+  platform = jax.default_backend()
+  return jax.jit(
+    step,
+    donate_argnums=(1,),
+    # Where the processor has such vectors; 1.03 of the speed.
+    compiler_options=xla_flags.on_cpus(
+      platform, xla_cpu_prefer_vector_width=512
+    ),
+  )
 
 
 def net(codec) -> nn.Module:

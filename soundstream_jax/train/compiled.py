@@ -1,27 +1,22 @@
 """A step that is compiled when first called, and says what that took."""
 
-import os
 import time
 from typing import Any
 
 from absl import logging
 
-from soundstream_jax import host_memory
+from soundstream_jax import host_memory, xla_flags
 
 _GIB = 2**30
-_LEVEL = "xla_backend_optimization_level"
 
 
 def options(platform: str) -> dict[str, int] | None:
   """Returns the compiler options that suit a training step on a platform.
 
   On a CPU, LLVM at its first level: the step's loops take a fifth less time to
-  compile and none more to run (see benchmarks/NOTES.md). A level that the
-  user's XLA_FLAGS set holds.
+  compile and none more to run (see benchmarks/NOTES.md).
   """
-  if platform != "cpu" or _LEVEL in os.environ.get("XLA_FLAGS", ""):
-    return None
-  return {_LEVEL: 1}
+  return xla_flags.on_cpus(platform, xla_backend_optimization_level=1)
 
 
 class Compiled:
