@@ -85,16 +85,19 @@ class _Conv(nn.Module):
       past = self.variable("stream", "past", jnp.zeros, shape, self.dtype)
       x, past.value = streams.joined(past.value, x)
 
+    def outputs(matrix):
+      y = self.stream.apply(x, matrix)
+      return streams.in_lines(y.reshape(batch, -1, self.features))
+
     def prepare():
       kernel, bias = self._parameters(inputs)
       matrix = self.stream.matrix(kernel, x)
-      y = jax.eval_shape(self.stream.apply, x, matrix)
-      return matrix, jnp.tile(bias, y.size // y.shape[0] // self.features)
+      line = jax.eval_shape(outputs, matrix).shape[-1]
+      return matrix, jnp.tile(bias, line // self.features)
 
-    # The bias of all samples, for `elementwise` functions of what it is added to.
     matrix, bias = self.variable("prepared", "layer", prepare).value
-    y = self.stream.apply(x, matrix).reshape(batch, -1)
-    return precision.add_bias(y, bias).reshape(batch, -1, self.features)
+    y = precision.add_bias(outputs(matrix), bias)
+    return y.reshape(batch, -1, self.features)
 
 
 def conv(

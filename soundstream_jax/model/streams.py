@@ -20,10 +20,12 @@ from soundstream_jax.model import rows
 
 Array = jax.Array
 
-# Channels from which on XLA for CPUs is fast with sums of taps and convolutions,
-# and samples up to which it is with the latter. Measured (benchmarks/NOTES.md).
+# Measured (benchmarks/NOTES.md): channels from which on XLA for CPUs is fast with
+# sums of taps and convolutions, samples up to which it is with the latter, and
+# values of a block up to which they are one line (see `in_lines`).
 NARROW = 16
 SHORT = 64
+LINE = 2**18
 
 
 class Convolution(Protocol):
@@ -138,21 +140,29 @@ class Transposed:
 
 def joined(past: Array, x: Array) -> tuple[Array, Array]:
   """[B, P * in] and [B, T, in] -> [B, P + T, in], and the next block's past."""
-  batch, time, inputs = x.shape
-  values = jnp.concatenate([past, x.reshape(batch, -1)], axis=1)
+  batch, _, inputs = x.shape
+  x = in_lines(x)
+  before = past.reshape(batch, -1, *x.shape[2:])
   # Without the barrier XLA joins past and block anew for each use.
-  values = lax.optimization_barrier(values)
-  return values.reshape(batch, -1, inputs), values[:, time * inputs :]
+  x = lax.optimization_barrier(jnp.concatenate([before, x], axis=1))
+  after = x[:, -before.shape[1] :].reshape(past.shape)
+  return x.reshape(batch, -1, inputs), after
 
 
 def elementwise(function: Callable[..., Array], *arrays: Array) -> Array:
-  """Computes a function of single values of arrays [B, T, C] of one shape.
+  """Computes a function of single values of arrays [B, T, C] of one shape."""
+  return function(*map(in_lines, arrays)).reshape(arrays[0].shape)
 
-  XLA for CPUs turns loops over [B, T * C] into vectors, those over a few
-  channels or with any index but one it does not.
+
+def in_lines(x: Array) -> Array:
+  """x [B, T, C] as [B, T * C], in which elementwise functions are computed.
+
+  XLA for CPUs makes vectors of loops over one axis, of those over a few channels
+  or of any with more than one index it does not. What is added to every sample
+  is as long then, so a large array stays as it is.
   """
-  flat = (x.reshape(x.shape[0], -1) for x in arrays)
-  return function(*flat).reshape(arrays[0].shape)
+  lines = x.reshape(x.shape[0], -1)
+  return lines if lines.shape[1] <= LINE else x
 
 
 def _laid_out(matrix: Array, windows: Array) -> Array:
