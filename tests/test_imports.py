@@ -19,7 +19,7 @@ PACKAGE = "soundstream_jax"
 LEAVES = ("configs", "launch", "data_pipelines")
 
 LEVELS = (
-  {"errors", "host_memory"},
+  {"errors", "host_memory", "xla_flags"},
   {"nested", "rates"},
   {"constraints", "presets"},
   {"config", "integrity", "precision", "rng"},
