@@ -2,7 +2,7 @@
 
 A stream gives each layer as many new samples as a block has. What the layer
 needs of the samples before them it keeps itself: zeros at the start, as in
-`layers`, whose functions these are. A block is short, so a convolution is one
+`layers`, whose functions these are. A block is short, so most convolutions are one
 product with a matrix, which is made of the kernel once. The rest is what XLA for
 CPUs is fast at: a block of one frame takes half a millisecond, and each array
 that is written between two products counts.
@@ -157,9 +157,9 @@ def elementwise(function: Callable[..., Array], *arrays: Array) -> Array:
 def in_lines(x: Array) -> Array:
   """x [B, T, C] as [B, T * C], in which elementwise functions are computed.
 
-  XLA for CPUs makes vectors of loops over one axis, of those over a few channels
-  or of any with more than one index it does not. What is added to every sample
-  is as long then, so a large array stays as it is.
+  XLA for CPUs makes vectors of loops over one axis, not of those over a few
+  channels, nor where a result's indices are not the loop's. A bias is repeated for
+  every sample then, so a large array stays as it is.
   """
   lines = x.reshape(x.shape[0], -1)
   return lines if lines.shape[1] <= LINE else x
