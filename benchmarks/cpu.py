@@ -19,7 +19,9 @@ from absl import app, flags, logging
 
 from benchmarks import frames, sides
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, host_memory, presets
+from soundstream_jax import errors
+from soundstream_jax.devices import host_memory
+from soundstream_jax.settings import presets
 
 _PRESET = flags.DEFINE_string("preset", "soundstream_24khz", "What to measure.")
 _BATCH = flags.DEFINE_integer("batch", 4, "Clips of a second.")

@@ -16,9 +16,10 @@ import numpy as np
 from absl import app, flags
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, host_memory
+from soundstream_jax import errors
 from soundstream_jax.data import loader
 from soundstream_jax.data_pipelines import prepare, records
+from soundstream_jax.devices import host_memory
 
 _DATASETS = {
   name: flags.DEFINE_string(name, "", f"Prepared dataset of {name}.")

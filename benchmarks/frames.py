@@ -20,10 +20,10 @@ import numpy as np
 
 from benchmarks import sides
 from soundstream_jax import config as config_lib
-from soundstream_jax import presets
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.codec import streaming
 from soundstream_jax.model import soundstream
+from soundstream_jax.settings import presets
 
 PRESET = "soundstream_24khz"
 WARM_UP = 50

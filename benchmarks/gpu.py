@@ -32,7 +32,8 @@ from absl import app, flags
 
 from benchmarks import sides
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, presets
+from soundstream_jax import errors
+from soundstream_jax.settings import presets
 
 _PRESET = flags.DEFINE_string("preset", "soundstream_24khz", "What to measure.")
 _BATCH = flags.DEFINE_integer("batch", 32, "Clips of a second.")

@@ -20,8 +20,10 @@ import jax
 from absl import app, flags, logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, host_memory, presets
+from soundstream_jax import errors
 from soundstream_jax.data_pipelines import prepare
+from soundstream_jax.devices import host_memory
+from soundstream_jax.settings import presets
 from soundstream_jax.train import compiled, loop
 
 _PRESET = flags.DEFINE_string("preset", "soundstream_24khz", "What to train.")

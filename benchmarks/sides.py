@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import distributed, sharding
 from soundstream_jax.data import batch as batch_lib
+from soundstream_jax.devices import distributed, sharding
 from soundstream_jax.model import soundstream
 from soundstream_jax.train import compiled as compiled_lib
 from soundstream_jax.train import state as state_lib

@@ -87,7 +87,7 @@ def _main() -> int:
 
 def lower(config: config_lib.Config, topology, *, adversarial: bool):
   """Lowers the object that training calls, for the devices of a topology."""
-  from soundstream_jax import distributed
+  from soundstream_jax.devices import distributed
   from soundstream_jax.train import step as step_lib
 
   mesh = distributed.make_mesh(config.mesh, topologies.devices(topology))

@@ -3,7 +3,7 @@
 Outside (preset files, overrides, sweeps) a configuration is a ConfigDict;
 inside it is a frozen `Config`, so a misspelt key fails at once and nothing
 changes underneath the code. Defaults live here and nowhere else;
-constraints.py has the rules for values, presets.py the --config flags.
+settings/ has the rules for values and the --config flags.
 
 Where the paper is silent (optimizer, learning rate, batch, crop length,
 commitment weight, normalisation, k-means iterations) the value is ours and its
@@ -18,7 +18,8 @@ from typing import Any
 
 import ml_collections
 
-from soundstream_jax import constraints, errors, nested, presets, rates
+from soundstream_jax import errors, rates
+from soundstream_jax.settings import constraints, nested, presets
 
 # Commands, preset files and sweeps reach these through `config`.
 load = presets.load

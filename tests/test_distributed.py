@@ -7,7 +7,8 @@ import sys
 import jax
 import pytest
 
-from soundstream_jax import distributed, errors
+from soundstream_jax import errors
+from soundstream_jax.devices import distributed
 
 ALLOCATION = {
   "SLURM_JOB_ID": "7",
@@ -141,7 +142,7 @@ def test_flags_that_do_not_fit_are_refused(flags, line, calls):
 
 
 JOIN = """
-from soundstream_jax import distributed
+from soundstream_jax.devices import distributed
 distributed.initialize()
 import jax
 print(jax.process_count())

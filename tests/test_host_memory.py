@@ -9,7 +9,7 @@ import pytest
 FAULTS = """
 import resource
 import numpy as np
-from soundstream_jax import host_memory
+from soundstream_jax.devices import host_memory
 {keep}
 def faults():
   before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -23,7 +23,7 @@ FEW = 20
 
 
 HUGE = """
-from soundstream_jax import host_memory
+from soundstream_jax.devices import host_memory
 assert host_memory.keep()
 heaps = open("/proc/self/smaps").read().split("[heap]")[1:]
 for heap in heaps:
@@ -31,7 +31,7 @@ for heap in heaps:
 """
 HOLES = """
 import ctypes
-from soundstream_jax import host_memory
+from soundstream_jax.devices import host_memory
 library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
 library.malloc.argtypes = [ctypes.c_size_t]

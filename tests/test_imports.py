@@ -19,12 +19,11 @@ PACKAGE = "soundstream_jax"
 LEAVES = ("configs", "launch", "data_pipelines")
 
 LEVELS = (
-  {"errors", "host_memory", "xla_flags"},
-  {"nested", "rates"},
-  {"constraints", "presets"},
-  {"config", "integrity", "precision", "rng"},
-  {"audio", "data", "distributed"},
-  {"model", "sharding"},
+  {"errors"},
+  {"rates", "settings"},
+  {"config", "precision", "rng"},
+  {"audio", "data", "devices"},
+  {"model"},
   {"losses", "metrics"},
   {"checkpoint"},
   {"train"},

@@ -8,7 +8,8 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from soundstream_jax import config, distributed, errors, sharding
+from soundstream_jax import config, errors
+from soundstream_jax.devices import distributed, sharding
 
 MANY = sharding.SMALLEST_SHARDED
 

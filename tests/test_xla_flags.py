@@ -1,6 +1,6 @@
 """Flags for the compiler: on a CPU, and where the user sets no other."""
 
-from soundstream_jax import xla_flags
+from soundstream_jax.devices import xla_flags
 
 
 def test_a_cpu_gets_flags_that_the_user_did_not_set(monkeypatch):

@@ -24,7 +24,7 @@ from torch.utils import flop_counter
 
 from benchmarks.pytorch import parameters, trainer
 from soundstream_jax import config as config_lib
-from soundstream_jax import presets
+from soundstream_jax.settings import presets
 
 
 class Worker:

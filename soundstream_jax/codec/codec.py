@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from soundstream_jax import checkpoint, errors, rates
 from soundstream_jax import config as config_lib
+from soundstream_jax import errors, rates
+from soundstream_jax.checkpoint import manager
 from soundstream_jax.codec import (
   clips,
   exported,
@@ -110,9 +111,7 @@ class Codec:
         weights=model.weights,
       )
     weights = weights or "ema"
-    restored = checkpoint.restore_params_only(
-      folder, step=step, weights=weights
-    )
+    restored = manager.restore_params_only(folder, step=step, weights=weights)
     return cls(
       restored.config,
       restored.params,

@@ -15,8 +15,9 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from soundstream_jax import errors, xla_flags
+from soundstream_jax import errors
 from soundstream_jax.codec import blocks, steps
+from soundstream_jax.devices import xla_flags
 from soundstream_jax.model import soundstream
 
 

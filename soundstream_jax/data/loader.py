@@ -14,9 +14,9 @@ import numpy as np
 from absl import flags
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import host_memory
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.data import handover, mixtures
+from soundstream_jax.devices import host_memory
 
 
 class Loader:

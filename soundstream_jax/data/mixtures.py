@@ -3,9 +3,10 @@
 import dataclasses
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, nested
+from soundstream_jax import errors
 from soundstream_jax.data import examples
 from soundstream_jax.data import source as source_lib
+from soundstream_jax.settings import nested
 
 _PREPARE = "python -m soundstream_jax.data_pipelines.prepare"
 _NO_SOURCES = (

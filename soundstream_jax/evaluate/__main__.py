@@ -18,9 +18,10 @@ import sys
 
 from absl import app, flags, logging
 
-from soundstream_jax import checkpoint, errors
 from soundstream_jax import config as config_lib
+from soundstream_jax import errors
 from soundstream_jax.audio import io
+from soundstream_jax.checkpoint import manager
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.evaluate import (
   enhancement,
@@ -77,7 +78,7 @@ def _evaluate() -> None:
   codec = codec_lib.Codec.load(
     workdir, step=_STEP.value, weights=_WEIGHTS.value
   )
-  config = config_lib.from_flags(checkpoint.read_config(workdir))
+  config = config_lib.from_flags(manager.read_config(workdir))
   split = _SPLIT.value or config.evaluation.split
   if _SNR.value is not None:
     _denoise(codec, config, split, bitrates)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, rng, sharding
+from soundstream_jax import errors, rng
+from soundstream_jax.devices import sharding
 from soundstream_jax.model import codebook, soundstream
 from soundstream_jax.train import state as state_lib
 

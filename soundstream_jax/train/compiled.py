@@ -5,7 +5,7 @@ from typing import Any
 
 from absl import logging
 
-from soundstream_jax import host_memory, xla_flags
+from soundstream_jax.devices import host_memory, xla_flags
 
 _GIB = 2**30
 

@@ -6,7 +6,7 @@ import threading
 
 import jax
 
-from soundstream_jax import distributed
+from soundstream_jax.devices import distributed
 
 
 class Interrupts:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from soundstream_jax import distributed
+from soundstream_jax.devices import distributed
 
 
 class MetricWriter:

@@ -9,11 +9,13 @@ import jax
 import numpy as np
 from absl import logging
 
-from soundstream_jax import checkpoint, distributed, errors, rates, sharding
 from soundstream_jax import config as config_lib
+from soundstream_jax import errors, rates
+from soundstream_jax.checkpoint import manager
 from soundstream_jax.data import held_out
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.data import source as source_lib
+from soundstream_jax.devices import distributed, sharding
 from soundstream_jax.train import (
   alarms,
   compiled,
@@ -114,7 +116,7 @@ class _Run:
     """Trains from what the workdir holds; None after a rollback."""
     config, workdir = self.config, self.workdir
     recovery.prepare(workdir)
-    self.checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint)
+    self.checkpoints = manager.Checkpoints(workdir, config.checkpoint)
     try:
       state = start.state(
         config,
@@ -125,7 +127,7 @@ class _Run:
         self.abstract[0],
       )
       if distributed.is_primary():
-        checkpoint.write_config(workdir, config)
+        manager.write_config(workdir, config)
         _describe(config, self.mesh, state)
       self.alarms = alarms.Alarms(codebook_size=config.quantizer.codebook_size)
       self.bad: _BadSteps | None = None

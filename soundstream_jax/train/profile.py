@@ -11,7 +11,7 @@ import jax
 from absl import logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import distributed
+from soundstream_jax.devices import distributed
 
 
 class Profile:

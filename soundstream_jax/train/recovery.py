@@ -17,7 +17,8 @@ import pathlib
 
 from absl import logging
 
-from soundstream_jax import checkpoint, distributed
+from soundstream_jax.checkpoint import manager
+from soundstream_jax.devices import distributed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ def plan(
     next_batch: index of the batch that would have come next.
     rollback_count: rollbacks so far.
   """
-  before = [step for step in checkpoint.steps(workdir) if step <= first_bad]
+  before = [step for step in manager.steps(workdir) if step <= first_bad]
   last = read(workdir)
   if last is not None and len(before) > 1 and before[-1] == last.target:
     before.pop()
@@ -80,11 +81,11 @@ def prepare(workdir: pathlib.Path) -> None:
   if distributed.is_primary():
     rollback = read(workdir)
     if rollback is not None and _unfinished(workdir, rollback):
-      for step in checkpoint.folders(workdir):
+      for step in manager.folders(workdir):
         if step > rollback.target:
           _set_aside(workdir, step, f"rollback{rollback.rollback_count}")
-    for step in reversed(checkpoint.folders(workdir)):
-      reason = checkpoint.damage(workdir, step)
+    for step in reversed(manager.folders(workdir)):
+      reason = manager.damage(workdir, step)
       if reason is None:
         break
       logging.error(
@@ -99,10 +100,10 @@ def prepare(workdir: pathlib.Path) -> None:
 
 def _unfinished(workdir: pathlib.Path, rollback: Rollback) -> bool:
   """True until a checkpoint has been saved after the rollback."""
-  present = checkpoint.steps(workdir)
+  present = manager.steps(workdir)
   if not present:
     return True
-  meta = checkpoint.read_meta(workdir, present[-1])
+  meta = manager.read_meta(workdir, present[-1])
   return meta["rollback_count"] < rollback.rollback_count
 
 

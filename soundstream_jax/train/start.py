@@ -7,8 +7,10 @@ import jax
 import numpy as np
 from absl import logging
 
-from soundstream_jax import checkpoint, errors, sharding
 from soundstream_jax import config as config_lib
+from soundstream_jax import errors
+from soundstream_jax.checkpoint import manager
+from soundstream_jax.devices import sharding
 from soundstream_jax.train import codebook_init, recovery
 from soundstream_jax.train import state as state_lib
 
@@ -20,7 +22,7 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
     InputError: the workdir holds another run, init_from another model, or
       k-means would see too few frames.
   """
-  saved = checkpoint.read_config(workdir)
+  saved = manager.read_config(workdir)
   if saved is not None:
     differences = config_lib.resume_differences(
       config_lib.from_dict(saved), config
@@ -31,7 +33,7 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
         f"{'; '.join(differences)}. Undo these overrides, or use a new "
         "--workdir (--config.init_from takes over its weights)."
       )
-  if checkpoint.steps(workdir):
+  if manager.steps(workdir):
     return
   if config.init_from:
     _check_init_from(config)
@@ -56,7 +58,7 @@ def state(config, workdir, mesh, loader, checkpoints, abstract):
     first = 0 if rollback is None else rollback.next_batch
     found = begin(config, mesh, loader, abstract, first_batch=first)
   else:
-    checkpoint.read_meta(workdir, latest)  # refuses another format
+    manager.read_meta(workdir, latest)  # refuses another format
     items = checkpoints.restore(state_lib.to_items(abstract), latest)
     logging.info("resuming %s at step %d", workdir, latest)
     found = state_lib.from_items(items)
@@ -97,7 +99,7 @@ def begin(config, mesh, loader, abstract, *, first_batch: int = 0):
 
 def _warm_start(config, fresh) -> state_lib.TrainState:
   """Takes averaged parameters and codebooks of another run."""
-  other = checkpoint.restore_params_only(config.init_from)
+  other = manager.restore_params_only(config.init_from)
   logging.info("warm start from %s, step %d", config.init_from, other.step)
 
   def placed(new, old):
@@ -114,13 +116,13 @@ def _warm_start(config, fresh) -> state_lib.TrainState:
 
 def _check_init_from(config: config_lib.Config) -> None:
   """Refuses another run's weights where they do not fit."""
-  present = checkpoint.steps(config.init_from)
+  present = manager.steps(config.init_from)
   if not present:
     raise errors.InputError(
       f"init_from={config.init_from} holds no checkpoint. Name the workdir of "
       "a run that has saved one."
     )
-  meta = checkpoint.read_meta(config.init_from, present[-1])
+  meta = manager.read_meta(config.init_from, present[-1])
   other = config_lib.from_dict(meta["config"])
   names = [
     f"{group}.{field.name}"

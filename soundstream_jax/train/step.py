@@ -20,8 +20,9 @@ from jax import lax
 from jax.sharding import Mesh
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import precision, rng, sharding
+from soundstream_jax import precision, rng
 from soundstream_jax.data import batch as batch_lib
+from soundstream_jax.devices import sharding
 from soundstream_jax.losses import objective
 from soundstream_jax.metrics import codebook_use
 from soundstream_jax.model import codebook, quantizer, soundstream

@@ -9,8 +9,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import sharding
 from soundstream_jax.audio import spectral
+from soundstream_jax.devices import sharding
 from soundstream_jax.metrics import codebook_use, log_mel, si_sdr
 from soundstream_jax.model import soundstream
 from soundstream_jax.train import logging as logging_lib

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundstream_jax import checkpoint
 from soundstream_jax import config as config_lib
+from soundstream_jax.checkpoint import manager
 from soundstream_jax.codec import __main__ as command
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.model import codebook, soundstream
@@ -78,7 +78,7 @@ def _differ_at_near_ties_only(codes, expected, latents, vectors):
 def workdir(tmp_path_factory):
   """A run with the checkpoints 10 and 20, raw and ema weights all different."""
   path = tmp_path_factory.mktemp("run")
-  checkpoints = checkpoint.Checkpoints(path, COMMANDS_CONFIG.checkpoint)
+  checkpoints = manager.Checkpoints(path, COMMANDS_CONFIG.checkpoint)
   for step in (10, 20):
     random = np.random.default_rng(step)
     vectors = random.normal(size=(3, 32, 8)).astype(np.float32)

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from soundstream_jax import checkpoint, errors
 from soundstream_jax import config as config_lib
+from soundstream_jax import errors
+from soundstream_jax.checkpoint import manager
 from soundstream_jax.codec import arguments, measure_tables
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.codec.sstr import entropy, table_store
@@ -96,7 +97,7 @@ def test_too_few_codes_are_refused(frames):
 def test_the_command_keeps_tables_where_pruning_does_not_come(
   tmp_path, voices, capsys
 ):
-  checkpoints = checkpoint.Checkpoints(tmp_path, CONFIG.checkpoint)
+  checkpoints = manager.Checkpoints(tmp_path, CONFIG.checkpoint)
   save(checkpoints, 10)
   words = (f"--model={tmp_path}", f"--data={voices}", "--seconds=20")
   measure_tables.tables(parsed(*words))
@@ -105,7 +106,7 @@ def test_the_command_keeps_tables_where_pruning_does_not_come(
   assert len(printed) == 1 + 1 + 3 + 1
   save(checkpoints, 20)
   checkpoints.close()
-  assert checkpoint.steps(tmp_path) == [20]
+  assert manager.steps(tmp_path) == [20]
   codec = codec_lib.Codec.load(tmp_path)
   made = table_store.for_model(tmp_path, codec.fingerprint)
   assert printed[-1].startswith(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from soundstream_jax import distributed
+from soundstream_jax.devices import distributed
 from soundstream_jax.launch import (
   preflight,
   preflight_table,
@@ -252,7 +252,8 @@ topology = topologies.parse("v5e:2x2")
 topologies.prepare(topology)
 import jax, jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
-from soundstream_jax import config, distributed
+from soundstream_jax import config
+from soundstream_jax.devices import distributed
 mesh = distributed.make_mesh(config.Mesh(), topologies.devices(topology))
 def scanned(stack, x):
   body = lambda h, w: (jnp.tanh(h @ w), None)

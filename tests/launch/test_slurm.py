@@ -178,7 +178,7 @@ def test_bad_input_ends_a_job_at_once(submit):
 
 
 JOIN = """
-from soundstream_jax import distributed
+from soundstream_jax.devices import distributed
 distributed.initialize()
 import jax
 print(jax.process_index(), jax.process_count())

@@ -6,10 +6,11 @@ import optax
 import pytest
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import distributed, presets
 from soundstream_jax.data import held_out
 from soundstream_jax.data import loader as loader_lib
+from soundstream_jax.devices import distributed
 from soundstream_jax.metrics import log_mel
+from soundstream_jax.settings import presets
 from soundstream_jax.train import codebook_init, validation
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib

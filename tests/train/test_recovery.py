@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from soundstream_jax import checkpoint, errors, integrity
+from soundstream_jax import errors
+from soundstream_jax.checkpoint import integrity, manager
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.train import loop, recovery
 
@@ -93,7 +94,7 @@ def test_bad_steps_roll_back_and_go_on_with_other_data(
   # step 4, from before them, and on with batch 9.
   assert "Back to step 4, on with batch 9" in caplog.text
   assert taken[-6:] == [9, 10, 11, 12, 13, 14]
-  assert checkpoint.steps(tmp_path) == [2, 4, 6, 8, 10]
+  assert manager.steps(tmp_path) == [2, 4, 6, 8, 10]
   assert counters(tmp_path, 10) == (5, 1)
   assert counters(tmp_path, 4) == (0, 0)
 
@@ -122,7 +123,7 @@ def test_rollbacks_are_bounded_and_the_reason_is_said(
   assert "rolling back (2 of 2)" in caplog.text
   assert "the first bad term is audio" in caplog.text
   assert "max_rollbacks=2" in caplog.text
-  newest = checkpoint.restore_params_only(tmp_path, weights="raw").params
+  newest = manager.restore_params_only(tmp_path, weights="raw").params
   assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(newest))
 
 
@@ -242,7 +243,7 @@ def finished(small_config, voices, tmp_path_factory):
     }
   )
   assert loop.train(config, workdir) == 0
-  assert checkpoint.steps(workdir) == [2, 4, 6]
+  assert manager.steps(workdir) == [2, 4, 6]
   return config, workdir
 
 
@@ -261,7 +262,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_used(
   )
   harm(largest)
   recovery.prepare(run)
-  assert checkpoint.steps(run) == [2, 4]
+  assert manager.steps(run) == [2, 4]
   assert (run / "set_aside/6-damaged").is_dir()
   assert "the checkpoint of step 6 is damaged: " + item in caplog.text
 
@@ -289,13 +290,13 @@ def test_a_codec_refuses_damaged_parameters_and_names_another_step(
     if path.is_file():
       _flip(path)
   with pytest.raises(errors.InputError, match=r"damaged: .*Use --step=4"):
-    checkpoint.restore_params_only(run)
-  assert checkpoint.restore_params_only(run, step=4).step == 4
+    manager.restore_params_only(run)
+  assert manager.restore_params_only(run, step=4).step == 4
 
 
 def test_every_finished_checkpoint_is_summed_up(finished):
   _, workdir = finished
-  for step in checkpoint.steps(workdir):
+  for step in manager.steps(workdir):
     folder = workdir / "checkpoints" / str(step)
     assert len((folder / integrity.SUMS).read_text().splitlines()) > 10
-    assert checkpoint.damage(workdir, step) is None
+    assert manager.damage(workdir, step) is None

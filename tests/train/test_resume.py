@@ -13,8 +13,9 @@ import jax
 import numpy as np
 import pytest
 
-from soundstream_jax import checkpoint, errors
 from soundstream_jax import config as config_lib
+from soundstream_jax import errors
+from soundstream_jax.checkpoint import manager
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.train import compiled, loop
 
@@ -70,16 +71,16 @@ def test_three_steps_killed_and_three_more_equal_six(
   )
   try:
     deadline = time.monotonic() + 240
-    while not checkpoint.steps(halves) and time.monotonic() < deadline:
+    while not manager.steps(halves) and time.monotonic() < deadline:
       time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
   finally:
     process.kill()
     process.wait()
   # Whatever the killed run had begun after step 3 does not count.
-  for step in checkpoint.steps(halves)[1:]:
+  for step in manager.steps(halves)[1:]:
     shutil.rmtree(halves / "checkpoints" / str(step))
-  assert checkpoint.steps(halves) == [3]
+  assert manager.steps(halves) == [3]
   result = _run(_command(_flags({}, voices, halves, num_steps=6), preset=None))
   assert result.returncode == 0, result.stderr
   assert "resuming" in result.stderr
@@ -95,7 +96,7 @@ def test_three_steps_killed_and_three_more_equal_six(
     entry.write_bytes(b"damaged" + entry.read_bytes()[7:40])
   result = _run(_command(_flags({}, voices, halves, num_steps=7), preset=None))
   assert result.returncode == 0, result.stderr
-  assert checkpoint.steps(halves)[-1] == 7
+  assert manager.steps(halves)[-1] == 7
 
 
 @pytest.fixture(scope="module")
@@ -140,14 +141,14 @@ def test_sigterm_saves_the_step_and_exits_with_its_own_code(
   before = signal.getsignal(signal.SIGTERM)
   assert loop.train(config, tmp_path / "run") == errors.EXIT_PREEMPTED
   assert signal.getsignal(signal.SIGTERM) is before
-  assert checkpoint.steps(tmp_path / "run") == [3]
+  assert manager.steps(tmp_path / "run") == [3]
 
 
 def test_a_checkpoint_starts_once_the_device_has_its_next_step(
   small_config, voices, tmp_path, monkeypatch
 ):
   events = []
-  call, save = compiled.Compiled.__call__, checkpoint.Checkpoints.save
+  call, save = compiled.Compiled.__call__, manager.Checkpoints.save
 
   def noted_call(self, *arguments):
     events.append("step")
@@ -158,13 +159,13 @@ def test_a_checkpoint_starts_once_the_device_has_its_next_step(
     return save(self, step, *args, **options)
 
   monkeypatch.setattr(compiled.Compiled, "__call__", noted_call)
-  monkeypatch.setattr(checkpoint.Checkpoints, "save", noted_save)
+  monkeypatch.setattr(manager.Checkpoints, "save", noted_save)
   settings = {"num_steps": 5, "checkpoint.every_steps": 2}
   config = small_config(**{"data.sources": voices, **settings})
   assert loop.train(config, tmp_path / "run") == 0
   assert events == [*3 * ["step"], "save 2", *2 * ["step"], "save 4", "save 5"]
   for step in (2, 4, 5):
-    assert checkpoint.read_meta(tmp_path / "run", step)["step"] == step
+    assert manager.read_meta(tmp_path / "run", step)["step"] == step
 
 
 def test_logs_say_speed_losses_and_codebook_use(trained):
@@ -223,8 +224,8 @@ def test_warm_start_takes_weights_with_fresh_optimizers(
     }
   )
   assert loop.train(config, tmp_path / "warm") == 0
-  theirs = checkpoint.restore_params_only(workdir)
-  ours = checkpoint.restore_params_only(tmp_path / "warm", weights="raw")
+  theirs = manager.restore_params_only(workdir)
+  ours = manager.restore_params_only(tmp_path / "warm", weights="raw")
   for a, b in zip(
     jax.tree.leaves(theirs.params), jax.tree.leaves(ours.params), strict=True
   ):
@@ -263,8 +264,8 @@ def test_bad_steps_in_a_row_stop_with_the_first_bad_term(
   monkeypatch.setattr(loader_lib.Loader, "__next__", damaged)
   assert loop.train(config, tmp_path / "run") == errors.EXIT_BAD_STEPS
   assert "the first bad term is audio" in caplog.text
-  last = checkpoint.steps(tmp_path / "run")[-1]
-  params = checkpoint.restore_params_only(tmp_path / "run", step=last).params
+  last = manager.steps(tmp_path / "run")[-1]
+  params = manager.restore_params_only(tmp_path / "run", step=last).params
   assert all(np.all(np.isfinite(p)) for p in jax.tree.leaves(params))
 
 
@@ -278,7 +279,7 @@ def test_pinned_checkpoints_are_never_pruned(small_config, voices, tmp_path):
     }
   )
   assert loop.train(config, tmp_path / "run") == 0
-  checkpoint.pin(tmp_path / "run", 2)
+  manager.pin(tmp_path / "run", 2)
   longer = dataclasses.replace(config, num_steps=5)
   assert loop.train(longer, tmp_path / "run") == 0
-  assert checkpoint.steps(tmp_path / "run") == [2, 5]
+  assert manager.steps(tmp_path / "run") == [2, 5]

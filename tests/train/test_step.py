@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from soundstream_jax import distributed
 from soundstream_jax.data import batch as batch_lib
+from soundstream_jax.devices import distributed
 from soundstream_jax.losses import objective
 from soundstream_jax.model import soundstream
 from soundstream_jax.train import codebook_init, optimizer

@@ -23,7 +23,7 @@ import pytest
 import topology_run
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import distributed, sharding
+from soundstream_jax.devices import distributed, sharding
 from soundstream_jax.model import codebook
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -13,9 +13,10 @@ import jax
 import numpy as np
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import distributed, precision, sharding
+from soundstream_jax import precision
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.data import loader as loader_lib
+from soundstream_jax.devices import distributed, sharding
 from soundstream_jax.model import soundstream
 from soundstream_jax.train import codebook_init
 from soundstream_jax.train import state as state_lib

@@ -19,7 +19,8 @@ from typing import Any
 import ml_collections
 from absl import flags
 
-from soundstream_jax import errors, nested
+from soundstream_jax import errors
+from soundstream_jax.settings import nested
 
 _CONFIG_FLAG = re.compile(r"--?config(?:\.([^=]*))?(?:=(.*))?", re.DOTALL)
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}

@@ -5,7 +5,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from soundstream_jax import distributed, errors
+from soundstream_jax import errors
+from soundstream_jax.devices import distributed
 
 # Arrays below this many elements are replicated: gathering them costs more
 # than keeping them.

@@ -23,7 +23,9 @@ import jax
 import orbax.checkpoint as ocp
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import distributed, errors, integrity, precision
+from soundstream_jax import errors, precision
+from soundstream_jax.checkpoint import integrity
+from soundstream_jax.devices import distributed
 from soundstream_jax.model import codebook, soundstream
 
 FORMAT_VERSION = 2

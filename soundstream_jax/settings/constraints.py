@@ -9,7 +9,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from soundstream_jax import errors, nested
+from soundstream_jax import errors
+from soundstream_jax.settings import nested
 
 # A jax key keeps 32 bits of a seed: larger ones would repeat smaller ones.
 LARGEST_SEED = 2**32 - 1

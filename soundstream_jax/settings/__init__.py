@@ -1,0 +1,1 @@
+"""Parts of `config`: building, rules for values, presets and flags."""
