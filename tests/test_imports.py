@@ -23,6 +23,7 @@ LEVELS = (
   {"rates", "settings"},
   {"config", "precision", "rng"},
   {"audio", "data", "devices"},
+  {"convolution"},
   {"model"},
   {"losses", "metrics"},
   {"checkpoint"},

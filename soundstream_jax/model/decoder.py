@@ -6,7 +6,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from soundstream_jax.model import encoder, folding, forms, layers
+from soundstream_jax.convolution import methods as forms
+from soundstream_jax.convolution.tpu import folding
+from soundstream_jax.model import (
+  encoder,
+  layers,
+)
 
 
 class Decoder(nn.Module):

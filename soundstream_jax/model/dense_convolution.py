@@ -28,8 +28,14 @@ import jax
 import jax.numpy as jnp
 
 from soundstream_jax import precision
-from soundstream_jax.model import folding, forms, initialise, planes, rows
-from soundstream_jax.model import strides as strides_lib
+from soundstream_jax.convolution import methods as forms
+from soundstream_jax.convolution.cpu import conv2d_gradients as planes
+from soundstream_jax.convolution.cpu import rows
+from soundstream_jax.convolution.cpu import strides as strides_lib
+from soundstream_jax.convolution.tpu import folding
+from soundstream_jax.model import (
+  initialise,
+)
 
 # Inputs to a block of merged groups. More multiply by zero, fewer make matrices
 # too thin. Measured on a CPU, and by the compiler for a TPU.

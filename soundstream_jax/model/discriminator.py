@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from soundstream_jax import config as configuration
 from soundstream_jax import precision
+from soundstream_jax.model import discriminator_output as judgement
 from soundstream_jax.model import (
-  judgement,
   stft_discriminator,
   wave_discriminator,
 )

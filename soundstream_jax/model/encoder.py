@@ -6,7 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from soundstream_jax.model import folding, forms, layers
+from soundstream_jax.convolution import methods as forms
+from soundstream_jax.convolution.tpu import folding
+from soundstream_jax.model import (
+  layers,
+)
 
 DILATIONS = (1, 3, 9)
 

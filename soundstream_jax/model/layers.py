@@ -16,14 +16,14 @@ import jax
 import jax.numpy as jnp
 
 from soundstream_jax import precision
+from soundstream_jax.convolution import methods as forms
+from soundstream_jax.convolution import two_taps as causal
+from soundstream_jax.convolution.cpu import kernel_gradients as products
+from soundstream_jax.convolution.cpu import rows
+from soundstream_jax.convolution.stream import ways as streams
+from soundstream_jax.convolution.tpu import folding
 from soundstream_jax.model import (
-  causal,
-  folding,
-  forms,
   initialise,
-  products,
-  rows,
-  streams,
 )
 
 Array = jax.Array

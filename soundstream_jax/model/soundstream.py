@@ -15,11 +15,11 @@ import jax.numpy as jnp
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import precision
+from soundstream_jax.convolution import methods as forms
 from soundstream_jax.model import (
   decoder,
   encoder,
   film,
-  forms,
   initialise,
   quantizer,
 )

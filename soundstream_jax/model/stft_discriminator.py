@@ -15,12 +15,12 @@ import numpy as np
 
 from soundstream_jax import precision
 from soundstream_jax.audio import spectral
+from soundstream_jax.convolution.tpu import folding
 from soundstream_jax.model import (
   dense_convolution,
-  folding,
   initialise,
-  judgement,
 )
+from soundstream_jax.model import discriminator_output as judgement
 
 # Per residual unit: (time, frequency) strides, then channels of its two
 # convolutions as multiples of stft_channels.

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from soundstream_jax import errors
-from soundstream_jax.model import dense_convolution, folding, judgement
+from soundstream_jax.convolution.tpu import folding
+from soundstream_jax.model import dense_convolution
+from soundstream_jax.model import discriminator_output as judgement
 
 _INPUTS_PER_GROUP = 4
 _STAGES = 4

@@ -10,10 +10,10 @@ import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import precision, rng
+from soundstream_jax.convolution import methods as forms
 from soundstream_jax.model import (
   codebook,
   discriminator,
-  forms,
   initialise,
   soundstream,
 )

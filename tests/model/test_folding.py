@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from soundstream_jax.model import causal, folding
+from soundstream_jax.convolution import two_taps as causal
+from soundstream_jax.convolution.tpu import folding
 
 STRIDES = (1, 2, 4, 5)
 

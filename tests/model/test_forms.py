@@ -5,7 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from soundstream_jax.model import forms, initialise, soundstream
+from soundstream_jax.convolution import methods as forms
+from soundstream_jax.model import (
+  initialise,
+  soundstream,
+)
 from soundstream_jax.train import state as state_lib
 
 OTHERS = ("blocks", "rows", "lanes")

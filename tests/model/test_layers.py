@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from soundstream_jax.model import causal, initialise
+from soundstream_jax.convolution import two_taps as causal
 from soundstream_jax.model import film as film_lib
+from soundstream_jax.model import (
+  initialise,
+)
 
 
 def _normal(seed, *shape):

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from soundstream_jax.model import causal, products
+from soundstream_jax.convolution import two_taps as causal
+from soundstream_jax.convolution.cpu import kernel_gradients as products
 
 
 def _normal(seed, *shape):

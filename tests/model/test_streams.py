@@ -5,7 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from soundstream_jax.model import encoder, streams
+from soundstream_jax.convolution.stream import ways as streams
+from soundstream_jax.model import (
+  encoder,
+)
 
 CHANNELS, STRIDES = 16, (4, 5)
 HOP, BLOCKS = 20, 4

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from soundstream_jax.model import rows
+from soundstream_jax.convolution.cpu import rows
 
 Array = jax.Array
 

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from soundstream_jax.model import products
-from soundstream_jax.model import strides as strides_lib
+from soundstream_jax.convolution.cpu import kernel_gradients as products
+from soundstream_jax.convolution.cpu import strides as strides_lib
 
 # Planes with more inputs than this, folded, are left to XLA's strided form,
 # which is then the faster one. Measured on a CPU.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from soundstream_jax import precision
-from soundstream_jax.model import rows
+from soundstream_jax.convolution.cpu import rows
 
 Array = jax.Array
 

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from soundstream_jax import precision
-from soundstream_jax.model import folding, streams
+from soundstream_jax.convolution.stream import ways as streams
+from soundstream_jax.convolution.tpu import folding
 
 Array = jax.Array
 

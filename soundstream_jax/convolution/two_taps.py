@@ -9,7 +9,7 @@ of times faster on CPU than those of dilated convolutions.
 import jax
 from jax import lax
 
-from soundstream_jax.model import rows
+from soundstream_jax.convolution.cpu import rows
 
 Array = jax.Array
 

@@ -1,0 +1,1 @@
+"""Convolutions: what one is (spec), a signal, and one method per device."""

@@ -1,0 +1,1 @@
+"""Convolutions as CPUs compute them fastest."""

@@ -1,0 +1,1 @@
+"""Convolutions of streams: each has a memory of its past."""

@@ -1,0 +1,1 @@
+"""Convolutions as TPUs compute them fastest."""
