@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
+from absl import logging
 
 from soundstream_jax import errors, rates
 from soundstream_jax.settings import constraints, nested, presets
@@ -204,9 +205,10 @@ class Config:
   # Computes activations again in the backward pass instead of keeping them:
   # less memory, more computation, the same gradients.
   rematerialise: bool = False
-  # How convolutions are computed, all giving one function: 'plain' as written,
-  # 'blocks' (fast on CPU and GPU), 'rows' (on a CPU with AVX-512), 'lanes' (on
-  # TPU), or 'auto', by device. Name it where the CPUs of one job differ.
+  # The method that computes convolutions, all giving one function: 'plain' as
+  # written, 'blocks' (fast on CPU and GPU), 'rows' (on a CPU with AVX-512),
+  # 'lanes' (on TPU), or 'auto', by device. Name it where the CPUs of one job
+  # differ.
   form: str = "auto"
   seed: int = 0
   # A workdir whose newest parameters and codebooks start this run.
@@ -284,9 +286,18 @@ def from_dict(values: Mapping[str, Any]) -> Config:
   """
   if isinstance(values, ml_collections.ConfigDict):
     values = values.to_dict()
-  config = nested.build(Config, values)
+  config = nested.build(Config, _without_dropped_form(values))
   constraints.check(config)
   return config
+
+
+def _without_dropped_form(values: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Replaces the form of a method that is gone by 'auto', with a warning."""
+  form = values.get("form")
+  if form not in constraints.DROPPED_FORMS:
+    return values
+  logging.warning("form=%r is no longer there; form='auto' takes over.", form)
+  return {**values, "form": "auto"}
 
 
 def from_flags(saved: Mapping[str, Any] | None = None) -> Config:

@@ -17,6 +17,7 @@ import numpy as np
 
 from soundstream_jax import errors
 from soundstream_jax.codec import blocks, steps
+from soundstream_jax.convolution.stream import method as stream
 from soundstream_jax.devices import xla_flags
 from soundstream_jax.model import soundstream
 
@@ -219,9 +220,9 @@ def _compiled(step):
 
 
 def net(codec) -> nn.Module:
-  """Returns the network of `codec.Codec` in its streaming form."""
+  """Returns the network of `codec.Codec` as streams compute it."""
   config = dataclasses.replace(codec.config, rematerialise=False)
-  return soundstream.from_config(config, form="stream")
+  return soundstream.from_config(config, method=stream.Stream())
 
 
 def _layers(codec, bitrate_bps: float | None) -> int:

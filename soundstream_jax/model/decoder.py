@@ -1,71 +1,56 @@
-"""Latents to waveform: the encoder's mirror (paper section III-B)."""
+"""Latents to waveform: the encoder's mirror (paper III-B, Fig. 3)."""
 
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from soundstream_jax.convolution import methods as forms
-from soundstream_jax.convolution.tpu import folding
-from soundstream_jax.model import (
-  encoder,
-  layers,
-)
+from soundstream_jax.convolution import signal, spec
+from soundstream_jax.model import layers
 
 
 class Decoder(nn.Module):
   """[B, F, embedding_dim] -> [B, F * hop, 1].
 
-  Stages run through `strides` backwards; a stage is a transposed convolution
-  with kernel 2 * stride and three residual units. No output activation: the
-  paper draws none.
+  No output activation: the paper draws none.
+
+  Attributes:
+    channels: of the last layer but one; they double with every stage before it.
+    strides: of the encoder's stages, which the decoder's run through backwards.
+    residual_kernel: taps of the residual units' dilated convolutions.
+    residual_hidden_ratio: their width over that of the unit.
+    dtype: of the convolutions.
+    rematerialise: keeps the inputs of residual units alone for the gradient.
   """
 
   channels: int
   strides: tuple[int, ...]
   residual_kernel: int
   residual_hidden_ratio: float
-  form: str = "blocks"
   dtype: Any = jnp.float32
   rematerialise: bool = False
 
   @nn.compact
-  def __call__(self, latents: jax.Array) -> jax.Array:
-    residual_unit = layers.residual_unit(rematerialise=self.rematerialise)
-    folds = forms.folds(self.form, self.channels, self.strides)[::-1]
-    width = self.channels * 2 ** len(self.strides)
-    x = layers.conv(width, 7, form=self.form, dtype=self.dtype, name="input")(
-      forms.lift(latents, self.form)
-    )
-    x = folding.refold(x, 1, folds[0])
+  def __call__(self, latents: signal.Signal) -> signal.Signal:
+    widest = self.channels * 2 ** len(self.strides)
+    first, last = spec.causal(widest, 7), spec.causal(1, 7)
+    x = self._conv(first, name="input")(latents)
     for stage, stride in enumerate(reversed(self.strides)):
-      width //= 2
-      x = layers.upsample(
-        width,
-        stride=stride,
-        folds=(folds[stage], folds[stage + 1]),
-        form=self.form,
-        dtype=self.dtype,
-        name=f"stage{stage}_up",
-      )(forms.elu(x, self.form))
-      for unit, dilation in enumerate(encoder.DILATIONS):
-        x = residual_unit(
-          self.residual_kernel,
-          self.residual_hidden_ratio,
-          dilation,
-          folds[stage + 1],
-          form=self.form,
-          dtype=self.dtype,
-          name=f"stage{stage}_unit{unit}",
-        )(x)
-    x = layers.conv(
-      1,
-      7,
-      gain=layers.OUTPUT_GAIN,
-      fold=folds[-1],
-      form=self.form,
+      x = self._block(x, stride, name=f"stage{stage}")
+    return self._conv(last, gain=layers.OUTPUT_GAIN, name="output")(x.elu())
+
+  def _block(self, x, stride: int, *, name: str) -> signal.Signal:
+    """Half the channels at `stride` times the rate, then residual units."""
+    up = spec.upsampling(x.channels // 2, stride)
+    x = self._conv(up, name=f"{name}_up")(x.elu())
+    return layers.residual_units(
+      x,
+      kernel_size=self.residual_kernel,
+      hidden_ratio=self.residual_hidden_ratio,
+      rematerialise=self.rematerialise,
       dtype=self.dtype,
-      name="output",
-    )(forms.elu(x, self.form))
-    return forms.lower(folding.refold(x, folds[-1], 1), self.form)
+      name=name,
+    )
+
+  def _conv(self, what: spec.Spec, **options) -> layers.Conv:
+    return layers.Conv(what, dtype=self.dtype, **options)

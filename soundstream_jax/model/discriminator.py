@@ -15,8 +15,9 @@ import jax.numpy as jnp
 
 from soundstream_jax import config as configuration
 from soundstream_jax import precision
-from soundstream_jax.model import discriminator_output as judgement
+from soundstream_jax.convolution import signal
 from soundstream_jax.model import (
+  discriminator_output,
   stft_discriminator,
   wave_discriminator,
 )
@@ -29,17 +30,17 @@ class Discriminator(nn.Module):
 
   Attributes:
     config: sizes and normalisations.
-    form: of the convolutions (see `dense_convolution.convolve`).
+    method: what computes the convolutions.
     dtype: of the convolutions; parameters, STFT and outputs stay float32.
   """
 
   config: configuration.Discriminator
-  form: str = "blocks"
+  method: signal.Method
   dtype: jax.typing.DTypeLike = jnp.float32
   rematerialise: bool = False
 
   @nn.compact
-  def __call__(self, audio: jax.Array) -> list[judgement.Output]:
+  def __call__(self, audio: jax.Array) -> list[discriminator_output.Output]:
     """Judges audio [B, T, 1]: the STFT network, then waves from full rate down.
 
     Raises:
@@ -53,7 +54,7 @@ class Discriminator(nn.Module):
         window=c.stft_window,
         hop=c.stft_hop,
         norm=c.stft_norm,
-        form=self.form,
+        method=self.method,
         dtype=self.dtype,
         rematerialise=self.rematerialise,
         name="stft",
@@ -68,7 +69,7 @@ class Discriminator(nn.Module):
           channels=c.wave_channels,
           max_channels=c.wave_max_channels,
           norm=c.wave_norm,
-          form=self.form,
+          method=self.method,
           dtype=self.dtype,
           name=f"wave_{scale}",
         )(audio)

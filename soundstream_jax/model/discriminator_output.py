@@ -1,4 +1,4 @@
-"""What a discriminator says about audio, and what all of them share."""
+"""A discriminator's judgement of audio, and its layers' activation."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ import flax.struct
 import jax
 
 from soundstream_jax import precision
+from soundstream_jax.convolution import signal
 
 _LEAK = 0.2
 
@@ -16,20 +17,19 @@ class Output:
   """What one discriminator says about a batch; float32."""
 
   logits: jax.Array  # [B, T_k, 1], above 0 for real
-  # Activations of every layer but the last: [B, T_l, C_l] of a wave network
-  # (or [B, T_l / f, f * C_l], f samples to a block),
-  # [B, N_l, F_l / f, f * C_l] of the STFT network, f frequencies to a block.
+  # Activations of every layer but the last: [B, T_l, C_l] of a wave network,
+  # [B, N_l, F_l, C_l] of the STFT network, as its method lays them out.
   features: list[jax.Array]
 
 
-def activate(x: jax.Array) -> jax.Array:
+def activate(x: signal.Signal) -> signal.Signal:
   """LeakyReLU(0.2); the paper names no activation."""
-  return nn.leaky_relu(x, _LEAK)
+  return x.map(lambda values: nn.leaky_relu(values, _LEAK))
 
 
-def judge(logits: jax.Array, features: Sequence[jax.Array]) -> Output:
+def judge(logits: jax.Array, features: Sequence[signal.Signal]) -> Output:
   """Returns float32 logits and features."""
   return Output(
     logits=precision.widened(logits),
-    features=[precision.widened(feature) for feature in features],
+    features=[precision.widened(feature.values) for feature in features],
   )

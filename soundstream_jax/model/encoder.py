@@ -1,25 +1,25 @@
-"""Waveform to latents: strided causal convolutions (paper section III-A)."""
+"""Waveform to latents: strided causal convolutions (paper III-A, Fig. 3)."""
 
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from soundstream_jax.convolution import methods as forms
-from soundstream_jax.convolution.tpu import folding
-from soundstream_jax.model import (
-  layers,
-)
-
-DILATIONS = (1, 3, 9)
+from soundstream_jax.convolution import signal, spec
+from soundstream_jax.model import layers
 
 
 class Encoder(nn.Module):
   """[B, T, 1] -> [B, T / hop, embedding_dim].
 
-  Channels start at `channels` and double with every stage; a stage is three
-  residual units and a strided convolution with kernel 2 * stride.
+  Attributes:
+    channels: of the first layer; they double with every stage.
+    strides: of the stages.
+    embedding_dim: D.
+    residual_kernel: taps of the residual units' dilated convolutions.
+    residual_hidden_ratio: their width over that of the unit.
+    dtype: of the convolutions.
+    rematerialise: keeps the inputs of residual units alone for the gradient.
   """
 
   channels: int
@@ -27,46 +27,32 @@ class Encoder(nn.Module):
   embedding_dim: int
   residual_kernel: int
   residual_hidden_ratio: float
-  form: str = "blocks"
   dtype: Any = jnp.float32
   rematerialise: bool = False
 
   @nn.compact
-  def __call__(self, audio: jax.Array) -> jax.Array:
-    residual_unit = layers.residual_unit(rematerialise=self.rematerialise)
-    folds = forms.folds(self.form, self.channels, self.strides)
-    width = self.channels
-    x = layers.conv(
-      width,
-      7,
-      gain=layers.INPUT_GAIN,
-      fold=folds[0],
-      form=self.form,
-      dtype=self.dtype,
-      name="input",
-    )(folding.refold(forms.lift(audio, self.form), 1, folds[0]))
+  def __call__(self, audio: signal.Signal) -> signal.Signal:
+    first, last = (
+      spec.causal(self.channels, 7),
+      spec.causal(self.embedding_dim, 3),
+    )
+    x = self._conv(first, gain=layers.INPUT_GAIN, name="input")(audio)
     for stage, stride in enumerate(self.strides):
-      for unit, dilation in enumerate(DILATIONS):
-        x = residual_unit(
-          self.residual_kernel,
-          self.residual_hidden_ratio,
-          dilation,
-          folds[stage],
-          form=self.form,
-          dtype=self.dtype,
-          name=f"stage{stage}_unit{unit}",
-        )(x)
-      width *= 2
-      x = layers.downsample(
-        width,
-        stride=stride,
-        folds=(folds[stage], folds[stage + 1]),
-        form=self.form,
-        dtype=self.dtype,
-        name=f"stage{stage}_down",
-      )(forms.elu(x, self.form))
-    x = folding.refold(x, folds[-1], 1)
-    x = layers.conv(
-      self.embedding_dim, 3, form=self.form, dtype=self.dtype, name="output"
-    )(forms.elu(x, self.form))
-    return forms.lower(x, self.form)
+      x = self._block(x, stride, name=f"stage{stage}")
+    return self._conv(last, name="output")(x.elu())
+
+  def _block(self, x, stride: int, *, name: str) -> signal.Signal:
+    """Residual units, then twice the channels at 1 / stride of the rate."""
+    x = layers.residual_units(
+      x,
+      kernel_size=self.residual_kernel,
+      hidden_ratio=self.residual_hidden_ratio,
+      rematerialise=self.rematerialise,
+      dtype=self.dtype,
+      name=name,
+    )
+    down = spec.downsampling(2 * x.channels, stride)
+    return self._conv(down, name=f"{name}_down")(x.elu())
+
+  def _conv(self, what: spec.Spec, **options) -> layers.Conv:
+    return layers.Conv(what, dtype=self.dtype, **options)

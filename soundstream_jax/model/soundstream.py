@@ -7,6 +7,7 @@ Time is axis 1, channels come last.
 """
 
 import dataclasses
+import math
 
 import flax.linen as nn
 import flax.struct
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import precision
-from soundstream_jax.convolution import methods as forms
+from soundstream_jax.convolution import methods, receptive_field, signal
 from soundstream_jax.model import (
   decoder,
   encoder,
@@ -49,8 +50,8 @@ class SoundStream(nn.Module):
 
   model: config_lib.Model
   quantizer_config: config_lib.Quantizer
+  method: signal.Method
   rematerialise: bool = False
-  form: str = "blocks"
 
   def setup(self):
     m, q = self.model, self.quantizer_config
@@ -61,7 +62,6 @@ class SoundStream(nn.Module):
       "residual_hidden_ratio": m.residual_hidden_ratio,
       "dtype": dtype,
       "rematerialise": self.rematerialise,
-      "form": self.form,
     }
     self.encoder = encoder.Encoder(
       channels=m.encoder_channels, embedding_dim=m.embedding_dim, **shared
@@ -102,7 +102,14 @@ class SoundStream(nn.Module):
 
   def encode(self, audio: Array, *, denoise: Array | None = None) -> Array:
     """[B, T, 1] -> latents [B, F, D] in the codebooks' precision."""
-    latents = self._condition(self.encoder(audio), denoise, "encoder")
+    x = signal.enter(
+      audio,
+      self.method,
+      channels=self.model.encoder_channels,
+      granule=math.prod(self.model.strides),
+    )
+    latents = self.encoder(x).leave()
+    latents = self._condition(latents, denoise, "encoder")
     return latents.astype(self.quantizer.dtype)
 
   def quantize(
@@ -120,9 +127,9 @@ class SoundStream(nn.Module):
   def stream_encode(
     self, audio: Array, *, num_quantizers: int | None, denoise: Array
   ) -> Array:
-    """Goes on with streams: audio [B, F * hop, 1] -> codes [B, F, q].
+    """Continues streams: audio [B, F * hop, 1] -> codes [B, F, q].
 
-    With form='stream'; collections `stream`, the state, and `prepared`.
+    With method=stream.Stream(); its collections are the state.
     """
     latents = self.encode(audio, denoise=denoise)
     return self.quantizer.stream_codes(latents, num_quantizers)
@@ -134,7 +141,9 @@ class SoundStream(nn.Module):
   def decode(self, latents: Array, *, denoise: Array | None = None) -> Array:
     """Latents [B, F, D] -> audio [B, T, 1] in the codebooks' precision."""
     latents = self._condition(latents, denoise, "decoder")
-    return self.decoder(latents).astype(self.quantizer.dtype)
+    channels = self.model.decoder_channels * 2 ** len(self.model.strides)
+    x = signal.enter(latents, self.method, channels=channels, granule=1)
+    return self.decoder(x).leave().astype(self.quantizer.dtype)
 
   def _condition(self, x: Array, denoise: Array | None, side: str) -> Array:
     if self.model.film != side:
@@ -148,20 +157,20 @@ def from_config(
   config: config_lib.Config,
   *,
   platform: str | None = None,
-  form: str | None = None,
+  method: signal.Method | None = None,
 ) -> SoundStream:
   """Returns the generator that a configuration describes.
 
   Args:
     platform: 'cpu', 'gpu' or 'tpu', what config.form='auto' is for; None is
       the default device's.
-    form: instead of config.form.
+    method: instead of that of config.form.
   """
   return SoundStream(
     config.model,
     config.quantizer,
+    method=method or methods.choose(config.form, platform),
     rematerialise=config.rematerialise,
-    form=form or forms.form_for(config.form, platform),
   )
 
 
@@ -189,20 +198,21 @@ def init(config: config_lib.Config, key: Array) -> dict:
 
 
 def context(config: config_lib.Config) -> Context:
-  """Frames of the past that an output depends on, rounded up."""
-  model, hop = config.model, config.rates.hop_samples
-  unit = (model.residual_kernel - 1) * sum(encoder.DILATIONS)
-  past, jump = 6, 1  # in samples; the first convolution has kernel 7
-  for stride in model.strides:
-    past += unit * jump + stride * jump
-    jump *= stride
-  encoder_past = past + 2 * hop  # the last convolution has kernel 3
-  past, jump = 6 * hop + 6, hop  # first and last convolution, kernel 7
-  for stride in reversed(model.strides):
-    past += jump
-    jump //= stride
-    past += unit * jump
+  """Returns the frames of the past that an output depends on, rounded up."""
+  net = from_config(dataclasses.replace(config, rematerialise=False))
+  hop = config.rates.hop_samples
+
+  def encoder_past(x):
+    return net.apply({}, x, method=lambda net, x: net.encoder(x))
+
+  def decoder_past(x):
+    return net.apply({}, x, method=lambda net, x: net.decoder(x))
+
+  def frames(network, step):
+    samples = receptive_field.past_samples(network, samples_per_value=step)
+    return -(-samples // hop) + 1
+
   return Context(
-    encoder_frames=-(-encoder_past // hop) + 1,
-    decoder_frames=-(-past // hop) + 1,
+    encoder_frames=frames(encoder_past, 1),
+    decoder_frames=frames(decoder_past, hop),
   )

@@ -7,15 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from soundstream_jax import errors
-from soundstream_jax.convolution.tpu import folding
-from soundstream_jax.model import dense_convolution
-from soundstream_jax.model import discriminator_output as judgement
+from soundstream_jax.convolution import granules, signal, spec
+from soundstream_jax.model import discriminator_output as output
+from soundstream_jax.model import layers
 
 _INPUTS_PER_GROUP = 4
 _STAGES = 4
 _STRIDE = 4
-# Most samples to a block after the first stage.
-_FOLDED = 2
 
 
 class WaveDiscriminator(nn.Module):
@@ -25,80 +23,67 @@ class WaveDiscriminator(nn.Module):
     channels: of the first layer; each of four stages has four times as many.
     max_channels: where that stops.
     norm: 'weight' or 'none'.
+    method: what computes the convolutions.
+    dtype: of the convolutions.
   """
 
   channels: int
   max_channels: int
   norm: str
-  form: str = "blocks"
+  method: signal.Method
   dtype: jax.typing.DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, audio: jax.Array) -> judgement.Output:
+  def __call__(self, audio: jax.Array) -> output.Output:
     """Judges audio [B, T, 1]; logits [B, ceil(T / 256), 1]."""
+    weight_norm = {"weight": True, "none": False}[self.norm]
     conv = functools.partial(
-      dense_convolution.Conv,
-      weight_norm={"weight": True, "none": False}[self.norm],
-      form=self.form,
-      dtype=self.dtype,
+      layers.Conv, weight_norm=weight_norm, dtype=self.dtype
     )
-    channels = self.channels
-    folds = _folds(
-      self.form, channels, min(4 * channels, self.max_channels), audio.shape[1]
-    )
-    x = jnp.pad(audio, ((0, 0), (7, 7), (0, 0)), mode="reflect")
-    x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % folds[0]), (0, 0)))
-    x = folding.refold(x.astype(self.dtype), 1, folds[0])
-    x = conv(channels, (15,), folds=folds[:1] * 2, name="first")(x)
-    x = judgement.activate(x[:, : audio.shape[1] // folds[0]])
+    x = conv(spec.Spec(self.channels, (15,)), name="first")(self._enter(audio))
+    x = output.activate(x)
     features = [x]
     for stage in range(_STAGES):
-      groups = max(1, channels // _INPUTS_PER_GROUP)
-      wider = min(4 * channels, self.max_channels)
-      if channels % groups or wider % groups:
-        raise errors.InputError(
-          f"discriminator.wave_channels={self.channels} and "
-          f"wave_max_channels={self.max_channels}: a stage from {channels} to "
-          f"{wider} channels does not divide into {groups} groups. Use powers "
-          "of two, the larger for wave_max_channels."
-        )
-      x = conv(
-        wider,
-        (41,),
-        strides=(_STRIDE,),
-        padding=((20, 20),),
-        groups=groups,
-        folds=folds[stage : stage + 2],
-        name=f"stage_{stage}",
-      )(x)
-      x = judgement.activate(x)
+      x = conv(self._stage(x.channels), name=f"stage_{stage}")(x)
+      x = output.activate(x)
       features.append(x)
-      channels = wider
-    x = conv(
-      channels,
-      (5,),
-      padding=((2, 2),),
-      name="mix",
-    )(x)
-    x = judgement.activate(x)
+    mix = spec.Spec(x.channels, (5,), padding=((2, 2),))
+    x = output.activate(conv(mix, name="mix")(x))
     features.append(x)
-    logits = conv(
-      1,
-      (3,),
-      padding=((1, 1),),
-      name="logits",
-    )(x)
-    return judgement.judge(logits, features)
+    logits = spec.Spec(1, (3,), padding=((1, 1),))
+    return output.judge(conv(logits, name="logits")(x).leave(), features)
 
+  def _enter(self, audio: jax.Array) -> signal.Signal:
+    """Mirrors the audio at its ends, so that a kernel of 15 keeps its length."""
+    granule = granules.of(
+      "wave", audio.shape[1], width=self._wider(self.channels)
+    )
+    x = jnp.pad(audio, ((0, 0), (7, 7), (0, 0)), mode="reflect")
+    return signal.enter(
+      x.astype(self.dtype),
+      self.method,
+      channels=self.channels,
+      granule=granule,
+    )
 
-def _folds(
-  form: str, channels: int, wider: int, samples: int
-) -> tuple[int, ...]:
-  """Samples to a block (see `folding`) of each level, from full rate down."""
-  levels = _STAGES + 1
-  if form != "lanes" or samples % _STRIDE**2:
-    return (1,) * levels
-  if wider > dense_convolution.BLOCK_INPUTS[form]:  # groups stay apart
-    return (1,) * levels
-  first = folding.factor(channels, _STRIDE * _FOLDED)
-  return (first, folding.factor(wider, _FOLDED), *(1,) * (levels - 2))
+  def _wider(self, channels: int) -> int:
+    return min(4 * channels, self.max_channels)
+
+  def _stage(self, channels: int) -> spec.Spec:
+    """A strided layer of groups of four channels.
+
+    Raises:
+      InputError: the channels do not divide into groups.
+    """
+    groups, wider = max(1, channels // _INPUTS_PER_GROUP), self._wider(channels)
+    if channels % groups or wider % groups:
+      raise errors.InputError(
+        f"discriminator.wave_channels={self.channels} and "
+        f"wave_max_channels={self.max_channels}: a stage from {channels} to "
+        f"{wider} channels does not divide into {groups} groups. Use powers "
+        "of two, the larger for wave_max_channels."
+      )
+    strides, padding = (_STRIDE,), ((20, 20),)
+    return spec.Spec(
+      wider, (41,), strides=strides, padding=padding, groups=groups
+    )

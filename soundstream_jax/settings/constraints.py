@@ -15,6 +15,11 @@ from soundstream_jax.settings import nested
 # A jax key keeps 32 bits of a seed: larger ones would repeat smaller ones.
 LARGEST_SEED = 2**32 - 1
 
+# Values of `form`: 'auto', and one for each method of convolution/methods.py.
+FORMS = ("auto", "plain", "blocks", "rows", "lanes")
+# Values of methods that are gone. A configuration with one reads as 'auto'.
+DROPPED_FORMS: tuple[str, ...] = ()
+
 # Fields that name prepared datasets.
 SOURCES = (
   "data.sources",
@@ -201,7 +206,7 @@ def _check_data(config: Any) -> None:
 
 def _check_networks(config: Any) -> None:
   _one_of(config, "model.film", ("none", "encoder", "decoder"))
-  _one_of(config, "form", ("auto", "plain", "blocks", "rows", "lanes"))
+  _one_of(config, "form", FORMS)
   _one_of(config, "model.compute_dtype", ("float32", "bfloat16", "float64"))
   _one_of(config, "discriminator.wave_norm", ("weight", "none"))
   _one_of(config, "discriminator.stft_norm", ("layer", "weight", "none"))

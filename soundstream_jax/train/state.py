@@ -10,7 +10,7 @@ import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import precision, rng
-from soundstream_jax.convolution import methods as forms
+from soundstream_jax.convolution import methods
 from soundstream_jax.model import (
   codebook,
   discriminator,
@@ -108,7 +108,7 @@ def discriminator_module(
     config.discriminator,
     dtype=jnp.dtype(config.model.compute_dtype),
     rematerialise=config.rematerialise,
-    form=forms.form_for(config.form, platform),
+    method=methods.choose(config.form, platform),
   )
 
 

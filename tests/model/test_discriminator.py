@@ -12,6 +12,7 @@ import pytest
 from jax import lax
 
 from soundstream_jax import config, errors
+from soundstream_jax.convolution import methods, signal
 from soundstream_jax.model import (
   discriminator,
   stft_discriminator,
@@ -27,6 +28,7 @@ SMALL = config.Discriminator(
   stft_hop=32,
 )
 SAMPLES = 1_600
+METHOD = methods.METHODS["blocks"]
 # These programs run once, so compiling them quickly matters more.
 QUICK = {"xla_backend_optimization_level": 0}
 
@@ -72,6 +74,16 @@ def random_params(module, *arguments):
   return jax.tree_util.tree_map_with_path(values, shapes(module, *arguments))
 
 
+def entered(x):
+  """x [B, N, F, C] as the STFT network's units take it."""
+  return signal.enter(x, METHOD, channels=x.shape[-1], granule=1)
+
+
+def apply(module):
+  """A unit as a function of arrays."""
+  return lambda params, x: module.apply(params, entered(x)).leave()
+
+
 # Counts and shapes of the paper's sizes.
 
 
@@ -79,7 +91,7 @@ def test_the_counts_without_normalisation_are_those_of_the_layer_tables():
   plain = dataclasses.replace(
     config.Discriminator(), wave_norm="none", stft_norm="none"
   )
-  params = abstract_params(discriminator.Discriminator(plain))
+  params = abstract_params(discriminator.Discriminator(plain, METHOD))
   assert set(params) == {"stft", "wave_0", "wave_1", "wave_2"}
   for scale in range(3):
     assert count(params[f"wave_{scale}"]) == 5_637_953
@@ -93,7 +105,8 @@ def test_the_counts_without_normalisation_are_those_of_the_layer_tables():
 def test_a_normalisation_adds_scales_and_biases_alone(field, norm):
   def paths(**norms):
     params = abstract_params(
-      discriminator.Discriminator(dataclasses.replace(SMALL, **norms)), SAMPLES
+      discriminator.Discriminator(dataclasses.replace(SMALL, **norms), METHOD),
+      SAMPLES,
     )
     return {
       jax.tree_util.keystr(path): leaf.shape
@@ -109,7 +122,7 @@ def test_a_normalisation_adds_scales_and_biases_alone(field, norm):
 
 
 def test_logits_of_one_second_have_the_expected_steps():
-  module = discriminator.Discriminator(config.Discriminator())
+  module = discriminator.Discriminator(config.Discriminator(), METHOD)
   outputs, _ = jax.eval_shape(
     module.init_with_output,
     jax.random.key(0),
@@ -142,7 +155,7 @@ def test_logits_of_one_second_have_the_expected_steps():
 
 def test_the_hidden_channels_follow_the_table():
   params = abstract_params(
-    stft_discriminator.StftDiscriminator(32, 1024, 256, "none")
+    stft_discriminator.StftDiscriminator(32, 1024, 256, "none", METHOD)
   )
   kernels = [
     [params[f"unit_{i}"][name]["kernel"].shape for name in ("first", "second")]
@@ -183,14 +196,14 @@ def test_average_pool_keeps_a_constant():
 def test_frame_norm_equals_numpy_at_every_time_step():
   x = 3 * noise(2, 5, 6, 4) + 1
   module = stft_discriminator.FrameNorm()
-  params = random_params(module, x)
+  params = random_params(module, entered(x))
   frames = np.asarray(x, np.float64)
   mean = frames.mean(axis=(2, 3), keepdims=True)
   spread = np.sqrt(frames.var(axis=(2, 3), keepdims=True) + 1e-5)
   scale, bias = np.asarray(params["scale"]), np.asarray(params["bias"])
   expected = (frames - mean) / spread * scale + bias
   np.testing.assert_allclose(
-    jax.jit(module.apply)({"params": params}, x), expected, atol=1e-5
+    jax.jit(apply(module))({"params": params}, x), expected, atol=1e-5
   )
 
 
@@ -251,8 +264,9 @@ def test_a_residual_unit_is_two_convolutions_around_a_strided_skip(
 ):
   x = noise(2, 7, 8, 4)  # an odd number of frames: halving rounds up
   module = stft_discriminator.ResidualUnit(4, 8, strides, norm, jnp.float32)
-  params = random_params(module, x)
-  actual = jax.jit(module.apply, compiler_options=QUICK)({"params": params}, x)
+  params = random_params(module, entered(x))
+  run = jax.jit(apply(module), compiler_options=QUICK)
+  actual = run({"params": params}, x)
   expected = jax.jit(
     lambda x, params: residual_unit(x, params, strides, norm),
     compiler_options=QUICK,
@@ -269,7 +283,7 @@ def test_a_residual_unit_is_two_convolutions_around_a_strided_skip(
 @pytest.fixture(scope="module")
 def small():
   """The small discriminators, parameters, and gradients with outputs."""
-  module = discriminator.Discriminator(SMALL)
+  module = discriminator.Discriminator(SMALL, METHOD)
 
   def loss(params, audio):
     outputs = module.apply({"params": params}, audio)
@@ -373,7 +387,7 @@ def test_clips_of_a_batch_do_not_see_each_other(small):
 
 
 def test_bfloat16_is_the_dtype_of_convolutions_alone():
-  module = discriminator.Discriminator(SMALL, dtype=jnp.bfloat16)
+  module = discriminator.Discriminator(SMALL, METHOD, dtype=jnp.bfloat16)
   audio = jax.ShapeDtypeStruct((1, SAMPLES, 1), jnp.float32)
   params = shapes(module, audio)
   program = jax.make_jaxpr(module.apply)({"params": params}, audio)
@@ -399,9 +413,10 @@ def all_equations(jaxpr):
 def test_a_bfloat16_unit_is_near_the_float32_one():
   x = noise(2, 7, 8, 4)
   unit = stft_discriminator.ResidualUnit(4, 8, (2, 2), "layer", jnp.float32)
-  params = {"params": random_params(unit, x)}
-  full = jax.jit(unit.apply, compiler_options=QUICK)(params, x)
-  low = jax.jit(unit.clone(dtype=jnp.bfloat16).apply, compiler_options=QUICK)(
+  params = {"params": random_params(unit, entered(x))}
+  full = jax.jit(apply(unit), compiler_options=QUICK)(params, x)
+  low = unit.clone(dtype=jnp.bfloat16)
+  low = jax.jit(apply(low), compiler_options=QUICK)(
     params, x.astype(jnp.bfloat16)
   )
   assert low.dtype == jnp.bfloat16
@@ -411,18 +426,18 @@ def test_a_bfloat16_unit_is_near_the_float32_one():
 
 
 def test_parameters_are_float32_for_any_compute_dtype():
-  module = discriminator.Discriminator(SMALL, dtype=jnp.bfloat16)
+  module = discriminator.Discriminator(SMALL, METHOD, dtype=jnp.bfloat16)
   for leaf in jax.tree.leaves(abstract_params(module, SAMPLES)):
     assert leaf.dtype == jnp.float32
 
 
 def test_channels_that_do_not_divide_into_groups_are_refused():
-  module = wave_discriminator.WaveDiscriminator(4, 18, "none")
+  module = wave_discriminator.WaveDiscriminator(4, 18, "none", METHOD)
   with pytest.raises(errors.InputError, match="wave_max_channels=18"):
     abstract_params(module)
 
 
 def test_audio_shorter_than_the_stft_window_is_refused():
-  module = discriminator.Discriminator(SMALL)
+  module = discriminator.Discriminator(SMALL, METHOD)
   with pytest.raises(ValueError, match="shorter than one window of 128"):
     abstract_params(module, 127)

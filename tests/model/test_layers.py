@@ -1,80 +1,81 @@
-"""Block forms equal the obvious ones; nothing sees the future."""
+"""Layers with parameters: weight norm, FiLM, and what they start from."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
-from jax import lax
 
-from soundstream_jax.convolution import two_taps as causal
+from soundstream_jax.convolution import plain, signal
+from soundstream_jax.convolution import spec as spec_lib
 from soundstream_jax.model import film as film_lib
-from soundstream_jax.model import (
-  initialise,
-)
+from soundstream_jax.model import initialise, layers
 
 
 def _normal(seed, *shape):
   return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def _obvious_strided(x, kernel, stride):
-  return lax.conv_general_dilated(
-    x,
-    kernel,
-    (stride,),
-    ((stride, 0),),
-    dimension_numbers=("NWC", "WIO", "NWC"),
+def conv_with_params(*, weight_norm, kernel=None):
+  """A layer and parameters whose scale is the norm of their kernel."""
+  spec = spec_lib.Spec(6, (3,), groups=2)
+  conv = layers.Conv(spec, weight_norm=weight_norm)
+  if kernel is None:
+    kernel = np.random.default_rng(0).standard_normal((3, 4, 6))
+  params = {"kernel": kernel, "bias": np.arange(6.0)}
+  if weight_norm:
+    params["scale"] = np.sqrt(np.sum(kernel**2, axis=(0, 1)))
+  params = {k: v.astype(np.float32) for k, v in params.items()}
+
+  def apply(variables, x):
+    x = signal.enter(x, plain.Plain(), channels=6, granule=1)
+    return conv.apply(variables, x).leave()
+
+  return jax.jit(apply), params
+
+
+X = np.random.default_rng(1).standard_normal((2, 20, 8)).astype(np.float32)
+
+
+def test_weight_norm_with_the_norm_as_scale_is_the_plain_layer():
+  plain, plain_params = conv_with_params(weight_norm=False)
+  normed, normed_params = conv_with_params(weight_norm=True)
+  np.testing.assert_allclose(
+    normed({"params": normed_params}, X),
+    plain({"params": plain_params}, X),
+    rtol=1e-5,
+    atol=1e-5,
   )
 
 
-def _obvious_transposed(x, kernel, stride):
-  full = lax.conv_general_dilated(
-    x,
-    kernel[::-1],
-    (1,),
-    ((2 * stride - 1, 2 * stride - 1),),
-    lhs_dilation=(stride,),
-    dimension_numbers=("NWC", "WIO", "NWC"),
+def test_with_weight_norm_the_kernel_is_a_direction_and_scale_a_gain():
+  apply, params = conv_with_params(weight_norm=True)
+  params["bias"] = np.zeros(6, np.float32)
+  longer = {**params, "kernel": np.float32(5) * params["kernel"]}
+  louder = {**params, "scale": np.float32(5) * params["scale"]}
+  y = apply({"params": params}, X)
+  np.testing.assert_allclose(
+    apply({"params": longer}, X), y, rtol=1e-5, atol=1e-5
   )
-  return full[:, : x.shape[1] * stride]
+  np.testing.assert_allclose(
+    apply({"params": louder}, X), 5 * y, rtol=1e-5, atol=5e-5
+  )
 
 
-@pytest.mark.parametrize("stride", [1, 2, 5, 8])
-@pytest.mark.parametrize(
-  ("block", "obvious"),
-  [
-    (causal.strided_conv, _obvious_strided),
-    (causal.transposed_conv, _obvious_transposed),
-  ],
-)
-def test_block_form_equals_obvious_form_in_values_and_gradients(
-  stride, block, obvious
-):
-  x, kernel = _normal(0, 2, 6 * stride, 3), _normal(1, 2 * stride, 3, 4)
-
-  def both(function):
-    def loss(x, kernel):
-      y = function(x, kernel)
-      return jnp.sum(jnp.sin(y)), y
-
-    return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(x, kernel)
-
-  (_, ours), our_gradients = both(lambda x, k: block(x, k, stride=stride))
-  (_, theirs), their_gradients = both(lambda x, k: obvious(x, k, stride))
-  np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
-  for a, b in zip(our_gradients, their_gradients, strict=True):
-    np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5)
+def test_the_gradient_of_a_direction_is_orthogonal_to_it():
+  apply, params = conv_with_params(weight_norm=True)
+  slope = jax.grad(lambda p: jnp.sum(jnp.square(apply({"params": p}, X))))(
+    params
+  )["kernel"]
+  slope = np.asarray(slope)
+  along = np.sum(slope * params["kernel"], axis=(0, 1))
+  length = np.sqrt(np.sum(np.square(slope), axis=(0, 1)))
+  assert (length > 1).all()
+  np.testing.assert_allclose(along / length, 0.0, atol=1e-4)
 
 
-def test_dilated_convolution_equals_its_sum_over_taps():
-  x, kernel = _normal(0, 2, 40, 3), _normal(1, 7, 3, 4)
-  ours = causal.causal_conv(x, kernel, dilation=3)
-  expected = np.zeros((2, 40, 4), np.float32)
-  for tap in range(7):
-    delay = (6 - tap) * 3
-    delayed = np.pad(x, ((0, 0), (delay, 0), (0, 0)))[:, :40]
-    expected += delayed @ kernel[tap]
-  np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+def test_a_zero_kernel_with_weight_norm_has_finite_gradients():
+  apply, params = conv_with_params(weight_norm=True, kernel=np.zeros((3, 4, 6)))
+  slopes = jax.jit(jax.grad(lambda p: jnp.sum(apply({"params": p}, X))))(params)
+  assert all(np.isfinite(s).all() for s in jax.tree.leaves(slopes))
 
 
 def test_film_starts_by_switching_a_quarter_off_and_follows_its_condition():

@@ -1,11 +1,10 @@
-"""Every form of the networks is one function, of one layout of parameters."""
+"""The networks are one function of one layout of parameters by every method."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from soundstream_jax.convolution import methods as forms
 from soundstream_jax.model import (
   initialise,
   soundstream,
@@ -98,19 +97,7 @@ def discriminators(small_config):
 
 @pytest.mark.parametrize("form", OTHERS)
 @pytest.mark.parametrize("network", ["generator", "discriminators"])
-def test_values_and_gradients_equal_the_plain_form(network, form, request):
+def test_values_and_gradients_equal_the_definition(network, form, request):
   results = request.getfixturevalue(network)
   for actual, expected in zip(results[form], results["plain"], strict=True):
     assert_close(actual, expected)
-
-
-@pytest.mark.parametrize(
-  ("avx512", "form"), [(False, "blocks"), (True, "rows")]
-)
-def test_auto_is_by_device(avx512, form, monkeypatch):
-  monkeypatch.setattr(forms, "_has_avx512", lambda: avx512)
-  assert forms.form_for("auto", "tpu") == "lanes"
-  assert forms.form_for("auto", "gpu") == "blocks"
-  assert forms.form_for("auto", "cpu") == form
-  assert forms.form_for("auto") == form
-  assert forms.form_for("plain", "tpu") == "plain"

@@ -1,0 +1,140 @@
+"""A signal on its way through a network, and what a method of convolving it is.
+
+B: clips, C: channels. As networks see it a signal is [B, *space, C], where space
+is time, or time and frequency. How its values lie in memory is its method's.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import flax.struct
+import jax
+
+from soundstream_jax.convolution import spec as spec_lib
+
+Array = jax.Array
+
+
+class Method(Protocol):
+  """One way to compute convolutions; all give the same function.
+
+  A frozen dataclass: programs are cached by it. `plain.Plain` is the definition,
+  from which the others inherit what they do not compute in a way of their own.
+  """
+
+  def enter(self, x: Array, *, channels: int, granule: int) -> Array:
+    """Lays out x [B, *space, C] for a first layer of so many channels."""
+
+  def convolve(
+    self,
+    spec: spec_lib.Spec,
+    x: "Signal",
+    parameters: Callable[[], tuple[Array, Array]],
+    memory: Callable[..., Any],
+  ) -> Array:
+    """Returns the values of a convolution with bias, in a layout of its choice.
+
+    Args:
+      spec: what to compute.
+      x: the input.
+      parameters: returns kernel [*k, inputs / groups, features] in the dtype of
+        x, and bias [features], float32 (or float64).
+      memory: (collection, name, initial, *arguments) -> a variable of flax, which
+        outlives the call. For methods that continue where they stopped.
+    """
+
+  def elementwise(
+    self, function: Callable[..., Array], *values: Array
+  ) -> Array:
+    """Applies a function of single numbers to values of one layout."""
+
+  def elu(self, values: Array) -> Array:
+    """The activation between layers of the generator."""
+
+  def per_channel(self, vector: Array, x: "Signal") -> Array:
+    """Returns a vector [C] as it broadcasts over the values of x."""
+
+  def mean_per_frame(self, values: Array) -> Array:
+    """The mean over all but clips and time, whose axes stay."""
+
+  def leave(self, x: "Signal") -> Array:
+    """The inverse of `enter`: [B, *space, C]."""
+
+
+@flax.struct.dataclass
+class Signal:
+  """Values, and what they are of.
+
+  Attributes:
+    values: as the method lays them out.
+    space: lengths of the space axes.
+    channels: C.
+    granule: neighbours of the last space axis that stay together through the
+      layers to come (see `granules`).
+    method: what computes.
+  """
+
+  values: Array
+  space: tuple[int, ...] = flax.struct.field(pytree_node=False)
+  channels: int = flax.struct.field(pytree_node=False)
+  granule: int = flax.struct.field(pytree_node=False)
+  method: Method = flax.struct.field(pytree_node=False)
+
+  def convolved(self, spec, parameters, memory) -> "Signal":
+    """Returns the convolution that a spec describes; see `Method.convolve`."""
+    return self.replace(
+      values=self.method.convolve(spec, self, parameters, memory),
+      space=spec.outputs(self.space),
+      channels=spec.features,
+      granule=granule_after(spec, self.granule),
+    )
+
+  def elu(self) -> "Signal":
+    return self.replace(values=self.method.elu(self.values))
+
+  def map(self, function: Callable[[Array], Array]) -> "Signal":
+    """Applies a function of single numbers."""
+    return self.replace(values=self.method.elementwise(function, self.values))
+
+  def __add__(self, other: "Signal") -> "Signal":
+    values = self.method.elementwise(jax.numpy.add, self.values, other.values)
+    return self.replace(values=values)
+
+  def per_channel(self, vector: Array) -> Array:
+    """Returns a vector [C] as it broadcasts over `values`."""
+    return self.method.per_channel(vector, self)
+
+  def mean_per_frame(self, values: Array) -> Array:
+    """Returns the mean of values laid out like `values` at each time step."""
+    return self.method.mean_per_frame(values)
+
+  def astype(self, dtype) -> "Signal":
+    return self.replace(values=self.values.astype(dtype))
+
+  def leave(self) -> Array:
+    """Returns [B, *space, C]."""
+    return self.method.leave(self)
+
+
+def enter(x: Array, method: Method, *, channels: int, granule: int) -> Signal:
+  """Returns x [B, *space, C] as the signal that a network takes.
+
+  Args:
+    method: what computes its layers.
+    channels: of the first layer's output.
+    granule: of `granules.of`.
+  """
+  return Signal(
+    method.enter(x, channels=channels, granule=granule),
+    space=x.shape[1:-1],
+    channels=x.shape[-1],
+    granule=granule,
+    method=method,
+  )
+
+
+def granule_after(spec: spec_lib.Spec, granule: int) -> int:
+  """Returns the granule of a layer's output."""
+  if spec.transposed:
+    return granule * spec.stride
+  return max(1, granule // spec.stride)
