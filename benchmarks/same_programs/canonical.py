@@ -13,11 +13,14 @@ import re
 _TEXT = r'jax\.(?:result_info|arg_info) = "(?:[^"\\]|\\.)*"'
 _ONLY_LABEL = re.compile(rf" \{{{_TEXT}\}}")
 _LABEL = re.compile(rf"{_TEXT}(?:, )?")
+# Where this process keeps a function of Python that partitions an operation.
+_ADDRESS = re.compile(r'(?<=backend_config = )"\d{9,}"')
 _FUNCTION = re.compile(r'  func\.func \w+ @("[^"]*"|[\w.$-]+)')
 _SYMBOL = re.compile(r'(custom_call )?@("[^"]*"|[\w.$-]+)')
 _VALUE = re.compile(r"%[\w$.-]+")
 _OPERATION = re.compile(r"\s*(?:%\S+ = )?\"?(\w+\.\w+)")
 _CALL = re.compile(r"(?:func\.)?call @")
+_STATEMENT = re.compile(r'    (?:[%"]|[a-z][\w.]*\b(?! \{))')
 _RESULT = re.compile(r"(%[\w$.-]+)(?::(\d+))? = (.*)", re.DOTALL)
 _OPERAND = re.compile(r"%[\w$.-]+(?:#\d+)?")
 
@@ -71,6 +74,7 @@ def graph(program: str) -> str:
     _key(name, functions, keys)
   statements = {name: _statements(body) for name, body in functions.items()}
   kept: dict[tuple, tuple[str, ...]] = {}
+  effects: list[str] = []  # of operations without a result
 
   def results(name: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Returns a hash for each result of a function."""
@@ -85,6 +89,7 @@ def graph(program: str) -> str:
         else:
           whole = _hash(_closed(body, values, keys))
           count = int(made[2] or 1) if made else 0
+          effects.extend([] if made else [whole])
           parts = tuple(f"{whole} {k}" for k in range(count))
         for k, part in enumerate(parts):
           values[f"{made[1]}#{k}" if made[2] else made[1]] = part
@@ -94,13 +99,14 @@ def graph(program: str) -> str:
   head = statements["main"][0]
   inputs = [f"argument {k}" for k in range(len(_arguments(head)))]
   outputs = results("main", tuple(inputs))
-  return _hash("\n".join([_renamed(head, str, functions), *outputs]))
+  return _hash("\n".join([_renamed(head, str, functions), *outputs, *effects]))
 
 
 def _split(program: str) -> tuple[list[str], dict[str, str]]:
   """Returns what stands before the functions, and the functions by name."""
   program = _ONLY_LABEL.sub("", program)
   program = _LABEL.sub("", program).replace(", }", "}")
+  program = _ADDRESS.sub('"address"', program)
   header, functions, name = [], {}, None
   for line in program.rstrip().removesuffix("}").rstrip().split("\n"):
     if found := _FUNCTION.match(line):
@@ -149,7 +155,7 @@ def _statements(body: str) -> list[str]:
   found = [head]
   for line in lines[:-1]:
     # A region's lines lie deeper, or begin with what opens or closes one.
-    if re.match(r"    (?!cond \{|do \{|[ })])", line):
+    if _STATEMENT.match(line):
       found.append(line.strip())
     else:
       found[-1] += "\n" + line

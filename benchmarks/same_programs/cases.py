@@ -36,7 +36,7 @@ def leaves(name: str) -> str:
   state = places.find("abstract_state")(c)
   lines = [
     json.dumps(places.find("to_dict")(c), indent=1),
-    str(places.find("context")(c)),
+    str(vars(places.find("context")(c))),
   ]
   for title, tree in places.find("checkpoint_items")(state).items():
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):

@@ -80,7 +80,7 @@ def _main() -> Iterator[str]:
     yield f"discriminators/{form}/soundstream_24khz/1031samples"
   for model in ("rematerialised", "sharded"):
     yield from (f"step/{form}/{model}/crop" for form in ("blocks", "lanes"))
-  yield "step/plain/tiny/1hops"  # refused
+  yield from ("step/plain/tiny/1hops", "discriminators/plain/tiny/500samples")
   yield from _streams(PRESETS, ("1streams_1frames", "2streams_8frames"))
 
 
