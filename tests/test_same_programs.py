@@ -175,3 +175,47 @@ def test_a_canonical_text_is_its_own(canonical):
   text = canonical.text(PROGRAM)
   assert canonical.text(text) == text
   assert canonical.graph(text) == canonical.graph(PROGRAM)
+
+
+MOVES = """\
+module @jit_move {
+  func.func public @main(%arg0: tensor<4xf32>, %arg1: tensor<2x4xf32>) -> tensor<2x4xf32> {
+    BODY
+    %8 = stablehlo.broadcast_in_dim %7, dims = [0, 1] : (tensor<1x4xf32>) -> tensor<2x4xf32>
+    %9 = stablehlo.multiply %arg1, %8 : tensor<2x4xf32>
+    return %9 : tensor<2x4xf32>
+  }
+}
+"""
+SHORT = """\
+    %7 = stablehlo.reshape %arg0 : (tensor<4xf32>) -> tensor<1x4xf32>"""
+LONG = """\
+    %0 = stablehlo.reshape %arg0 : (tensor<4xf32>) -> tensor<1x4xf32>
+    %1 = stablehlo.broadcast_in_dim %0, dims = [0, 1] : (tensor<1x4xf32>) -> tensor<1x4xf32>
+    %c = stablehlo.constant dense<0.000000e+00> : tensor<f32>
+    %2 = stablehlo.reduce(%1 init: %c) applies stablehlo.add across dimensions = [0] : (tensor<1x4xf32>, tensor<f32>) -> tensor<4xf32>
+    %3 = stablehlo.pad %2, %c, low = [0], high = [0], interior = [0] : (tensor<4xf32>, tensor<f32>) -> tensor<4xf32>
+    %4 = stablehlo.slice %3 [0:4] : (tensor<4xf32>) -> tensor<4xf32>
+    %7 = stablehlo.reshape %4 : (tensor<4xf32>) -> tensor<1x4xf32>"""
+
+
+def test_the_graph_sees_no_move_that_changes_nothing(canonical):
+  graphs = {
+    canonical.graph(MOVES.replace("    BODY", body)) for body in (SHORT, LONG)
+  }
+  assert len(graphs) == 1
+
+
+@pytest.mark.parametrize(
+  ("old", "new"),
+  [
+    ("low = [0], high = [0]", "low = [1], high = [-1]"),
+    ("applies stablehlo.add", "applies stablehlo.multiply"),
+    ("slice %3 [0:4] :", "reverse %3, dims = [0] :"),
+    ("dims = [0, 1] : (tensor<1x4", "dims = [1, 0] : (tensor<4x1"),
+  ],
+)
+def test_the_graph_sees_moves_that_change_something(canonical, old, new):
+  long = MOVES.replace("    BODY", LONG)
+  assert old in long
+  assert canonical.graph(long) != canonical.graph(long.replace(old, new, 1))

@@ -7,10 +7,11 @@ with the packages of this Python. `matrix` lists the cases, `places` where
 their parts are.
 
 'same graph' says that texts differ, but only in the order of independent
-operations and in what is a function of its own. `--values` also runs what
-differs, on drawn arguments, and says how far results are apart.
+operations, in what is a function of its own, and in moves that change nothing,
+such as padding by no values. `--values` also runs what differs, on drawn
+arguments, and says how far results are apart.
 
-Exit code 0 if all cases are equal or refused alike, else 1.
+Exit code 0 if no case differs or fails, else 1.
 """
 
 import argparse

@@ -3,7 +3,8 @@
 Private functions, values and the module are named by order of use, functions
 with the same body are one, and what says only where a value came from in Python
 (`jax.result_info`) is left out. `graph` goes further: it sees neither the order
-of operations that do not depend on each other, nor which function they are in.
+of operations that do not depend on each other, nor which function they are in, nor
+moves that change nothing.
 """
 
 import collections
@@ -22,6 +23,12 @@ _OPERATION = re.compile(r"\s*(?:%\S+ = )?\"?(\w+\.\w+)")
 _CALL = re.compile(r"(?:func\.)?call @")
 _STATEMENT = re.compile(r'    (?:[%"]|[a-z][\w.]*\b(?! \{))')
 _RESULT = re.compile(r"(%[\w$.-]+)(?::(\d+))? = (.*)", re.DOTALL)
+_MOVE = re.compile(
+  r"stablehlo\.(reshape|pad|slice|broadcast_in_dim|reduce)\b.*"
+  r" : \((tensor<[^>]*>)(?:, tensor<[^>]*>)*\) -> (tensor<[^>]*>)$"
+)
+_RESULT_TYPE = re.compile(r"(tensor<[^>]*>)$")
+_ARGUMENT_TYPE = re.compile(r"%[\w$.-]+: (tensor<[^>]*>)")
 _OPERAND = re.compile(r"%[\w$.-]+(?:#\d+)?")
 
 
@@ -75,6 +82,7 @@ def graph(program: str) -> str:
   statements = {name: _statements(body) for name, body in functions.items()}
   kept: dict[tuple, tuple[str, ...]] = {}
   effects: list[str] = []  # of operations without a result
+  shapes: dict[str, str] = {}  # the type of a value, by its hash
 
   def results(name: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Returns a hash for each result of a function."""
@@ -86,11 +94,15 @@ def graph(program: str) -> str:
         body = made[3] if made else line
         if call := _called(body, functions):
           parts = results(call, _used(body, values))
+        elif passed_on := _passed_on(body, values, shapes):
+          parts = (passed_on,)
         else:
           whole = _hash(_closed(body, values, keys))
           count = int(made[2] or 1) if made else 0
           effects.extend([] if made else [whole])
           parts = tuple(f"{whole} {k}" for k in range(count))
+        if len(parts) == 1 and (shape := _RESULT_TYPE.search(body)):
+          shapes.setdefault(parts[0], shape[1])
         for k, part in enumerate(parts):
           values[f"{made[1]}#{k}" if made[2] else made[1]] = part
       kept[name, arguments] = _used(last, values)
@@ -98,8 +110,40 @@ def graph(program: str) -> str:
 
   head = statements["main"][0]
   inputs = [f"argument {k}" for k in range(len(_arguments(head)))]
+  shapes.update(zip(inputs, _ARGUMENT_TYPE.findall(head), strict=True))
   outputs = results("main", tuple(inputs))
   return _hash("\n".join([_renamed(head, str, functions), *outputs, *effects]))
+
+
+def _passed_on(
+  body: str, values: dict[str, str], shapes: dict[str, str]
+) -> str | None:
+  """Returns the hash of a value that a statement only passes on, or None.
+
+  Padding by nothing, a slice of everything and a broadcast to the same type pass
+  on their operand. A chain of reshapes is one, from its first value to its last
+  type, and none where that is the first's; a sum over axes of length 1 is one.
+  """
+  found = _MOVE.match(body)
+  if not found:
+    return None
+  operation, before, after = found.groups()
+  source = values[_OPERAND.search(body)[0]]
+  if operation == "reduce":
+    axes = re.search(r"dimensions = \[(.*?)\]", body)
+    lengths = re.findall(r"(\d+)x", before)
+    if "applies stablehlo.add" not in body or any(
+      lengths[int(axis)] != "1" for axis in re.findall(r"\d+", axes[1])
+    ):
+      return None
+  if operation in ("reduce", "reshape"):
+    origin = source.partition(" reshaped ")[0]
+    same = shapes.get(origin) == after
+    return origin if same else f"{origin} reshaped {after}"
+  widths = body[: body.index(" : ")].partition("low = ")[2]
+  if operation == "pad" and re.search(r"[1-9]", widths):
+    return None
+  return source if before == after else None
 
 
 def _split(program: str) -> tuple[list[str], dict[str, str]]:

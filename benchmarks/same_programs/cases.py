@@ -140,7 +140,7 @@ PROGRAMS = {
 def _stream(name, inputs, side):
   streams, frames = map(int, re.findall(r"\d+", name.rpartition("/")[2]))
   c = dataclasses.replace(config(name), rematerialise=False)
-  net = places.call("generator", c, form="stream")
+  net = places.call("generator", c, form=places.stream_form())
   prepare = functools.partial(
     places.find("prepare_stream"),
     net,

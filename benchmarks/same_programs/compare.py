@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.same_programs import canonical
 
-SAME = ("equal", "refused alike")
+SAME = ("equal", "same graph", "refused alike")
 # What the package raises for what it does not take.
 REFUSALS = ("InputError: ", "ValueError: ")
 WIDTH = 160  # of a line that is shown

@@ -42,6 +42,9 @@ PLACES = {
   "decode_step": ("codec.steps.decode_step", "codec.stream.step.decode_step"),
 }
 
+# The method that computes streams; before there were methods, a form.
+STREAM = "convolution.stream.method.Stream"
+
 # Keywords that may be called otherwise, by the name they have today.
 KEYWORDS = {"form": ("form", "method")}
 
@@ -87,6 +90,14 @@ def call(name: str, *arguments, **options):
       )
     named[fitting[0]] = value
   return function(*arguments, **named)
+
+
+def stream_form():
+  """Returns what `generator` takes as its form to compute streams."""
+  module, _, attribute = f"{PACKAGE}.{STREAM}".rpartition(".")
+  if importlib.util.find_spec(f"{PACKAGE}.convolution") is None:
+    return "stream"
+  return getattr(importlib.import_module(module), attribute)()
 
 
 def use(checkout: pathlib.Path) -> None:
