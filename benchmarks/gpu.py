@@ -16,12 +16,14 @@ runs anywhere, to be tried with
 (with the 2 of `tiny`, PyTorch 2.13 crashes in its own backward pass on a CPU).
 """
 
+import dataclasses
 import datetime
 import json
 import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Iterator
 
 # The card is shared with PyTorch's processes: take what is needed, no more.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -63,11 +65,55 @@ def main(_):
 
 
 def _measure() -> None:
+  _check_device()
+  overrides = _overrides()
+  flops, losses = _check_reconstructions(overrides)
+  lower = overrides | {"model.compute_dtype": "bfloat16"}
+  references = {
+    mode: sides.Reference(
+      _PRESET.value, lower, device=_DEVICE.value, compiled=mode == "compiled"
+    )
+    for mode in ("eager", "compiled")
+  }
+  limits = _Limits(
+    flops=flops,
+    products=sides.product_rate(1_024 if _is_cpu() else 8_192, jnp.bfloat16),
+    copies=_copy_rate(1 << (24 if _is_cpu() else 30)),
+  )
+  rows = [
+    row
+    for form in _FORMS.value
+    for row in _time(form, lower, references, losses, limits)
+  ]
+  for reference in references.values():
+    reference.close()
+  _write(rows, limits)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Limits:
+  """What a step needs, and what the card gives."""
+
+  flops: float  # of a step
+  products: float  # in FLOP/s
+  copies: float  # in bytes per second
+
+  def seconds(self, bytes_moved: float) -> tuple[float, str]:
+    """Returns the least time of a step, and what takes it."""
+    of_products = self.flops / self.products, "products"
+    of_bytes = bytes_moved / self.copies, "bytes"
+    return max(of_bytes, of_products, key=lambda limit: limit[0])
+
+
+def _check_device() -> None:
   if jax.default_backend() != {"cuda": "gpu", "cpu": "cpu"}[_DEVICE.value]:
     sys.exit(
       f"--device={_DEVICE.value}: jax finds {jax.devices()[0].platform} only. "
       "Install jax for this device, or pass --device=cpu."
     )
+
+
+def _overrides() -> dict:
   overrides = {
     "batch_size": _BATCH.value,
     "data.crop_samples": presets.load(_PRESET.value).audio.sample_rate_hz,
@@ -76,7 +122,11 @@ def _measure() -> None:
   for override in _OVERRIDE.value:
     name, _, value = override.partition("=")
     overrides[name] = json.loads(value)
-  lower = overrides | {"model.compute_dtype": "bfloat16"}
+  return overrides
+
+
+def _check_reconstructions(overrides: dict) -> tuple[float, dict]:
+  """Returns the FLOPs and the losses of a step in float32."""
   with jax.default_matmul_precision("highest"):
     exact = sides.Ours(_config(overrides))
     reference = sides.Reference(_PRESET.value, overrides, device=_DEVICE.value)
@@ -85,55 +135,45 @@ def _measure() -> None:
     reference.close()
     losses = exact.losses()
   print(f"reconstructions agree to {worst:.0e} of the largest sample")
-  del exact
+  return flops, losses
 
-  references = {
-    mode: sides.Reference(
-      _PRESET.value, lower, device=_DEVICE.value, compiled=mode == "compiled"
+
+def _time(form, overrides, references, losses, limits) -> Iterator[dict]:
+  """Yields a row of the table for a form beside each mode of PyTorch."""
+  ours = sides.Ours(_config(overrides | {"form": form}))
+  apart = _compare(ours.losses(), losses)
+  moved = ours.bytes_moved()
+  limit, limited_by = limits.seconds(moved)
+  for mode, reference in references.items():
+    sides.check(ours, reference, tolerance=float("inf"))  # loads the model
+    mine, theirs, ratio = sides.measure(
+      ours, reference, "gan_step", turns=_TURNS.value, warm_up=WARM_UP
     )
-    for mode in ("eager", "compiled")
-  }
-  products = sides.product_rate(1_024 if _is_cpu() else 8_192, jnp.bfloat16)
-  copies = _copy_rate(1 << (24 if _is_cpu() else 30))
-  rows = []
-  for form in _FORMS.value:
-    ours = sides.Ours(_config(lower | {"form": form}))
-    apart = _compare(ours.losses(), losses)
-    moved = ours.bytes_moved()
-    limit = max(flops / products, moved / copies)
-    for mode, reference in references.items():
-      sides.check(ours, reference, tolerance=float("inf"))  # loads the model
-      mine, theirs, ratio = sides.measure(
-        ours, reference, "gan_step", turns=_TURNS.value, warm_up=WARM_UP
-      )
-      rows.append(
-        {
-          "piece": "gan_step",
-          "form": form,
-          "pytorch": mode,
-          "audio_seconds_per_second": round(_BATCH.value / mine, 2),
-          "pytorch_audio_seconds_per_second": round(_BATCH.value / theirs, 2),
-          "ratio_to_pytorch": round(ratio, 3),
-          "share_of_limit": round(limit / mine, 3),
-          "limited_by": "products"
-          if flops / products > moved / copies
-          else "bytes",
-          "gigabytes_moved": round(moved / 1e9, 2),
-          "losses_apart": round(apart, 4),
-        }
-      )
-      print(json.dumps(rows[-1]), flush=True)
-    del ours
-  for reference in references.values():
-    reference.close()
+    row = {
+      "piece": "gan_step",
+      "form": form,
+      "pytorch": mode,
+      "audio_seconds_per_second": round(_BATCH.value / mine, 2),
+      "pytorch_audio_seconds_per_second": round(_BATCH.value / theirs, 2),
+      "ratio_to_pytorch": round(ratio, 3),
+      "share_of_limit": round(limit / mine, 3),
+      "limited_by": limited_by,
+      "gigabytes_moved": round(moved / 1e9, 2),
+      "losses_apart": round(apart, 4),
+    }
+    print(json.dumps(row), flush=True)
+    yield row
+
+
+def _write(rows: list[dict], limits: _Limits) -> None:
   table = {
     "date": str(datetime.date.today()),
     "device": _device_name(),
     "jax": jax.__version__,
     "preset": _PRESET.value,
     "clips_of_a_second": _BATCH.value,
-    "products_tflops": round(products / 1e12, 3),
-    "copies_gb_per_s": round(copies / 1e9, 1),
+    "products_tflops": round(limits.products / 1e12, 3),
+    "copies_gb_per_s": round(limits.copies / 1e9, 1),
     "rows": rows,
   }
   pathlib.Path(_JSON.value).write_text(json.dumps(table, indent=2) + "\n")

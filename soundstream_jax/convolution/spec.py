@@ -1,4 +1,4 @@
-"""What a convolution is: its shape, over one or two axes, never how it runs.
+"""A convolution as a specification: its shape, never how it is computed.
 
 Source: paper section III-A, III-B and III-D, Fig. 3 and 4.
 """

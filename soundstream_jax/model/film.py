@@ -17,8 +17,9 @@ class Film(nn.Module):
 
   Scale and shift are a linear layer on the one-hot of the condition (paper
   section III-F). It starts as the identity, but for a quarter of the channels,
-  which the condition switches off: what is to be taken away has a place from
-  the first step on. Ours: from the identity alone two alike rows part slowly.
+  which the condition switches off: so noise has channels of its own from the
+  first step on. Ours: if scale and shift start alike for both conditions, their
+  gradients are alike too, and they take long to differ.
   """
 
   dtype: Any = jnp.float32
@@ -29,8 +30,10 @@ class Film(nn.Module):
     param_dtype = precision.of_parameters(self.dtype)
     shape = (2, x.shape[-1])
     kept = shape[1] - shape[1] // 4
-    rows = (1.0,) * shape[1], (1.0,) * kept + (0.0,) * (shape[1] - kept)
-    scale = self.param("scale", initialise.constant(rows), shape, param_dtype)
+    off, on = (1.0,) * shape[1], (1.0,) * kept + (0.0,) * (shape[1] - kept)
+    scale = self.param(
+      "scale", initialise.constant((off, on)), shape, param_dtype
+    )
     shift = self.param("shift", initialise.constant(0.0), shape, param_dtype)
     index = condition.astype(jnp.int32)
     if index.ndim == 1:

@@ -2,15 +2,14 @@
 
 A TPU computes on vectors of 128 channels, whatever number of them is used. A
 signal [B, T, C] with few channels is therefore kept as [B, T / f, f * C], f
-neighbouring samples to a block, and a convolution becomes one between blocks:
-its kernel holds that of the ordinary convolution many times, along diagonals,
-and zeros elsewhere. Of a plane [B, N, F, C] the second axis is folded. This is
-the same sum with some terms times zero: a few times the multiplications, and a
-fraction of the memory traffic and of the time. The kernel that is stored and
+neighbouring samples to a vector: its fold. A convolution then becomes one between
+such vectors: its kernel holds that of the ordinary convolution many times, along
+diagonals, and zeros elsewhere. Of a plane [B, N, F, C] the second axis is folded.
+This is the same sum with some terms times zero: a few times the multiplications,
+and a fraction of the memory traffic and of the time. The kernel that is stored and
 learnt keeps the standard layout.
 """
 
-import math
 from collections.abc import Sequence
 
 import jax
@@ -23,7 +22,12 @@ LANES = 128
 
 
 def factor(channels: int, samples: int) -> int:
-  """Returns the most samples to a block: f * channels <= LANES, f | samples."""
+  """Returns the largest fold f: f * channels <= LANES, and f divides samples.
+
+  Args:
+    channels: of an unfolded sample.
+    samples: that stay together (see `granules`).
+  """
   most = max(1, LANES // channels)
   return next(f for f in range(most, 0, -1) if samples % f == 0)
 
@@ -47,7 +51,7 @@ def convolve(
   lead_strides: Sequence[int] = (),
   lead_padding: Sequence[tuple[int, int]] = (),
 ) -> jax.Array:
-  """Strided or dilated convolution between blocks.
+  """Strided or dilated convolution of a folded signal, without bias.
 
   Output o is the sum over taps j of sample stride * o - before + j * dilation
   times kernel[j]; samples outside of x are zero. There is one output for every
@@ -56,7 +60,7 @@ def convolve(
   Args:
     x: [B, *lead, T / (stride * fold), stride * fold * in].
     kernel: [*k_lead, k, in, out].
-    fold: outputs to a block.
+    fold: of the output.
     before: samples by which the first tap precedes the first of a stride.
     lead_strides: of the axes that are not folded.
     lead_padding: of these, zeros before and after.
@@ -66,7 +70,7 @@ def convolve(
   """
   taps = np.arange(kernel.shape[-3]) * dilation - before
   source = taps[:, None] + stride * np.arange(fold)[None, :]
-  return _between_blocks(
+  return _between_vectors(
     x, kernel, source, stride * fold, lead_strides, lead_padding
   )
 
@@ -74,12 +78,12 @@ def convolve(
 def transposed(
   x: jax.Array, kernel: jax.Array, *, fold: int, stride: int
 ) -> jax.Array:
-  """Causal transposed convolution between blocks, kernel 2 * stride.
+  """Causal transposed convolution of a folded signal, kernel 2 * stride.
 
   Args:
     x: [B, F / fold, fold * in].
     kernel: [2 * stride, in, out]; input f reaches outputs from f * stride.
-    fold: inputs to a block.
+    fold: of the input.
 
   Returns:
     [B, F / fold, fold * stride * out].
@@ -87,21 +91,21 @@ def transposed(
   output = np.arange(fold * stride)[None, :]
   tap = np.arange(2 * stride)[:, None]
   source = (output - tap) // stride
-  return _between_blocks(
+  return _between_vectors(
     x, kernel, np.where((output - tap) % stride == 0, source, np.nan), fold
   )
 
 
-def _between_blocks(x, kernel, source, inputs, strides=(), padding=()):
-  """Convolves blocks of `inputs` samples; source [k, outputs] has for each tap
-  and output of block 0 the sample that they meet, or NaN."""
+def _between_vectors(x, kernel, source, inputs, strides=(), padding=()):
+  """Convolves vectors of `inputs` samples; source [k, outputs] has for each tap
+  and output of vector 0 the sample that they meet, or NaN."""
   tap, output = np.nonzero(~np.isnan(source.astype(float)))
   sample = source[tap, output].astype(int)
-  block, phase = np.divmod(sample, inputs)
-  first, last = min(block.min(), 0), max(block.max(), 0)
+  vector, phase = np.divmod(sample, inputs)
+  first, last = min(vector.min(), 0), max(vector.max(), 0)
   shape = (last - first + 1, inputs, source.shape[1])
   where = np.zeros((*shape, len(source)), np.float32)
-  where[block - first, phase, output, tap] = 1
+  where[vector - first, phase, output, tap] = 1
   dense = _place(kernel, where)
   letters = "HW"[1 - len(strides) :]
   return lax.conv_general_dilated(
@@ -130,11 +134,3 @@ def _place(kernel: jax.Array, where: np.ndarray) -> jax.Array:
     precision=lax.Precision.HIGHEST,
   )
   return dense.reshape(*lead, taps, phases * inputs, outputs * features)
-
-
-def factors(widths: Sequence[int], strides: Sequence[int]) -> list[int]:
-  """Returns the fold of each level of an encoder, from full rate down."""
-  return [
-    factor(width, math.prod(strides[level:]))
-    for level, width in enumerate(widths)
-  ]
