@@ -15,7 +15,8 @@ import sys
 from collections.abc import Sequence
 
 from soundstream_jax import errors
-from soundstream_jax.data_pipelines import interrupts, job, prepare, shards
+from soundstream_jax.data_pipelines import prepare
+from soundstream_jax.data_pipelines.preparation import interrupts, job, shards
 
 _INTERRUPTED = 130
 

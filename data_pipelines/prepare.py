@@ -20,15 +20,14 @@ from collections.abc import Sequence
 from absl import flags
 
 from soundstream_jax import errors
-from soundstream_jax.data_pipelines import (
-  catalog,
-  corpus,
+from soundstream_jax.data_pipelines import catalog, corpus
+from soundstream_jax.data_pipelines.preparation import (
+  assemble,
   dataset_files,
-  finish,
   interrupts,
   job,
+  messages,
   shards,
-  summary,
   workers,
 )
 
@@ -193,12 +192,12 @@ def complete(work: job.Job, name: str) -> None:
       "elsewhere and are not here. Use a folder that all machines share."
     )
   skipped = [vars(s) for r in results.values() for s in r.skipped]
-  summary.list_skipped(skipped, work.plan.num_files)
+  messages.list_skipped(skipped, work.plan.num_files)
   with dataset_files.writing(work.out):
-    tallies, sheet = finish.finish(
+    tallies, sheet = assemble.finish(
       work.folder, work.plan, out=work.out, about=work.about
     )
-  summary.report(tallies, sheet)
+  messages.report(tallies, sheet)
   size = sum(file.stat().st_size for file in work.out.iterdir())
   print(
     f"{name} is ready, {size / 1e6:.1f} MB on disk: "

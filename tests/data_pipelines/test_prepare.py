@@ -10,7 +10,8 @@ import pytest
 
 from soundstream_jax import errors
 from soundstream_jax.data import source
-from soundstream_jax.data_pipelines import catalog, prepare, progress
+from soundstream_jax.data_pipelines import catalog, prepare
+from soundstream_jax.data_pipelines.preparation import progress
 
 COMMAND = [sys.executable, "-m", "soundstream_jax.data_pipelines.prepare"]
 

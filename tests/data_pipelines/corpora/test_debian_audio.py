@@ -6,7 +6,8 @@ import soundfile
 
 from soundstream_jax import errors
 from soundstream_jax.audio import io
-from soundstream_jax.data_pipelines.corpora import debian_audio, debian_rules
+from soundstream_jax.data_pipelines.corpora import debian_audio
+from soundstream_jax.data_pipelines.debian import rules as debian_rules
 
 STAMPS = "tuxpaint-stamps-default/usr/share/tuxpaint/stamps"
 FISH = "fillets-ng-data-cs/usr/share/games/fillets-ng/sound"

@@ -8,7 +8,8 @@ import pytest
 
 from soundstream_jax import errors
 from soundstream_jax.audio import io
-from soundstream_jax.data_pipelines import corpora, corpus, records
+from soundstream_jax.data_pipelines import corpora, corpus
+from soundstream_jax.data_pipelines.preparation import records
 
 DATASETS = (
   "demand",
