@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from soundstream_jax.launch import hlo_text
+from soundstream_jax.launch.preflight import hlo_text
 
 COLLECTIVES = (
   "all-reduce",

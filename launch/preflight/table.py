@@ -2,7 +2,7 @@
 
 import collections
 
-from soundstream_jax.launch import topologies
+from soundstream_jax.launch.preflight import topologies
 
 # Collectives listed one by one, the largest first.
 LARGEST = 6

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from soundstream_jax.launch import hlo_text, program_cost
+from soundstream_jax.launch.preflight import hlo_text, program_cost
 
 LAYERS, WIDTH = 24, 32
 

@@ -17,11 +17,11 @@ import sys
 import threading
 import time
 
-from absl import app, flags
+from absl import flags
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.launch import preflight_table, program_cost, topologies
+from soundstream_jax.launch.preflight import program_cost, table, topologies
 
 # Of what is counted and how: a change here makes kept results void.
 VERSION = 2
@@ -70,7 +70,7 @@ def _main() -> int:
     cache=_cache_folder(_CACHE.value),
     hlo=_HLO.value,
   )
-  print(preflight_table.table(report), flush=True)
+  print(table.table(report), flush=True)
   if _COMPARE_FORMS.value:
     plain = examine(
       dataclasses.replace(config, form="plain"),
@@ -79,7 +79,7 @@ def _main() -> int:
       cache=_cache_folder(_CACHE.value),
     )
     report["plain"] = plain
-    print(preflight_table.comparison(report, plain), flush=True)
+    print(table.comparison(report, plain), flush=True)
   if _JSON.value:
     pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=2) + "\n")
   return EXIT_DOES_NOT_FIT if report["fits"] is False else 0
@@ -237,7 +237,3 @@ class _Progress:
 
 def _say(text: str) -> None:
   print(f"[preflight] {text}", file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-  app.run(main, flags_parser=config_lib.parse_flags)

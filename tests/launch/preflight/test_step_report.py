@@ -12,12 +12,9 @@ import numpy as np
 import pytest
 
 from soundstream_jax.devices import distributed
-from soundstream_jax.launch import (
-  preflight,
-  preflight_table,
-  program_cost,
-  topologies,
-)
+from soundstream_jax.launch.preflight import program_cost, topologies
+from soundstream_jax.launch.preflight import step_report as preflight
+from soundstream_jax.launch.preflight import table as preflight_table
 from soundstream_jax.train import step as step_lib
 
 CPU = topologies.parse("cpu:8")
@@ -247,7 +244,7 @@ def test_without_a_tpus_compiler_the_line_says_what_to_install(monkeypatch):
 
 TPU_PROGRAM = """
 import json, sys
-from soundstream_jax.launch import program_cost, topologies
+from soundstream_jax.launch.preflight import program_cost, topologies
 topology = topologies.parse("v5e:2x2")
 topologies.prepare(topology)
 import jax, jax.numpy as jnp
