@@ -1,4 +1,4 @@
-"""What a compiled program costs on one device, loops counted as they run.
+"""Counts what a compiled program costs on one device, loops as they run.
 
 XLA's own `cost_analysis` counts the body of a loop once. Here every instruction
 counts as often as it runs: the entry computation once, the body of a while

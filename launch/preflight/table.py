@@ -1,4 +1,4 @@
-"""A preflight's report as lines of text; cycles become time here."""
+"""Formats a preflight's report as text; turns cycles into seconds."""
 
 import collections
 
@@ -8,8 +8,8 @@ from soundstream_jax.launch.preflight import topologies
 LARGEST = 6
 
 
-def table(report: dict) -> str:
-  """Returns two columns, what and how much."""
+def render(report: dict) -> str:
+  """Returns two columns: a quantity and its value."""
   kind = report["topology"].partition(":")[0]
   chip = topologies.CHIPS.get(kind)
   rows = [
@@ -31,7 +31,7 @@ def table(report: dict) -> str:
   return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
 
 
-def comparison(report: dict, plain: dict) -> str:
+def compare(report: dict, plain: dict) -> str:
   """Returns what a report's form costs, as shares of what 'plain' costs."""
   rows = []
   for name, of in (

@@ -1,4 +1,4 @@
-"""Chips that this machine does not have: names, environment, limits.
+"""Accelerators to compile for that are elsewhere: names, environment, limits.
 
 Figures per chip: Google Cloud's TPU documentation, "System architecture", the
 pages on v4, v5e, v5p and v6e (memory, peak in bfloat16). No page gives a

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from soundstream_jax.devices import distributed
-from soundstream_jax.launch.preflight import program_cost, topologies
-from soundstream_jax.launch.preflight import step_report as preflight
-from soundstream_jax.launch.preflight import table as preflight_table
+from soundstream_jax.launch.preflight import (
+  program_cost,
+  step_report,
+  table,
+  topologies,
+)
 from soundstream_jax.train import step as step_lib
 
 CPU = topologies.parse("cpu:8")
@@ -108,7 +111,7 @@ def test_preflight_lowers_the_object_that_training_calls(
 
   monkeypatch.setattr(step_lib, "build", spied)
   config = small_config(**{"mesh.data": 8, "batch_size": 8})
-  (lowered, given), arguments = preflight.lower(config, CPU, adversarial=True)
+  (lowered, given), arguments = step_report.lower(config, CPU, adversarial=True)
   assert lowered is built[0][0]
   assert given == arguments == built[0][1]
   assert len(built) == 1
@@ -129,7 +132,7 @@ def tiny_program(monkeypatch):
 
     return jax.jit(program).lower(*arguments), arguments
 
-  monkeypatch.setattr(preflight, "lower", lower)
+  monkeypatch.setattr(step_report, "lower", lower)
   return compiled
 
 
@@ -137,18 +140,18 @@ def test_a_report_is_kept_per_program_and_topology(
   tiny_program, small_config, tmp_path, monkeypatch, capsys
 ):
   config = small_config(**{"mesh.data": -1, "batch_size": 8})
-  report = preflight.examine(config, CPU, cache=tmp_path)
+  report = step_report.examine(config, CPU, cache=tmp_path)
   assert report["devices"] == 8
   assert json.loads(json.dumps(report)) == report
-  assert preflight.examine(config, CPU, cache=tmp_path) == report
+  assert step_report.examine(config, CPU, cache=tmp_path) == report
   assert "from the cache" in capsys.readouterr().err
   assert len(list(tmp_path.iterdir())) == 1
-  preflight.examine(config, topologies.parse("cpu:4"), cache=tmp_path)
+  step_report.examine(config, topologies.parse("cpu:4"), cache=tmp_path)
   assert len(list(tmp_path.iterdir())) == 2
-  monkeypatch.setattr(preflight, "VERSION", preflight.VERSION + 1)
-  preflight.examine(config, CPU, cache=tmp_path)
+  monkeypatch.setattr(step_report, "VERSION", step_report.VERSION + 1)
+  step_report.examine(config, CPU, cache=tmp_path)
   assert len(list(tmp_path.iterdir())) == 3
-  preflight.examine(config, CPU)
+  step_report.examine(config, CPU)
   assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -163,15 +166,15 @@ def test_what_does_not_fit_is_said(tiny_program, small_config, monkeypatch):
         "memory in memory space hbm. Used 20.00G of 15.75G hbm. Exceeded."
       )
 
-  lower = preflight.lower
+  lower = step_report.lower
   monkeypatch.setattr(
-    preflight,
+    step_report,
     "lower",
     lambda *args, **options: (Lowered(), lower(*args, **options)[1]),
   )
-  report = preflight.examine(small_config(batch_size=8), CPU)
+  report = step_report.examine(small_config(batch_size=8), CPU)
   assert report["fits"] is False
-  assert "NO: Used 20.00G of 15.75G hbm" in preflight_table.table(report)
+  assert "NO: Used 20.00G of 15.75G hbm" in table.render(report)
 
 
 def _run(*arguments, **options):
