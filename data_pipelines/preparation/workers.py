@@ -31,7 +31,9 @@ from soundstream_jax.data_pipelines.preparation import (
 )
 from soundstream_jax.data_pipelines.preparation import plan as plan_lib
 
-_MODULE = "soundstream_jax.data_pipelines.preparation.workers"
+# The module that calls `main`: an address outside of this folder, which stays
+# when what is in here moves.
+_MODULE = "soundstream_jax.data_pipelines.workers"
 # A signal that came while a library swallowed it is looked for this often.
 _WAIT_SECONDS = 0.2
 
@@ -189,7 +191,3 @@ def _listen(numbers: queue.SimpleQueue) -> None:
   for line in sys.stdin:
     numbers.put(int(line))
   os._exit(0)
-
-
-if __name__ == "__main__":
-  main(*sys.argv[1:])
