@@ -32,13 +32,6 @@ from soundstream_jax.data_pipelines.preparation import (
 )
 
 _INTERRUPTED = 130
-_OWN = ("audio_folder", "synthetic")
-# Flags that some datasets do not read; giving them there is a mistake.
-_ONLY_FOR = {
-  "group_by": "audio_folder",
-  "minutes": "synthetic",
-  "seed": "synthetic",
-}
 
 
 def define_flags() -> flags.FlagValues:
@@ -48,7 +41,7 @@ def define_flags() -> flags.FlagValues:
   flags.DEFINE_string(
     "dataset",
     None,
-    f"Which one: {', '.join((*_OWN, *catalog.names()))}.",
+    f"Which one: {', '.join(catalog.names())}.",
     **text,
   )
   flags.DEFINE_string("out", "", "Folder to be made: the dataset.", **text)
@@ -154,7 +147,7 @@ def check_dataset(values: flags.FlagValues) -> None:
   Raises:
     InputError: an unknown dataset, or a flag that it does not read.
   """
-  known = (*_OWN, *catalog.names())
+  known = catalog.names()
   if values.dataset not in known:
     given = "is missing" if values.dataset is None else "is unknown"
     raise errors.InputError(
@@ -162,16 +155,17 @@ def check_dataset(values: flags.FlagValues) -> None:
       f"{errors.nearest(values.dataset or '', known)} Use one of: "
       f"{', '.join(known)}."
     )
-  for name, dataset in _ONLY_FOR.items():
-    if values[name].present and values.dataset != dataset:
-      raise errors.InputError(
-        f"--{name} belongs to --dataset={dataset}, not to "
-        f"--dataset={values.dataset}. Leave it out."
-      )
-  if values["input"].present and values.dataset == "synthetic":
+  for dataset in known:
+    for name in catalog.flags_of(dataset):
+      if values[name].present and values.dataset != dataset:
+        raise errors.InputError(
+          f"--{name} belongs to --dataset={dataset}, not to "
+          f"--dataset={values.dataset}. Leave it out."
+        )
+  if values["input"].present and job.is_computed(values):
     raise errors.InputError(
-      "--input belongs to the other datasets, not to --dataset=synthetic. "
-      "Leave it out."
+      f"--input belongs to the other datasets, not to "
+      f"--dataset={values.dataset}. Leave it out."
     )
 
 
@@ -194,10 +188,10 @@ def complete(work: job.Job, name: str) -> None:
   skipped = [vars(s) for r in results.values() for s in r.skipped]
   messages.list_skipped(skipped, work.plan.num_files)
   with dataset_files.writing(work.out):
-    tallies, sheet = assemble.finish(
+    tallies, sheet = assemble.assemble(
       work.folder, work.plan, out=work.out, about=work.about
     )
-  messages.report(tallies, sheet)
+  messages.report(tallies, sheet, work.dataset)
   size = sum(file.stat().st_size for file in work.out.iterdir())
   print(
     f"{name} is ready, {size / 1e6:.1f} MB on disk: "

@@ -14,17 +14,29 @@ from soundstream_jax import errors
 from soundstream_jax.audio import io
 from soundstream_jax.data_pipelines import corpus, layout
 
+FLAGS = ("group_by",)
+_KINDS = (*corpus.KINDS, "audio")
 
-def describe(*, group_by: str, kind: str) -> corpus.Corpus:
+
+def describe(kind: str | None, *, group_by: str) -> corpus.Corpus:
   """Returns the dataset that any folder is.
 
   Args:
-    kind: one of corpus.KINDS, or 'audio' for whatever it is.
+    kind: one of corpus.KINDS, or 'audio', the default, for whatever it is.
+    group_by: see `grouping`.
+
+  Raises:
+    InputError: another kind.
   """
+  if kind is not None and kind not in _KINDS:
+    raise errors.InputError(
+      f"--kind={kind} is none of {', '.join(_KINDS)}."
+      f"{errors.nearest(kind, _KINDS)}"
+    )
   return corpus.Corpus(
     name="audio_folder",
     title="",
-    kind=kind,
+    kind=kind or "audio",
     homepage="",
     licence="",
     version="",
@@ -33,6 +45,7 @@ def describe(*, group_by: str, kind: str) -> corpus.Corpus:
     hours=0.0,
     splits=f"By the name of the group (--group_by={group_by}).",
     find=functools.partial(find, group_by=group_by),
+    more_groups=corpus.MORE_GROUPS_BY_FLAGS,
   )
 
 

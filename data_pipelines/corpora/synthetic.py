@@ -5,6 +5,7 @@ instrument or one colour of noise, and sounds alike throughout. It depends on
 (seed, kind, index of the group, seconds) only.
 """
 
+import functools
 import itertools
 import pathlib
 
@@ -13,6 +14,7 @@ import numpy as np
 from soundstream_jax import errors
 from soundstream_jax.audio import io
 from soundstream_jax.data_pipelines import corpus
+from soundstream_jax.data_pipelines.audio import measure
 from soundstream_jax.data_pipelines.preparation import records
 from soundstream_jax.data_pipelines.synthetic import instruments, noises, voices
 
@@ -28,8 +30,12 @@ SECONDS_PER_GROUP = 20
 SHORTEST_GROUP_SECONDS = 2.0
 
 
-def describe(kind: str) -> corpus.Corpus:
-  """Returns the dataset as `prepare` describes it."""
+FLAGS = ("minutes", "seed")
+
+
+def describe(kind: str | None, *, minutes: float, seed: int) -> corpus.Corpus:
+  """Returns the dataset as `prepare` describes it; no kind is voices."""
+  kind = kind or "voices"
   return corpus.Corpus(
     name="synthetic",
     title=f"Synthetic {kind}",
@@ -42,6 +48,9 @@ def describe(kind: str) -> corpus.Corpus:
     hours=0.0,
     splits="Every group falls into one split, by its number.",
     find=lambda root: [],
+    compute=functools.partial(files, kind, minutes),
+    read=functools.partial(_read, kind, minutes=minutes, seed=seed),
+    more_groups=corpus.MORE_GROUPS_BY_FLAGS,
   )
 
 
@@ -88,7 +97,6 @@ def seconds_per_group(minutes: float) -> float:
 
 def files(
   kind: str,
-  *,
   minutes: float,
   percentages: tuple[int, int, int],
   sample_rate_hz: int,
@@ -125,6 +133,32 @@ def piece(
   audio *= rng.uniform(0.3, 0.7) / np.abs(audio).max()
   group = group_name(kind, index)
   return records.Piece(group, group, io.to_int16(audio))
+
+
+def _read(
+  kind: str,
+  file: corpus.File,
+  *,
+  minutes: float,
+  seed: int,
+  sample_rate_hz: int,
+  sound: measure.Sound,
+) -> records.Piece:
+  """Returns the audio of a group that `files` listed as a file."""
+  made = piece(
+    kind,
+    index_of(file.name),
+    seconds=seconds_per_group(minutes),
+    seed=seed,
+    sample_rate_hz=sample_rate_hz,
+  )
+  sound.add_file(
+    seconds=len(made.audio) / sample_rate_hz,
+    rate_hz=sample_rate_hz,
+    samples=len(made.audio),
+    clipped=0,
+  )
+  return made
 
 
 def _num_groups(minutes: float) -> int:

@@ -1,5 +1,6 @@
-"""All shards of a plan, complete -> the dataset, under its own name."""
+"""Makes the dataset, under its own name, of the complete shards of a plan."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -21,7 +22,22 @@ from soundstream_jax.data_pipelines.preparation import (
 from soundstream_jax.data_pipelines.preparation import plan as plan_lib
 
 
-def finish(
+@dataclasses.dataclass(frozen=True)
+class _Split:
+  """The shards of one split, added up.
+
+  Attributes:
+    shard_lengths: records of each shard that has any.
+    encoded_bytes: of its records.
+  """
+
+  tally: records.Tally
+  sound: measure.Sound
+  shard_lengths: list[int]
+  encoded_bytes: int
+
+
+def assemble(
   folder: pathlib.Path,
   plan: plan_lib.Plan,
   *,
@@ -30,67 +46,137 @@ def finish(
 ) -> tuple[dict[str, records.Tally], dict[str, Any]]:
   """Makes the dataset of the shards in the working folder, and removes it.
 
-  `out` appears complete or not at all. A run that ends on the way is gone on
-  with: shards are renamed one by one, their sidecars stay until the end.
+  `out` appears complete or not at all. A run that ends on the way is resumed:
+  shards are renamed one by one, their sidecars stay until the end.
 
   Args:
     about: licence, citation, version and so on, for metadata.json.
 
   Returns:
-    what each split came to, and the datasheet.
+    (split -> its tally, the datasheet).
 
   Raises:
     InputError: there is nothing to train on.
     OSError: the disk cannot be written to.
   """
   results = shards.complete(folder, plan)
-  if not any(
-    result.tally.records
-    for result in results.values()
-    if result.split == "train"
-  ):
-    shutil.rmtree(folder / shards.FOLDER)  # there is nothing to go on with
-    raise errors.InputError(_nothing_to_train_on(plan))
+  _check_training(folder, plan, results)
   dataset = folder / shards.FINISHING
   dataset.mkdir(exist_ok=True)
-  tallies = {split: records.Tally() for split in records.SPLITS}
-  lengths, encoded, sounds = {}, {}, {}
-  for split, tally in tallies.items():
-    own = [n for n, result in results.items() if result.split == split]
-    for number in own:
-      tally.add(results[number].tally)
-    filled = [n for n in own if results[n].size_bytes]
-    for place, number in enumerate(filled):
-      target = dataset / dataset_files.shard_name(split, place, len(filled))
-      if not target.exists():
-        os.replace(shards.shard_path(folder, number), target)
-    lengths[split] = [results[n].tally.records for n in filled]
-    encoded[split] = sum(results[n].encoded_bytes for n in filled)
-    sounds[split] = measure.Sound()
-    for number in own:
-      sounds[split].add(results[number].sound)
-    if tally.records:
-      np.save(
-        dataset / f"bandwidth_hz-{split}.npy",
-        np.asarray(sounds[split].bandwidth_hz, np.float32),
-        allow_pickle=False,
-      )
+  splits = {}
+  for split in records.SPLITS:
+    own = {n: r for n, r in results.items() if r.split == split}
+    _rename_shards(folder, dataset, split, own)
+    splits[split] = _add_up(own)
+    _save_bandwidths(dataset, split, splits[split])
+  _describe(dataset, plan, splits, about)
+  sheet = _make_datasheet(plan, results, splits, about)
+  disk.write(
+    dataset / "datasheet.json", json.dumps(sheet, indent=1).encode() + b"\n"
+  )
+  datasheet.draw(sheet, dataset / "datasheet.png")
+  os.replace(dataset, out)
+  shutil.rmtree(folder)
+  return {split: added.tally for split, added in splits.items()}, sheet
+
+
+def _check_training(
+  folder: pathlib.Path,
+  plan: plan_lib.Plan,
+  results: Mapping[int, shards.Result],
+) -> None:
+  """Refuses a training split without records, and removes its shards.
+
+  Raises:
+    InputError: it has none.
+  """
+  for result in results.values():
+    if result.split == "train" and result.tally.records:
+      return
+  shutil.rmtree(folder / shards.FOLDER)  # nothing of use to a later run
+  if plan.settings["kind"] == "rooms":
+    raise errors.InputError(
+      "no impulse response for training could be read. Use more files."
+    )
+  raise errors.InputError(
+    f"no audio for training lasts {records.SHORTEST_SECONDS} s or more, the "
+    "shortest record. Use more audio, or larger groups (--group_by)."
+  )
+
+
+def _rename_shards(
+  folder: pathlib.Path,
+  dataset: pathlib.Path,
+  split: str,
+  results: Mapping[int, shards.Result],
+) -> None:
+  """Gives a split's shards their names; those without records have no file."""
+  filled = [number for number, result in results.items() if result.size_bytes]
+  for place, number in enumerate(filled):
+    target = dataset / dataset_files.shard_name(split, place, len(filled))
+    if not target.exists():  # else an earlier run has renamed it
+      os.replace(shards.shard_path(folder, number), target)
+
+
+def _add_up(results: Mapping[int, shards.Result]) -> _Split:
+  """Adds up the results of a split's shards."""
+  tally, sound = records.Tally(), measure.Sound()
+  for result in results.values():
+    tally.add(result.tally)
+    sound.add(result.sound)
+  filled = [result for result in results.values() if result.size_bytes]
+  return _Split(
+    tally,
+    sound,
+    [result.tally.records for result in filled],
+    sum(result.encoded_bytes for result in filled),
+  )
+
+
+def _save_bandwidths(dataset: pathlib.Path, split: str, added: _Split) -> None:
+  if added.tally.records:
+    np.save(
+      dataset / f"bandwidth_hz-{split}.npy",
+      np.asarray(added.sound.bandwidth_hz, np.float32),
+      allow_pickle=False,
+    )
+
+
+def _describe(
+  dataset: pathlib.Path,
+  plan: plan_lib.Plan,
+  splits: Mapping[str, _Split],
+  about: Mapping[str, str],
+) -> None:
+  """Writes what TFDS and training read beside the shards."""
+  settings = dict(plan.settings)
+  sample_rate_hz = settings.pop("sample_rate")
   dataset_files.describe(
     dataset,
-    shard_lengths=lengths,
-    encoded_bytes=encoded,
+    shard_lengths={s: added.shard_lengths for s, added in splits.items()},
+    encoded_bytes={s: added.encoded_bytes for s, added in splits.items()},
     format_version=records.FORMAT_VERSION,
     metadata={
-      "sample_rate_hz": plan.settings["sample_rate"],
+      "sample_rate_hz": sample_rate_hz,
       "format_version": records.FORMAT_VERSION,
-      **{k: v for k, v in plan.settings.items() if k != "sample_rate"},
+      **settings,
       **about,
-      "splits": records.describe_splits(tallies),
+      "splits": records.describe_splits(
+        {s: added.tally for s, added in splits.items()}
+      ),
     },
   )
-  sheet = datasheet.make(
-    tallies,
-    sounds,
+
+
+def _make_datasheet(
+  plan: plan_lib.Plan,
+  results: Mapping[int, shards.Result],
+  splits: Mapping[str, _Split],
+  about: Mapping[str, str],
+) -> dict[str, Any]:
+  return datasheet.make(
+    {split: added.tally for split, added in splits.items()},
+    {split: added.sound for split, added in splits.items()},
     [skipped for result in results.values() for skipped in result.skipped],
     num_files=plan.num_files,
     sample_rate_hz=plan.settings["sample_rate"],
@@ -99,20 +185,4 @@ def finish(
       "kind": plan.settings["kind"],
       **about,
     },
-  )
-  disk.write(
-    dataset / "datasheet.json", json.dumps(sheet, indent=1).encode() + b"\n"
-  )
-  datasheet.draw(sheet, dataset / "datasheet.png")
-  os.replace(dataset, out)
-  shutil.rmtree(folder)
-  return tallies, sheet
-
-
-def _nothing_to_train_on(plan: plan_lib.Plan) -> str:
-  if plan.settings["kind"] == "rooms":
-    return "no impulse response for training could be read. Use more files."
-  return (
-    f"no audio for training lasts {records.SHORTEST_SECONDS} s or more, the "
-    "shortest record. Use more audio, or larger groups (--group_by)."
   )

@@ -1,4 +1,4 @@
-"""What --input names -> the dataset's files, unpacked where need be."""
+"""Finds the dataset's files in --input, and unpacks archives where need be."""
 
 import dataclasses
 import pathlib
@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from soundstream_jax import errors
 from soundstream_jax.data_pipelines import corpus
-from soundstream_jax.data_pipelines.preparation import archives as unpack
+from soundstream_jax.data_pipelines.preparation import archives
 
 
 @dataclasses.dataclass(frozen=True)
-class Intake:
+class Found:
   """Files, or else the archives in which they are.
 
   Attributes:
@@ -19,11 +19,11 @@ class Intake:
   """
 
   files: list[corpus.File] | None = None
-  archives: Sequence[unpack.Archive] = ()
+  packed: Sequence[archives.Archive] = ()
   loose: Sequence[pathlib.Path] = ()
 
 
-def look(text: str, described: corpus.Corpus) -> Intake:
+def look(text: str, described: corpus.Corpus) -> Found:
   """Looks at what --input names; nothing is written.
 
   Args:
@@ -48,18 +48,18 @@ def look(text: str, described: corpus.Corpus) -> Intake:
   if len(paths) == 1 and paths[0].is_dir():
     return _look_into(paths[0], described)
   for path in paths:
-    if not unpack.find([path], whole=False):
+    if not archives.find([path], whole=False):
       problem = "is a folder" if path.is_dir() else "is a file"
       raise errors.InputError(
         f"--input={path} {problem}, and no archive "
-        f"({', '.join(unpack.SUFFIXES)}). Use one folder of {what}, or "
+        f"({', '.join(archives.SUFFIXES)}). Use one folder of {what}, or "
         "archives with commas between."
       )
-  return Intake(archives=unpack.find(unpack.siblings(paths)))
+  return Found(packed=archives.find(archives.siblings(paths)))
 
 
 def files(
-  found: Intake,
+  found: Found,
   described: corpus.Corpus,
   folder: pathlib.Path,
   *,
@@ -68,13 +68,13 @@ def files(
   """Returns the files, after unpacking archives into the working folder.
 
   Raises:
-    InputError: as `unpack.unpack`, or what was in them is not this dataset.
+    InputError: as `archives.unpack`, or what was in them is not this dataset.
     OSError: the disk cannot be written to.
   """
   if found.files is not None:
     return found.files
-  root = unpack.unpack(
-    found.archives,
+  root = archives.unpack(
+    found.packed,
     found.loose,
     folder,
     known=described.archives,
@@ -85,26 +85,26 @@ def files(
 
 def unpacked(folder: pathlib.Path) -> bool:
   """True where an archive has been unpacked into the working folder."""
-  return any(folder.glob(f"{unpack.FOLDER}-*/*{unpack.DONE}"))
+  return any(folder.glob(f"{archives.FOLDER}-*/*{archives.DONE}"))
 
 
-def _look_into(root: pathlib.Path, described: corpus.Corpus) -> Intake:
+def _look_into(root: pathlib.Path, described: corpus.Corpus) -> Found:
   entries = [p for p in sorted(root.iterdir()) if p.name[0] != "."]
   inside = [p for p in entries if p.is_file()]
   try:
     found = described.find(root)
   except errors.InputError:
-    archives = unpack.find(inside)
-    if not archives:
+    packed = archives.find(inside)
+    if not packed:
       raise
-    used = {part for archive in archives for part in archive.parts}
+    used = {part for archive in packed for part in archive.parts}
     loose = [path for path in entries if path not in used]
-    return Intake(archives=archives, loose=loose)
-  beside = unpack.find(inside, whole=False)
+    return Found(packed=packed, loose=loose)
+  beside = archives.find(inside, whole=False)
   if beside:
     print(
       f"note: {len(beside)} archives in --input are left alone, as files are "
       f"unpacked there: {', '.join(a.name for a in beside[:3])} ...",
       file=sys.stderr,
     )
-  return Intake(files=found)
+  return Found(files=found)

@@ -1,8 +1,8 @@
-"""One dataset being made: its working folder, its plan, what is still missing.
+"""One preparation: its working folder, its plan, the shards still missing.
 
 The working folder `.OUT.partial` lies beside --out, holds the plan, the
 unpacked archives and the shards, and lasts until the dataset is complete, so
-that the same command goes on where an earlier one was killed.
+that the same command resumes where an earlier one was killed.
 """
 
 import contextlib
@@ -15,22 +15,15 @@ from collections.abc import Callable, Iterator
 from absl import flags
 
 from soundstream_jax import errors
-from soundstream_jax.data_pipelines import (
-  catalog,
-  corpus,
-)
-from soundstream_jax.data_pipelines.corpora import (
-  audio_folder,
-  synthetic,
-)
+from soundstream_jax.data_pipelines import catalog, corpus
 from soundstream_jax.data_pipelines.preparation import (
   dataset_files,
   disk,
+  inputs,
+  messages,
   records,
   shards,
 )
-from soundstream_jax.data_pipelines.preparation import inputs as intake
-from soundstream_jax.data_pipelines.preparation import messages as summary
 from soundstream_jax.data_pipelines.preparation import plan as plan_lib
 
 
@@ -41,21 +34,27 @@ class Job:
   Attributes:
     folder: the working folder, held by this process.
     missing: numbers of the shards that are still to be built.
-    about: what metadata and datasheet say of the dataset's origin.
+    dataset: as it is described.
   """
 
   out: pathlib.Path
   folder: pathlib.Path
   plan: plan_lib.Plan
   missing: list[int]
-  about: dict[str, str]
+  dataset: corpus.Corpus
+
+  @property
+  def about(self) -> dict[str, str]:
+    """What metadata and datasheet say of the dataset's origin."""
+    names = ("title", "licence", "citation", "version", "homepage")
+    return {name: getattr(self.dataset, name) for name in names}
 
 
 @contextlib.contextmanager
 def begin(
   values: flags.FlagValues, *, check: Callable[[], None] = lambda: None
 ) -> Iterator[Job]:
-  """Makes the plan of the command's dataset, or goes on with an unfinished one.
+  """Makes the plan of the command's dataset, or resumes an unfinished one.
 
   Afterwards, what was done is kept for the same command if the work has ended
   on the way, and said so; a folder with nothing done is removed.
@@ -67,85 +66,72 @@ def begin(
     InputError: a flag, a path or the audio behind it cannot be used, or an
       unfinished dataset is of other flags or files.
   """
-  described = corpus_of(values)
+  described = catalog.load(values.dataset, values.kind, _own_flags(values))
   settings = _settings(values, described)
   percentages = records.parse_split(values.split)
-  if values.dataset == "synthetic":
-    files = synthetic.files(
-      described.kind,
-      minutes=values.minutes,
-      percentages=percentages,
-      sample_rate_hz=values.sample_rate,
-    )
-    found = intake.Intake(files=files)
+  if described.compute:
+    found = inputs.Found(described.compute(percentages, values.sample_rate))
   else:
-    found = intake.look(values.input, described)
+    found = inputs.look(values.input, described)
   out = _check_out(values.out)
   folder = _working_folder(out)
   with dataset_files.writing(out):
     folder.mkdir(parents=True, exist_ok=True)
   with disk.locked(folder, out), _leaving(folder, out):
     with dataset_files.writing(out):
-      files = intake.files(found, described, folder, check=check)
-      if values.dataset != "synthetic":
-        summary.warn_incomplete(described, files)
+      files = inputs.files(found, described, folder, check=check)
+      messages.warn_incomplete(described, files)
       plan = plan_lib.make(files, settings)
-      done = _go_on(folder, plan, out)
+      done = _resume(folder, plan, out)
     missing = [n for n in range(len(plan.shards)) if n not in done]
     try:
-      yield Job(out, folder, plan, missing, _about(described))
+      yield Job(out, folder, plan, missing, described)
     except errors.InputError as error:
       raise errors.InputError(
         f"{error} {_keep(folder, out)}".rstrip()
       ) from None
 
 
-def corpus_of(values: flags.FlagValues) -> corpus.Corpus:
-  """Returns the dataset that the flags name.
+def describe(values: flags.FlagValues) -> str:
+  """Returns what there is to say of the dataset, of each of its kinds.
 
   Raises:
     InputError: a kind that it does not have.
   """
-  kind = values.kind
-  if values.dataset == "synthetic":
-    return synthetic.describe(kind or "voices")
-  if values.dataset != "audio_folder":
-    return catalog.load(values.dataset, kind)
-  kinds = (*corpus.KINDS, "audio")
-  if kind is not None and kind not in kinds:
-    raise errors.InputError(
-      f"--kind={kind} is none of {', '.join(kinds)}."
-      f"{errors.nearest(kind, kinds)}"
-    )
-  return audio_folder.describe(group_by=values.group_by, kind=kind or "audio")
-
-
-def describe(values: flags.FlagValues) -> str:
-  """Returns what there is to say of the dataset, of each of its kinds."""
-  if values.kind is None and values.dataset in catalog.names():
-    found = catalog.load_all(values.dataset)
+  own = _own_flags(values)
+  if values.kind is None:
+    found = catalog.load_all(values.dataset, None, own)
   else:
-    found = [corpus_of(values)]
-  return "\n\n".join(map(summary.describe, found))
+    found = [catalog.load(values.dataset, values.kind, own)]
+  return "\n\n".join(map(messages.describe, found))
+
+
+def is_computed(values: flags.FlagValues) -> bool:
+  """True for a dataset that has no input.
+
+  Raises:
+    InputError: as `describe`.
+  """
+  found = catalog.load_all(values.dataset, values.kind, _own_flags(values))
+  return any(dataset.compute for dataset in found)
+
+
+def _own_flags(values: flags.FlagValues) -> dict[str, str | int | float]:
+  """Returns the values of the flags that only this dataset reads."""
+  return {name: values[name].value for name in catalog.flags_of(values.dataset)}
 
 
 def _settings(
   values: flags.FlagValues, described: corpus.Corpus
 ) -> dict[str, str | int | float]:
   """Returns the flags that shape the records."""
-  own = {"synthetic": ("minutes", "seed"), "audio_folder": ("group_by",)}
   return {
     "dataset": values.dataset,
     "kind": described.kind,
     "sample_rate": values.sample_rate,
     "split": values.split,
-    **{name: values[name].value for name in own.get(values.dataset, ())},
+    **_own_flags(values),
   }
-
-
-def _about(described: corpus.Corpus) -> dict[str, str]:
-  names = ("title", "licence", "citation", "version", "homepage")
-  return {name: getattr(described, name) for name in names}
 
 
 def _check_out(out: str) -> pathlib.Path:
@@ -185,7 +171,7 @@ def _remove_leftovers(folder: pathlib.Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _go_on(
+def _resume(
   folder: pathlib.Path, plan: plan_lib.Plan, out: pathlib.Path
 ) -> dict[int, shards.Result]:
   """Saves the plan; returns the shards of an earlier run with the same one.
@@ -240,7 +226,7 @@ def _keep(folder: pathlib.Path, out: pathlib.Path) -> str:
       f"The same command goes on: {len(done)} of {len(plan.shards)} shards are "
       "there."
     )
-  if intake.unpacked(folder):
+  if inputs.unpacked(folder):
     return "The same command goes on: archives are unpacked."
   shutil.rmtree(folder, ignore_errors=True)
   return ""

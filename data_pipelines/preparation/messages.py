@@ -1,4 +1,4 @@
-"""What `prepare` tells: what a dataset is, and what it has come to."""
+"""Prints what `prepare` tells: a dataset's origin, and its result."""
 
 import collections
 import sys
@@ -55,9 +55,15 @@ def list_skipped(skipped: Sequence[Mapping[str, str]], num_files: int) -> None:
 
 
 def report(
-  tallies: Mapping[str, records.Tally], sheet: Mapping[str, Any]
+  tallies: Mapping[str, records.Tally],
+  sheet: Mapping[str, Any],
+  dataset: corpus.Corpus,
 ) -> None:
-  """Prints what each split came to, and warnings about those that are empty."""
+  """Prints what each split came to, and warnings about those that are empty.
+
+  Args:
+    tallies, sheet: as `assemble.assemble` returns them.
+  """
   rate_hz = sheet["sample_rate_hz"]
   print(f"{'split':<12}{'hours':>8}{'records':>9}{'groups':>8}{'MB':>10}")
   for split, tally in tallies.items():
@@ -79,14 +85,8 @@ def report(
   )
   empty = [split for split, tally in tallies.items() if not tally.records]
   if empty:
-    fix = "Add parts of the dataset that are for them."
-    if sheet["dataset"] in ("audio_folder", "synthetic"):
-      fix = (
-        "For more groups use --group_by=file or --group_by=depth:N, or change "
-        "--split."
-      )
     print(
       f"warning: no group fell into {' or '.join(empty)}; training works, but "
-      f"nothing is held out there to measure on. {fix}",
+      f"nothing is held out there to measure on. {dataset.more_groups}",
       file=sys.stderr,
     )

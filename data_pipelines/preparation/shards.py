@@ -14,11 +14,11 @@ import functools
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from soundstream_jax.data_pipelines import corpus
+from soundstream_jax.data_pipelines import catalog
 from soundstream_jax.data_pipelines.audio import decode, measure
-from soundstream_jax.data_pipelines.corpora import synthetic
 from soundstream_jax.data_pipelines.preparation import (
   dataset_files,
   disk,
@@ -124,11 +124,15 @@ def _pieces(
   told: Callable[[int, float], None],
 ) -> Iterator[records.Piece]:
   """Yields the shard's files, decoded; those that are bad are noted."""
-  read = {"synthetic": _synthesize}.get(plan.settings["dataset"], _read)
+  read = _reader(plan.settings)
   done_bytes, seconds = 0, 0.0
   for file in shard.files:
     told(done_bytes, seconds)
-    piece = read(plan, file, result.sound)
+    piece = read(
+      file,
+      sample_rate_hz=plan.settings["sample_rate"],
+      sound=result.sound,
+    )
     done_bytes, seconds = file.size_bytes, 0.0
     if isinstance(piece, decode.Skipped):
       result.skipped.append(piece)
@@ -138,35 +142,12 @@ def _pieces(
   told(done_bytes, seconds)
 
 
-def _read(
-  plan: plan_lib.Plan, file: corpus.File, sound: measure.Sound
-) -> records.Piece | decode.Skipped:
-  return decode.decode(
-    file,
-    kind=plan.settings["kind"],
-    sample_rate_hz=plan.settings["sample_rate"],
-    sound=sound,
-  )
-
-
-def _synthesize(
-  plan: plan_lib.Plan, file: corpus.File, sound: measure.Sound
-) -> records.Piece:
-  settings = plan.settings
-  piece = synthetic.piece(
-    settings["kind"],
-    synthetic.index_of(file.name),
-    seconds=synthetic.seconds_per_group(settings["minutes"]),
-    seed=settings["seed"],
-    sample_rate_hz=settings["sample_rate"],
-  )
-  sound.add_file(
-    seconds=len(piece.audio) / settings["sample_rate"],
-    rate_hz=settings["sample_rate"],
-    samples=len(piece.audio),
-    clipped=0,
-  )
-  return piece
+def _reader(
+  settings: Mapping[str, Any],
+) -> Callable[..., records.Piece | decode.Skipped]:
+  """Returns the function file -> audio of the plan's dataset."""
+  described = catalog.load(settings["dataset"], settings["kind"], settings)
+  return described.read or functools.partial(decode.decode, kind=described.kind)
 
 
 def _save(folder: pathlib.Path, number: int, result: Result) -> None:

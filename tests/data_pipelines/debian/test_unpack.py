@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from soundstream_jax import errors
-from soundstream_jax.data_pipelines.debian import unpack as debian_unpack
+from soundstream_jax.data_pipelines.debian import unpack
 
 
 def wav(num_samples=240):
@@ -93,7 +93,7 @@ def test_audio_and_documents_are_kept_under_their_paths(deb, tmp_path):
       "./usr/share/x/link.ogg": None,
     }
   )
-  debian_unpack.unpack(package, "x", tmp_path / "tree")
+  unpack.unpack(package, "x", tmp_path / "tree")
   assert _names(tmp_path / "tree") == [
     "usr/share/doc/x/copyright",
     "usr/share/x/a b/\u00e9.OGG",
@@ -109,7 +109,7 @@ def test_game_archives_become_folders_of_their_names(deb, tmp_path):
       "./games/sfx.cat": cat([("Wind", wav())]),
     }
   )
-  debian_unpack.unpack(package, "x", tmp_path / "tree")
+  unpack.unpack(package, "x", tmp_path / "tree")
   assert _names(tmp_path / "tree") == [
     "games/0snd/sound/a.ogg",
     "games/sfx/000.wav",
@@ -125,7 +125,7 @@ def test_a_hostile_name_in_a_pk3_is_refused(tmp_path, name):
   path.parent.mkdir()
   path.write_bytes(zipped({name: b"ogg"}))
   with pytest.raises(errors.InputError, match=r"0snd\.pk3 is refused") as e:
-    debian_unpack.unzip(path, tmp_path / "games/0snd")
+    unpack.unzip(path, tmp_path / "games/0snd")
   assert "\n" not in str(e.value)
   assert _names(tmp_path) == ["games/0snd.pk3"]
 
@@ -134,21 +134,21 @@ def test_a_hostile_name_in_a_pk3_is_refused(tmp_path, name):
 def test_a_hostile_name_in_a_package_is_refused(deb, tmp_path, name):
   package = deb({name: b"ogg"})
   with pytest.raises(errors.InputError, match="x is refused"):
-    debian_unpack.unpack(package, "x", tmp_path / "tree")
+    unpack.unpack(package, "x", tmp_path / "tree")
   assert "x.ogg" not in {pathlib.Path(n).name for n in _names(tmp_path)}
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused(deb, tmp_path):
   package = deb({"./a.ogg/b.ogg": b"ogg", "./a.ogg": b"ogg"})
   with pytest.raises(errors.InputError, match="x is refused"):
-    debian_unpack.unpack(package, "x", tmp_path / "tree")
+    unpack.unpack(package, "x", tmp_path / "tree")
 
 
 def test_a_damaged_package_is_one_line(deb, tmp_path):
   package = deb({"./a.ogg": bytes(100_000)})
   package.write_bytes(package.read_bytes()[:50_000])
   with pytest.raises(errors.InputError, match="cannot be unpacked") as e:
-    debian_unpack.unpack(package, "x", tmp_path / "tree")
+    unpack.unpack(package, "x", tmp_path / "tree")
   assert "\n" not in str(e.value)
 
 
@@ -157,7 +157,7 @@ def test_what_dpkg_deb_complains_of_is_told(deb, tmp_path):
   tool = pathlib.Path(shutil.which("dpkg-deb"))
   tool.write_text("#!/bin/sh\necho 'not a Debian archive' >&2; exit 2\n")
   with pytest.raises(errors.InputError, match="not a Debian archive"):
-    debian_unpack.unpack(package, "x", tmp_path / "tree")
+    unpack.unpack(package, "x", tmp_path / "tree")
 
 
 def test_a_cat_gives_its_sounds_and_titles_under_their_numbers(tmp_path):
@@ -165,7 +165,7 @@ def test_a_cat_gives_its_sounds_and_titles_under_their_numbers(tmp_path):
   sounds = [("Wind, CC0", wav()), ("Unused", silent), ("Horn", wav(480))]
   path = tmp_path / "sfx.cat"
   path.write_bytes(cat(sounds))
-  debian_unpack.split_cat(path, tmp_path / "sfx")
+  unpack.split_cat(path, tmp_path / "sfx")
   assert _names(tmp_path / "sfx") == ["000.wav", "002.wav", "titles.txt"]
   for number in (0, 2):
     written = tmp_path / f"sfx/{number:03d}.wav"
@@ -190,7 +190,7 @@ def test_a_damaged_cat_is_one_line(tmp_path, data):
   path = tmp_path / "sfx.cat"
   path.write_bytes(data)
   with pytest.raises(errors.InputError, match=r"sfx\.cat cannot be") as e:
-    debian_unpack.split_cat(path, tmp_path / "sfx")
+    unpack.split_cat(path, tmp_path / "sfx")
   assert "\n" not in str(e.value)
 
 
@@ -198,4 +198,4 @@ def test_a_file_that_is_no_zip_is_one_line(tmp_path):
   path = tmp_path / "0snd.pk3"
   path.write_bytes(b"PK")
   with pytest.raises(errors.InputError, match=r"0snd\.pk3 cannot be unpacked"):
-    debian_unpack.unzip(path, tmp_path / "0snd")
+    unpack.unzip(path, tmp_path / "0snd")

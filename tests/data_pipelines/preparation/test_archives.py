@@ -1,4 +1,4 @@
-"""Archives as sites ship them: joined, checked, safe, and gone on with."""
+"""Archives as sites ship them: joined, checked, safe, and resumed."""
 
 import hashlib
 import io
@@ -17,10 +17,12 @@ import soundfile
 from soundstream_jax import errors
 from soundstream_jax.data import source
 from soundstream_jax.data_pipelines import corpus, prepare
-from soundstream_jax.data_pipelines.preparation import archives as unpack
-from soundstream_jax.data_pipelines.preparation import datasheet
-from soundstream_jax.data_pipelines.preparation import inputs as intake
-from soundstream_jax.data_pipelines.preparation import split_file as joined
+from soundstream_jax.data_pipelines.preparation import (
+  archives,
+  datasheet,
+  inputs,
+  split_file,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -120,10 +122,10 @@ def test_several_archives_and_what_lies_beside_them_are_one_folder(
   assert _prepare(both, tmp_path / "out") == 0
   assert _records(tmp_path / "out") == _records(tmp_path / "plain")
   (shipped / "table.csv").write_text("of the dataset")
-  found = intake.look(str(shipped), _Tables(tmp_path).corpus)
+  found = inputs.look(str(shipped), _Tables(tmp_path).corpus)
   assert [path.name for path in found.loose] == ["table.csv"]
-  root = unpack.unpack(
-    found.archives, found.loose, tmp_path, known=(), check=lambda: None
+  root = archives.unpack(
+    found.packed, found.loose, tmp_path, known=(), check=lambda: None
   )
   assert (root / "table.csv").read_text() == "of the dataset"
 
@@ -148,7 +150,7 @@ def test_a_restart_unpacks_only_what_is_missing(
   for name in "abc":
     _tar(tree, shipped / f"{name}.tar", name)
   copied = []
-  copy = unpack._copy
+  copy = archives._copy
 
   def dies(source, root, name, archive, check):
     copied.append(name)
@@ -157,7 +159,7 @@ def test_a_restart_unpacks_only_what_is_missing(
       raise KeyboardInterrupt
     copy(source, root, name, archive, check)
 
-  monkeypatch.setattr(unpack, "_copy", dies)
+  monkeypatch.setattr(archives, "_copy", dies)
   assert _prepare(shipped, tmp_path / "out") == 130
   assert "archives are unpacked" in capsys.readouterr().err
   assert len(copied) == 4
@@ -237,8 +239,8 @@ def test_the_md5_of_the_site_is_checked(tree, tmp_path):
 
   def run(folder, md5):
     (tmp_path / folder).mkdir()
-    return unpack.unpack(
-      unpack.find([path]),
+    return archives.unpack(
+      archives.find([path]),
       (),
       tmp_path / folder,
       known=[corpus.Archive("x.tar", md5)],
@@ -279,7 +281,7 @@ def test_joined_files_read_as_one(tmp_path):
   for number, (start, end) in enumerate(itertools.pairwise(cuts)):
     paths.append(pathlib.Path(tmp_path, str(number)))
     paths[-1].write_bytes(data[start:end])
-  with joined.open_all(paths) as file:
+  with split_file.open_all(paths) as file:
     assert file.read() == data
     for at in (0, 1, 299, 700, 900):
       file.seek(at)

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from data_pipelines.preparation import interrupts
+from soundstream_jax.data_pipelines.preparation import interrupts
 
 
 @pytest.mark.parametrize(
