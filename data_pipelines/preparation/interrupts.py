@@ -1,9 +1,10 @@
-"""SIGTERM and SIGINT, for commands that are to end in good order."""
+"""Ends a command on SIGTERM and SIGINT by an exception, at once."""
 
 import signal
 import sys
-import threading
 from collections.abc import Iterable, Iterator
+
+from soundstream_jax import signals
 
 
 class Interrupts:
@@ -17,18 +18,14 @@ class Interrupts:
 
   def __init__(self):
     self._number = None
-    self._previous = {}
+    self._handlers = signals.Handlers()
 
   def __enter__(self):
-    # Signal handlers belong to the main thread.
-    if threading.current_thread() is threading.main_thread():
-      for number in (signal.SIGTERM, signal.SIGINT):
-        self._previous[number] = signal.signal(number, self._interrupt)
+    self._handlers.install((signal.SIGTERM, signal.SIGINT), self._interrupt)
     return self
 
   def __exit__(self, *_):
-    for number, handler in self._previous.items():
-      signal.signal(number, handler)
+    self._handlers.restore()
 
   def watch(self, pieces: Iterable) -> Iterator:
     """Yields from pieces until a signal came."""
