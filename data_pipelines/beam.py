@@ -6,7 +6,7 @@
 What stands before `--` is what `prepare` takes; what follows it goes to Beam.
 This process plans, waits and finishes; the engine's workers build shards. They
 must see --input and the folder of --out under the same paths, as on a shared
-file system, and have this package installed. The same command goes on after a
+file system, and have this package installed. The same command resumes after a
 kill, and so does `prepare` with the same flags.
 """
 

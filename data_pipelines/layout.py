@@ -1,6 +1,6 @@
-"""How a dataset's files lie below a folder: finding the folder, walking it.
+"""Finds a dataset's folder and the files that lie in it.
 
-Every module of this package names its parts (subfolders, as the dataset's
+Every module of corpora/ names its parts (subfolders, as the dataset's
 archives make them) and says what a file of a part is; the rest is here. People
 give the folder in which they unpacked the archives, or the dataset's own folder
 in it; both lead to the same files with the same names.

@@ -9,8 +9,8 @@
 
 --dataset=NAME --describe says where a dataset is to be had and what its
 licence asks. Then train with the flag that is printed. `--out` appears when it
-is complete; after a kill, a full disk or a lost machine the same command goes
-on. Files that cannot be read are skipped and listed at the end.
+is complete; after a kill, a full disk or a lost machine the same command
+resumes. Files that cannot be read are skipped and listed at the end.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""One audio file -> one piece of int16 mono, and what the file was like."""
+"""Decodes an audio file to one piece of int16 mono, and measures the file."""
 
 import dataclasses
 import os

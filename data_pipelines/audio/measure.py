@@ -1,4 +1,4 @@
-"""What a sound is like: bandwidth, level, silence, clipping.
+"""Measures sound: bandwidth, level, silence, clipping.
 
 Levels are in dBFS of the root mean square: 0 is a full-scale square wave, and
 a full-scale sine has -3.
@@ -97,8 +97,8 @@ def bandwidth_hz(audio: np.ndarray, sample_rate_hz: int) -> float:
   if len(signal) < size:
     signal = np.pad(signal, (0, size - len(signal)))
   window = np.hanning(size + 1)[:-1].astype(np.float32)
-  blocks = np.lib.stride_tricks.sliding_window_view(signal, size)
-  spectrum = np.fft.rfft(blocks[:: size // 2] * window)
+  windows = np.lib.stride_tricks.sliding_window_view(signal, size)
+  spectrum = np.fft.rfft(windows[:: size // 2] * window)
   power = np.square(np.abs(spectrum)).mean(axis=0, dtype=np.float64)
   floor = _ABOVE_ROUNDING * _ROUNDING_POWER * float(np.sum(window**2))
   heard = power >= max(power.max() * 10 ** (-BANDWIDTH_DB / 10), floor)

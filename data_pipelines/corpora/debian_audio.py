@@ -2,7 +2,7 @@
 
   python -m soundstream_jax.data_pipelines.corpora.debian_audio --out=DIR
 
-fetches 0.96 GB into DIR/PACKAGE (`debian_fetch`: needs Debian or Ubuntu, but
+fetches 0.96 GB into DIR/PACKAGE (`debian.fetch`: needs Debian or Ubuntu, but
 not root), of which `find` takes, with paths as in the package:
 
   speech  *_desc_LANGUAGE.ogg of tuxpaint-stamps-default, one main voice for a
@@ -67,10 +67,10 @@ def find(root: pathlib.Path, *, kind: str) -> list[corpus.File]:
   Raises:
     InputError: none of the packages of this kind is there.
   """
-  parts = rules.packages(kind)
+  packages = rules.packages(kind)
   try:
     folder = layout.locate(
-      root, title=TITLE, own_names=["debian_audio"], parts=parts
+      root, title=TITLE, own_names=["debian_audio"], parts=packages
     )
   except errors.InputError as error:
     raise errors.InputError(
@@ -79,7 +79,7 @@ def find(root: pathlib.Path, *, kind: str) -> list[corpus.File]:
   files = layout.read(
     folder,
     title=TITLE,
-    parts=parts,
+    parts=packages,
     describe=functools.partial(rules.describe, kind),
   )
   return _distinct(files)

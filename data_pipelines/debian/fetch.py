@@ -7,7 +7,7 @@ What vouches for the contents is apt: `apt-get download` compares a package's
 hash with the lists that the distribution has signed.
 
 A package appears under its name when it is complete. After a kill, a full disk
-or a lost network the same command goes on with those that are missing.
+or a lost network the same command resumes with those that are missing.
 """
 
 import dataclasses

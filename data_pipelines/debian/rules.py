@@ -1,4 +1,4 @@
-"""Which files of which Debian package are speech, music and noise.
+"""Says which files of which Debian package are speech, music and noise.
 
 A rule also says who or what a file is of, and which split that goes to: see
 `debian_audio` for what was left out and why.

@@ -1,4 +1,4 @@
-"""A Debian package, and the archives of games in it -> audio in a folder.
+"""Unpacks the audio of a Debian package, and of the games' archives in it.
 
 Kept are audio and what lies in the package's usr/share/doc: its copyright file
 is the evidence of the licence. An archive of a game becomes a folder of its
@@ -33,7 +33,7 @@ GAME_SUFFIXES = (".pk3", ".cat")
 _ENTRY = struct.Struct("<II")
 _OFFSET_BITS = 0x7FFFFFFF
 _WAV_HEADER_BYTES = 44
-_BLOCK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 def unpack(deb: pathlib.Path, package: str, folder: pathlib.Path) -> None:
@@ -79,8 +79,8 @@ def unzip(path: pathlib.Path, folder: pathlib.Path) -> None:
     with zipfile.ZipFile(path) as opened:
       for member in opened.infolist():
         if _is_audio(member.filename):
-          with opened.open(member) as source:
-            _write(folder, member.filename, source, path.name)
+          with opened.open(member) as content:
+            _write(folder, member.filename, content, path.name)
   except (
     zipfile.BadZipFile,
     zlib.error,
@@ -121,12 +121,12 @@ def split_cat(path: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def _read_tar(
-  stream: BinaryIO, package: str, folder: pathlib.Path
+  tar: BinaryIO, package: str, folder: pathlib.Path
 ) -> tarfile.TarError | EOFError | None:
-  """Writes what is wanted; returns what is wrong with the stream."""
+  """Writes what is wanted; returns what is wrong with the tar."""
   documents = f"usr/share/doc/{package}/"
   try:
-    with tarfile.open(fileobj=stream, mode="r|") as opened:
+    with tarfile.open(fileobj=tar, mode="r|") as opened:
       for member in opened:
         name = member.name.removeprefix("./")
         document = name.startswith(documents) and "changelog" not in name
@@ -134,7 +134,7 @@ def _read_tar(
           document or _is_audio(name) or name.endswith(GAME_SUFFIXES)
         ):
           _write(folder, name, opened.extractfile(member), package)
-    while stream.read(_BLOCK_BYTES):  # or its end kills the sender
+    while tar.read(_CHUNK_BYTES):  # or its end kills the sender
       pass
   except (tarfile.TarError, EOFError) as error:
     return error
@@ -146,7 +146,7 @@ def _is_audio(name: str) -> bool:
 
 
 def _write(
-  folder: pathlib.Path, name: str, source: BinaryIO, archive: str
+  folder: pathlib.Path, name: str, content: BinaryIO, archive: str
 ) -> None:
   """Writes one file below the folder.
 
@@ -163,7 +163,7 @@ def _write(
     )
   target.parent.mkdir(parents=True, exist_ok=True)
   with open(target, "wb") as file:
-    shutil.copyfileobj(source, file, _BLOCK_BYTES)
+    shutil.copyfileobj(content, file, _CHUNK_BYTES)
 
 
 def _damaged(path: pathlib.Path, reason: object) -> errors.InputError:

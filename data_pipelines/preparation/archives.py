@@ -1,8 +1,8 @@
-"""Archives as a dataset's site ships them -> one folder of files.
+"""Unpacks archives, as a dataset's site ships them, into one folder.
 
 --input may be archives, or a folder in which they lie unextracted. They are
 unpacked side by side into the working folder, and each leaves a marker when it
-is complete, so that a restart goes on behind it. An archive is hostile input:
+is complete, so that a restart resumes behind it. An archive is hostile input:
 whatever would land outside, and every link, is refused.
 """
 
@@ -28,7 +28,7 @@ SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 FOLDER = "unpacked"
 DONE = ".done"
 
-_BLOCK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
 # Only reading all of a compressed tar tells what is in it. Audio shrinks
 # little: LibriTTS, 16-bit wav at 24 kHz, by a quarter.
 _TAR_GROWTH = 1.4
@@ -38,14 +38,14 @@ _PART = re.compile(r"(.+\.zip)\.(\d{3})")
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-  """One archive, of one file or of parts that are joined as they are."""
+  """One archive, of one file or of volumes that are joined as they are."""
 
   name: str
-  parts: tuple[pathlib.Path, ...]
+  volumes: tuple[pathlib.Path, ...]
 
   @property
   def size_bytes(self) -> int:
-    return sum(part.stat().st_size for part in self.parts)
+    return sum(volume.stat().st_size for volume in self.volumes)
 
   @property
   def is_zip(self) -> bool:
@@ -53,7 +53,7 @@ class Archive:
 
 
 def siblings(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
-  """Adds the other parts of archives of which one part is named."""
+  """Adds the other volumes of archives of which one is named."""
   found = []
   for path in paths:
     split = _PART.fullmatch(path.name)
@@ -69,10 +69,10 @@ def find(paths: Iterable[pathlib.Path], *, whole: bool = True) -> list[Archive]:
   """Returns the archives among some files, in the order of their names.
 
   Args:
-    whole: False takes those of which parts are missing, too.
+    whole: False takes those of which volumes are missing, too.
 
   Raises:
-    InputError: a part of an archive is missing.
+    InputError: a volume of an archive is missing.
   """
   found = {}
   for path in paths:
@@ -82,14 +82,14 @@ def find(paths: Iterable[pathlib.Path], *, whole: bool = True) -> list[Archive]:
     elif path.name.lower().endswith(SUFFIXES):
       found[path.name] = {1: path}
   archives = []
-  for name, parts in sorted(found.items()):
-    missing = set(range(1, max(parts) + 1)) - set(parts)
+  for name, volumes in sorted(found.items()):
+    missing = set(range(1, max(volumes) + 1)) - set(volumes)
     if missing and whole:
       raise errors.InputError(
         f"--input: {name}.{min(missing):03d} is missing, a part of {name}. "
         "Put all parts into one folder."
       )
-    archives.append(Archive(name, tuple(parts[n] for n in sorted(parts))))
+    archives.append(Archive(name, tuple(volumes[n] for n in sorted(volumes))))
   return archives
 
 
@@ -131,12 +131,12 @@ def unpack(
   md5_of = {archive.name: archive.md5 for archive in known}
   for archive in left:
     print(f"unpacking {archive.name}", file=sys.stderr, flush=True)
-    for part in archive.parts:
-      _check_md5(part, md5_of.get(part.name, ""), check)
+    for volume in archive.volumes:
+      _check_md5(volume, md5_of.get(volume.name, ""), check)
     with _readable(archive):
-      for name, source in _members(archive):
+      for name, content in _members(archive):
         check()
-        _copy(source, root, name, archive, check)
+        _copy(content, root, name, archive, check)
     disk.write(_marker(own, archive), b"")
   for path in loose:
     link = root / path.name
@@ -153,7 +153,7 @@ def _members(archive: Archive) -> Iterator[tuple[str, object]]:
   """Yields (name, open file) of the files in an archive, in its order."""
   if archive.is_zip:
     with (
-      split_file.open_all(archive.parts) as raw,
+      split_file.open_all(archive.volumes) as raw,
       zipfile.ZipFile(raw) as opened,
     ):
       for member in opened.infolist():
@@ -162,11 +162,11 @@ def _members(archive: Archive) -> Iterator[tuple[str, object]]:
           continue
         if kind not in (0, 0o10):
           _refuse(archive, member.filename, "is no plain file")
-        with opened.open(member) as source:
-          yield member.filename, source
+        with opened.open(member) as content:
+          yield member.filename, content
   else:
     with tarfile.open(
-      archive.parts[0], _TAR_MODES[archive.parts[0].suffix.lower()]
+      archive.volumes[0], _TAR_MODES[archive.volumes[0].suffix.lower()]
     ) as opened:
       for member in opened:
         if member.isdir():
@@ -174,11 +174,11 @@ def _members(archive: Archive) -> Iterator[tuple[str, object]]:
         if not member.isreg():
           _refuse(archive, member.name, "is a link, or no plain file")
         yield member.name, opened.extractfile(member)
-      while opened.fileobj.read(_BLOCK_BYTES):  # up to the checksum
+      while opened.fileobj.read(_CHUNK_BYTES):  # up to the checksum
         pass
 
 
-def _copy(source, root: pathlib.Path, name: str, archive, check) -> None:
+def _copy(content, root: pathlib.Path, name: str, archive, check) -> None:
   """Writes one file below root.
 
   Raises:
@@ -196,9 +196,9 @@ def _copy(source, root: pathlib.Path, name: str, archive, check) -> None:
       file = stack.enter_context(open(target, "wb"))
     except (FileExistsError, IsADirectoryError, NotADirectoryError):
       _refuse(archive, name, "is both a file and a folder")
-    while block := source.read(_BLOCK_BYTES):
+    while chunk := content.read(_CHUNK_BYTES):
       check()
-      file.write(block)
+      file.write(chunk)
 
 
 def _refuse(archive: Archive, name: str, why: str) -> None:
@@ -230,7 +230,7 @@ def _readable(archive: Archive) -> Iterator[None]:
 
 
 def _damaged(archive: Archive, reason: str) -> str:
-  if archive.is_zip and archive.parts[0].with_suffix(".z01").exists():
+  if archive.is_zip and archive.volumes[0].with_suffix(".z01").exists():
     stem = archive.name[: -len(".zip")]
     return (
       f"--input: {archive.name} is the last part of a zip in parts "
@@ -248,9 +248,9 @@ def _check_md5(path: pathlib.Path, md5: str, check: Callable[[], None]) -> None:
     return
   digest = hashlib.md5(usedforsecurity=False)
   with open(path, "rb") as file:
-    while block := file.read(_BLOCK_BYTES):
+    while chunk := file.read(_CHUNK_BYTES):
       check()
-      digest.update(block)
+      digest.update(chunk)
   if digest.hexdigest() != md5:
     raise errors.InputError(
       f"--input: {path.name} has md5 {digest.hexdigest()}, and its site says "
@@ -275,7 +275,7 @@ def _check_space(archives: Sequence[Archive], folder: pathlib.Path) -> None:
 def _unpacked_bytes(archive: Archive) -> int:
   if archive.is_zip:
     with (
-      split_file.open_all(archive.parts) as raw,
+      split_file.open_all(archive.volumes) as raw,
       zipfile.ZipFile(raw) as opened,
     ):
       return sum(member.file_size for member in opened.infolist())

@@ -1,4 +1,4 @@
-"""How a dataset lies on disk: TFDS files, written without TensorFlow.
+"""Writes a dataset's files as TFDS lays them out, without TensorFlow.
 
 A folder that `tfds.builder_from_directory` opens:
 

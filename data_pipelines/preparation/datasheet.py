@@ -1,4 +1,4 @@
-"""What a dataset is like, as datasheet.json and as a picture.
+"""Describes a prepared dataset in datasheet.json and in a picture.
 
 datasheet.json:
 
@@ -29,7 +29,7 @@ from soundstream_jax.data_pipelines.preparation import records
 
 _VERSION = "1.0.0"
 _BANDWIDTH_BINS = 24
-_LEVEL_STEP_DB = 2.0
+_LEVEL_BIN_DB = 2.0
 _LEVELS_SHOWN_DBFS = (-70, 0)
 _COLOURS = {"train": "#1f5a94", "validation": "#e08e2b", "test": "#4f9d69"}
 
@@ -53,7 +53,7 @@ def make(
   for sound in sounds.values():
     total.add(sound)
   bandwidths = np.linspace(0, sample_rate_hz / 2, _BANDWIDTH_BINS + 1)
-  levels = np.arange(measure.LOWEST_DBFS, _LEVEL_STEP_DB, _LEVEL_STEP_DB)
+  levels = np.arange(measure.LOWEST_DBFS, _LEVEL_BIN_DB, _LEVEL_BIN_DB)
   return {
     "datasheet_version": _VERSION,
     **about,

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and one writer for a folder."""
+"""Writes files that are whole or not there; lets one process into a folder."""
 
 import contextlib
 import fcntl

@@ -39,7 +39,7 @@ def look(text: str, described: corpus.Corpus) -> Found:
     )
   paths = [pathlib.Path(text)]
   if not paths[0].exists():
-    paths = [pathlib.Path(part) for part in text.split(",")]
+    paths = [pathlib.Path(path) for path in text.split(",")]
   for path in paths:
     if not path.exists():
       raise errors.InputError(
@@ -97,7 +97,7 @@ def _look_into(root: pathlib.Path, described: corpus.Corpus) -> Found:
     packed = archives.find(inside)
     if not packed:
       raise
-    used = {part for archive in packed for part in archive.parts}
+    used = {path for archive in packed for path in archive.volumes}
     loose = [path for path in entries if path not in used]
     return Found(packed=packed, loose=loose)
   beside = archives.find(inside, whole=False)

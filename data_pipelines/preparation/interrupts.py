@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from collections.abc import Iterable, Iterator
 
 from soundstream_jax import signals
 
@@ -26,12 +25,6 @@ class Interrupts:
 
   def __exit__(self, *_):
     self._handlers.restore()
-
-  def watch(self, pieces: Iterable) -> Iterator:
-    """Yields from pieces until a signal came."""
-    for piece in pieces:
-      self.check()
-      yield piece
 
   def _interrupt(self, number, frame):
     del frame

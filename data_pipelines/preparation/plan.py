@@ -1,4 +1,4 @@
-"""Which files become which shard: the same for the same input.
+"""Decides which files become which shard: the same for the same input.
 
 A plan is made once, written to the working folder beside --out, and read by
 every process that builds one of its shards, on this machine or another.

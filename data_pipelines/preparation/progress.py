@@ -1,4 +1,4 @@
-"""How far a preparation is: audio done, speed, time left, on stderr."""
+"""Shows how far a preparation is: audio done, speed, time left, on stderr."""
 
 import sys
 import time
@@ -10,15 +10,15 @@ class Progress:
   _TERMINAL_SECONDS = 0.2
   _LOG_SECONDS = 15.0
 
-  def __init__(self, stream=None, *, already: float = 0.0):
+  def __init__(self, output=None, *, already: float = 0.0):
     """Starts the clock.
 
     Args:
       already: share of the work that an earlier run did, 0 to 1.
     """
     self._already = already
-    self._stream = stream or sys.stderr
-    self._rewrites = self._stream.isatty()
+    self._output = output or sys.stderr
+    self._rewrites = self._output.isatty()
     self._started = self._shown = time.monotonic()
     self._width = 0
 
@@ -42,17 +42,17 @@ class Progress:
       f"{audio_seconds / elapsed:.0f} x real time, {clock(left)} left"
     )
     if self._rewrites:
-      self._stream.write(f"\r{line:<{self._width}}")
+      self._output.write(f"\r{line:<{self._width}}")
       self._width = len(line)
     else:
-      self._stream.write(line + "\n")
-    self._stream.flush()
+      self._output.write(line + "\n")
+    self._output.flush()
 
   def close(self) -> None:
     """Clears the line, so that what follows starts on an empty one."""
     if self._rewrites and self._width:
-      self._stream.write("\r" + " " * self._width + "\r")
-      self._stream.flush()
+      self._output.write("\r" + " " * self._width + "\r")
+      self._output.flush()
 
 
 def clock(seconds: float) -> str:

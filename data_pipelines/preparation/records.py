@@ -1,9 +1,9 @@
-"""Pieces of audio -> records: int16 mono of ten seconds, group by group.
+"""Cuts audio into records: int16 mono of ten seconds, group by group.
 
-A pipeline hands over, split by split, a stream of `Piece`s: one group's audio
-in pieces that follow each other. `cut` joins them and cuts records; `whole`
+A preparation hands over, split by split, an iterator of `Piece`s: one group's
+audio in pieces that follow each other. `cut` joins them and cuts records; `whole`
 leaves them as they are, which is what impulse responses need. On disk they are
-a TFDS dataset (dataset_files.py, finish.py) of format version 1.1.0:
+a TFDS dataset (dataset_files.py, assemble.py) of format version 1.1.0:
 
   audio   int16 [N], N = 10 s, or 1 s to 10 s at the end of a group; an impulse
           response (kind 'rooms') is one record of any length up to 10 s
@@ -50,7 +50,7 @@ class Piece:
 
 @dataclasses.dataclass
 class Tally:
-  """What a split, or a part of one, came to."""
+  """Counts of a split, or of one of its shards."""
 
   records: int = 0
   samples: int = 0
@@ -159,15 +159,15 @@ def write(
   sample_rate_hz: int,
   details: Mapping[str, Any],
 ) -> dict[str, Tally]:
-  """Writes streams as a dataset of one shard a split, without a datasheet.
+  """Writes pieces as a dataset of one shard a split, without a datasheet.
 
   For audio that is made as it is written, such as a test's; `prepare` makes
-  shards that can be gone on with. `out` appears when it is complete, or not at
+  shards, and can be resumed. `out` appears when it is complete, or not at
   all. Memory does not grow with a split.
 
   Args:
     out: a folder that is new or empty.
-    pieces: split name -> function that starts the split's stream.
+    pieces: split name -> function that starts the split's iterator.
     details: what else the metadata should say, as JSON values.
 
   Raises:
@@ -185,8 +185,8 @@ def write(
       for split, tally in tallies.items():
         path = folder / dataset_files.shard_name(split, 0, 1)
         shard = dataset_files.Shard(path)
-        stream = pieces[split]()
-        for record in cut(stream, sample_rate_hz=sample_rate_hz, tally=tally):
+        members = pieces[split]()
+        for record in cut(members, sample_rate_hz=sample_rate_hz, tally=tally):
           shard.add(record.audio, record.group, record.source)
         shard.close()
         encoded[split] = shard.encoded_bytes

@@ -1,4 +1,4 @@
-"""One shard: some files of a plan -> one array_record file and its sidecar.
+"""Builds a shard: some files of a plan -> an array_record file and a sidecar.
 
 A shard is built by one process from the plan and its number alone, so it may
 be built by any, on any machine that shares the folder, in any order. In the
@@ -32,7 +32,7 @@ FINISHING = "dataset"  # where complete shards get their names
 
 @dataclasses.dataclass
 class Result:
-  """What a shard came to.
+  """The result of building a shard.
 
   Attributes:
     size_bytes: of its file; 0 if it has no records, and so no file.
@@ -70,16 +70,16 @@ def build(
   result = Result(shard.split, records.Tally(), measure.Sound(), [])
   pieces = _pieces(plan, shard, result, told)
   if plan.settings.get("kind") == "rooms":
-    stream = records.whole(pieces, tally=result.tally)
+    cut = records.whole(pieces, tally=result.tally)
   else:
-    stream = records.cut(pieces, sample_rate_hz=rate_hz, tally=result.tally)
+    cut = records.cut(pieces, sample_rate_hz=rate_hz, tally=result.tally)
   path = shard_path(folder, number)
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = disk.unfinished(path)
   writer = dataset_files.Shard(partial)
-  # A stream that ends in the middle is closed here, not by the collector.
+  # An iterator that ends in the middle is closed here, not by the collector.
   with contextlib.closing(pieces):
-    for record in stream:
+    for record in cut:
       writer.add(record.audio, record.group, record.source)
       result.sound.add_record(record.audio, rate_hz)
   result.encoded_bytes = writer.encoded_bytes

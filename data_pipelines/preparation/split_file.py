@@ -1,4 +1,4 @@
-"""Files in a row as one file to be read, such as the parts of an archive."""
+"""Reads files in a row as one file, such as the volumes of an archive."""
 
 import bisect
 import io

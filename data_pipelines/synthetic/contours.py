@@ -29,8 +29,8 @@ def shape(audio: np.ndarray, envelope: np.ndarray, rate_hz: int) -> np.ndarray:
   frames = len(envelope)
   padded = np.zeros((frames + 3) * hop, np.float32)
   padded[2 * hop : 2 * hop + len(audio)] = audio
-  blocks = np.lib.stride_tricks.sliding_window_view(padded, 4 * hop)[::hop]
-  spectrum = np.fft.rfft(blocks[:frames] * window) * envelope
+  windows = np.lib.stride_tricks.sliding_window_view(padded, 4 * hop)[::hop]
+  spectrum = np.fft.rfft(windows[:frames] * window) * envelope
   shaped = np.fft.irfft(spectrum, 4 * hop).astype(np.float32) * window
   out = np.zeros((frames + 3, hop), np.float32)
   for quarter in range(4):

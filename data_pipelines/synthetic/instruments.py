@@ -36,11 +36,11 @@ def synthesize(
     degree = int(np.clip(degree + rng.integers(-3, 4), 0, 13))
     if rng.random() < 0.9:
       # The pitch of a note, and how long it rings beyond its place.
-      steps = (0, 2, 4) if chords and rng.random() < 0.5 else (0,)
-      level = rng.uniform(0.4, 1.0) / len(steps)
+      intervals = (0, 2, 4) if chords and rng.random() < 0.5 else (0,)
+      level = rng.uniform(0.4, 1.0) / len(intervals)
       seconds = beats * beat_seconds * (1.0 if not struck else 1.6)
-      for step in steps:
-        octave, tone = divmod(degree + step, len(scale))
+      for interval in intervals:
+        octave, tone = divmod(degree + interval, len(scale))
         pitch_hz = 440 * 2 ** ((lowest + 12 * octave + scale[tone] - 69) / 12)
         note = _note(
           rng,

@@ -146,12 +146,14 @@ def _pulses(pitch_hz: np.ndarray, rate_hz: int) -> np.ndarray:
   octave = np.clip(np.ceil(np.log2(pitch_hz / 50) * 2), 0, 8).astype(np.int8)
   turns = np.arange(size) / size
   audio = np.zeros(len(pitch_hz), np.float32)
-  for step in np.unique(octave):
-    partials = np.arange(1, int(0.47 * rate_hz / (50 * 2 ** (step / 2))) + 1)
+  for half_octave in np.unique(octave):
+    partials = np.arange(
+      1, int(0.47 * rate_hz / (50 * 2 ** (half_octave / 2))) + 1
+    )
     # Flow falls by 12 dB per octave; lips radiate 6 dB per octave more.
     phases = 2 * np.pi * turns[:, None] * partials - np.pi / 4
     levels = partials / (1 + (partials / 2.0) ** 2)
     table = (np.cos(phases) @ levels).astype(np.float32)
-    chosen = octave == step
+    chosen = octave == half_octave
     audio[chosen] = table[place[chosen]]
   return audio / 4

@@ -222,11 +222,11 @@ def _value(program, scope, name, arguments=None):
     return _value(program, scope, operands[0], arguments)
   if instruction.opcode == "get-tuple-element":
     index = int(instruction.attribute(r"index=(\d+)"))
-    source = scope.instructions[operands[0]]
-    if source.opcode == "parameter" and arguments is None:
+    carried = scope.instructions[operands[0]]
+    if carried.opcode == "parameter" and arguments is None:
       return index, 0
-    if source.opcode == "tuple":
-      return _value(program, scope, source.operands[index], arguments)
+    if carried.opcode == "tuple":
+      return _value(program, scope, carried.operands[index], arguments)
     return None
   if instruction.opcode in ("add", "subtract"):
     a, b = (_value(program, scope, name, arguments) for name in operands)

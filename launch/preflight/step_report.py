@@ -97,7 +97,7 @@ def _costs(compiled, text: str) -> dict:
 
 def _memory(compiled, topology: topologies.Topology) -> dict:
   stats = compiled.memory_analysis()
-  parts = {
+  memory = {
     "arguments": stats.argument_size_in_bytes,
     "outputs": stats.output_size_in_bytes,
     "outputs_in_place": -stats.alias_size_in_bytes,
@@ -108,9 +108,9 @@ def _memory(compiled, topology: topologies.Topology) -> dict:
   }
   limit = topology.chip and topology.chip.memory_bytes
   return {
-    "memory": parts,
+    "memory": memory,
     "memory_limit": limit,
-    "fits": sum(parts.values()) <= limit if limit else None,
+    "fits": sum(memory.values()) <= limit if limit else None,
   }
 
 

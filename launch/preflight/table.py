@@ -12,7 +12,7 @@ def render(report: dict) -> str:
   """Returns two columns: a quantity and its value."""
   kind = report["topology"].partition(":")[0]
   chip = topologies.CHIPS.get(kind)
-  rows = [
+  lines = [
     ("topology", f"{report['topology']}, {_mesh(report)}"),
     (
       "step",
@@ -23,17 +23,19 @@ def render(report: dict) -> str:
     ("batch", _batch(report)),
   ]
   if report["fits"] is False and "flops" not in report:
-    rows.append(("fits", f"NO: {report['memory']['needed_by_the_compiler']}"))
+    lines.append(("fits", f"NO: {report['memory']['needed_by_the_compiler']}"))
   else:
-    rows += _memory(report) + _work(report, chip) + _traffic(report)
-  rows.append(("compile time", f"{report['compile_seconds']:.0f} s"))
-  width = max(len(name) for name, _ in rows)
-  return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+    lines += _memory(report) + _work(report, chip) + _traffic(report)
+  lines.append(("compile time", f"{report['compile_seconds']:.0f} s"))
+  width = max(len(name) for name, _ in lines)
+  return "\n".join(
+    f"{name:<{width}}  {value}".rstrip() for name, value in lines
+  )
 
 
 def compare(report: dict, plain: dict) -> str:
   """Returns what a report's form costs, as shares of what 'plain' costs."""
-  rows = []
+  lines = []
   for name, of in (
     ("estimated cycles", lambda r: r.get("cycles")),
     ("bytes", lambda r: r.get("bytes")),
@@ -42,10 +44,10 @@ def compare(report: dict, plain: dict) -> str:
   ):
     ours, theirs = of(report), of(plain)
     if ours and theirs:
-      rows.append(f"  {name:<18}{ours / theirs:.3f}")
+      lines.append(f"  {name:<18}{ours / theirs:.3f}")
   if plain["fits"] is False:
-    rows.append("  plain does not fit")
-  return "\n".join(["against the form 'plain'", *rows])
+    lines.append("  plain does not fit")
+  return "\n".join(["against the form 'plain'", *lines])
 
 
 def audio_seconds(report: dict) -> float:
@@ -68,15 +70,15 @@ def _batch(report) -> str:
 
 
 def _memory(report) -> list:
-  parts = report["memory"]
-  total, limit = sum(parts.values()), report["memory_limit"]
+  memory = report["memory"]
+  total, limit = sum(memory.values()), report["memory_limit"]
   verdict = {True: "yes", False: "NO", None: "no limit known"}[report["fits"]]
   of = f" of {_size(limit)} ({100 * total / limit:.0f} %)" if limit else ""
   return [
     ("fits", f"{verdict}: {_size(total)} per device{of}"),
     *(
       (f"  {name.replace('_', ' ')}", _size(value))
-      for name, value in parts.items()
+      for name, value in memory.items()
     ),
   ]
 
@@ -84,7 +86,7 @@ def _memory(report) -> list:
 def _work(report, chip) -> list:
   audio, devices = audio_seconds(report), report["devices"]
   once, xla = report["flops_loops_once"], report["flops_of_xla"]
-  rows = [
+  lines = [
     ("FLOPs per device", _count(report["flops"])),
     ("  per second of audio", _count(report["flops"] * devices / audio)),
     ("  loops once; XLA's count", f"{_count(once)}; {_count(xla)}"),
@@ -93,14 +95,14 @@ def _work(report, chip) -> list:
   ]
   cycles = report["cycles"]
   if cycles:
-    rows += [
+    lines += [
       ("estimated cycles", _count(cycles)),
       ("  per second of audio", _count(cycles * devices / audio)),
     ]
   if cycles and chip and chip.clock_hz:
     seconds = cycles / chip.clock_hz
     share = report["flops"] / (seconds * chip.peak_flops)
-    rows += [
+    lines += [
       (
         "  as time",
         f"{1e3 * seconds:.1f} ms at {chip.clock_hz / 1e9:g} GHz; "
@@ -113,8 +115,8 @@ def _work(report, chip) -> list:
     ]
   if report["uncounted"]:
     names = ", ".join(f"{n} x{c}" for n, c in report["uncounted"].items())
-    rows.append(("  no FLOPs known of", names))
-  return rows
+    lines.append(("  no FLOPs known of", names))
+  return lines
 
 
 def _traffic(report) -> list:
@@ -122,7 +124,7 @@ def _traffic(report) -> list:
   for c in report["collectives"]:
     runs[c["kind"]] += c["rounds"]
     places[c["kind"]] += 1
-  rows = [
+  lines = [
     (
       "collectives",
       f"{_size(sum(report['collective_bytes'].values()))} per device; "
@@ -131,7 +133,7 @@ def _traffic(report) -> list:
     )
   ]
   for kind, size in sorted(report["collective_bytes"].items()):
-    rows.append(
+    lines.append(
       (
         f"  {kind}",
         f"{_size(size)} in {runs[kind]} runs of {places[kind]} instructions",
@@ -141,13 +143,13 @@ def _traffic(report) -> list:
     report["collectives"], key=lambda c: -c["bytes"] * c["rounds"]
   )
   for c in largest[:LARGEST]:
-    rows.append(
+    lines.append(
       (
         f"    {c['kind']}",
         f"{_size(c['bytes'])} x {c['rounds']}  {c['op_name'][:90]}",
       )
     )
-  return rows
+  return lines
 
 
 def _size(number: float) -> str:

@@ -1,4 +1,4 @@
-"""What is said of a sound is so: tones, filtered noise, clipped waves."""
+"""Measurements of known sounds: tones, filtered noise, clipped waves."""
 
 import numpy as np
 import pytest

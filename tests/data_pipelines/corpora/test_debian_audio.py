@@ -1,4 +1,4 @@
-"""What is taken of Debian packages, and which split it goes to."""
+"""Files that are taken of Debian packages, and the splits they go to."""
 
 import numpy as np
 import pytest
