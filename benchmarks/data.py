@@ -18,7 +18,8 @@ from absl import app, flags
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.data import loader
-from soundstream_jax.data_pipelines import prepare, records
+from soundstream_jax.data_pipelines import prepare
+from soundstream_jax.data_pipelines.preparation import records
 from soundstream_jax.devices import host_memory
 
 _DATASETS = {

@@ -1,1 +1,1 @@
-"""Make prepared datasets on disk; never imported by training."""
+"""Prepares datasets on disk; never imported by training."""

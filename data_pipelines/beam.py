@@ -6,7 +6,7 @@
 What stands before `--` is what `prepare` takes; what follows it goes to Beam.
 This process plans, waits and finishes; the engine's workers build shards. They
 must see --input and the folder of --out under the same paths, as on a shared
-file system, and have this package installed. The same command goes on after a
+file system, and have this package installed. The same command resumes after a
 kill, and so does `prepare` with the same flags.
 """
 
@@ -15,7 +15,8 @@ import sys
 from collections.abc import Sequence
 
 from soundstream_jax import errors
-from soundstream_jax.data_pipelines import interrupts, job, prepare, shards
+from soundstream_jax.data_pipelines import prepare
+from soundstream_jax.data_pipelines.preparation import interrupts, job, shards
 
 _INTERRUPTED = 130
 

@@ -1,4 +1,4 @@
-"""What a dataset is: where it comes from, its licence, and how its files lie.
+"""Describes a dataset: where it is from, its licence, and how its files lie.
 
 Each module of data_pipelines/corpora/ describes one dataset as a `Corpus`;
 `prepare` does the rest, the same for all of them.
@@ -7,6 +7,7 @@ Each module of data_pipelines/corpora/ describes one dataset as a `Corpus`;
 import dataclasses
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 KINDS = ("speech", "music", "noise", "rooms")
 
@@ -62,6 +63,11 @@ class Corpus:
       Raises InputError for a folder that is not this dataset, naming what was
       looked for.
     part_of: file name -> key of `expected`.
+    compute: of a dataset that is computed and has no input folder: (percentages
+      of the splits, sample rate in Hz) -> its groups, as if each were a file.
+    read: file, sample_rate_hz=, sound= -> its audio, a `records.Piece`, with
+      its statistics added to `sound`; None: the file is decoded.
+    more_groups: advice for a split that no group fell into.
   """
 
   name: str
@@ -78,3 +84,10 @@ class Corpus:
   archives: tuple[Archive, ...] = ()
   expected: dict[str, int] = dataclasses.field(default_factory=dict)
   part_of: Callable[[str], str] = lambda name: name.split("/")[0]
+  compute: Callable[[tuple[int, int, int], int], list[File]] | None = None
+  read: Callable[..., Any] | None = None
+  more_groups: str = "Add parts of the dataset that are for them."
+
+
+# Advice for datasets whose groups the flags decide.
+MORE_GROUPS_BY_FLAGS = "For more groups use --group_by=file or --group_by=depth:N, or change --split."

@@ -9,8 +9,8 @@
 
 --dataset=NAME --describe says where a dataset is to be had and what its
 licence asks. Then train with the flag that is printed. `--out` appears when it
-is complete; after a kill, a full disk or a lost machine the same command goes
-on. Files that cannot be read are skipped and listed at the end.
+is complete; after a kill, a full disk or a lost machine the same command
+resumes. Files that cannot be read are skipped and listed at the end.
 """
 
 import os
@@ -20,26 +20,18 @@ from collections.abc import Sequence
 from absl import flags
 
 from soundstream_jax import errors
-from soundstream_jax.data_pipelines import (
-  catalog,
-  corpus,
+from soundstream_jax.data_pipelines import catalog, corpus
+from soundstream_jax.data_pipelines.preparation import (
+  assemble,
   dataset_files,
-  finish,
   interrupts,
   job,
+  messages,
   shards,
-  summary,
   workers,
 )
 
 _INTERRUPTED = 130
-_OWN = ("audio_folder", "synthetic")
-# Flags that some datasets do not read; giving them there is a mistake.
-_ONLY_FOR = {
-  "group_by": "audio_folder",
-  "minutes": "synthetic",
-  "seed": "synthetic",
-}
 
 
 def define_flags() -> flags.FlagValues:
@@ -49,7 +41,7 @@ def define_flags() -> flags.FlagValues:
   flags.DEFINE_string(
     "dataset",
     None,
-    f"Which one: {', '.join((*_OWN, *catalog.names()))}.",
+    f"Which one: {', '.join(catalog.names())}.",
     **text,
   )
   flags.DEFINE_string("out", "", "Folder to be made: the dataset.", **text)
@@ -155,7 +147,7 @@ def check_dataset(values: flags.FlagValues) -> None:
   Raises:
     InputError: an unknown dataset, or a flag that it does not read.
   """
-  known = (*_OWN, *catalog.names())
+  known = catalog.names()
   if values.dataset not in known:
     given = "is missing" if values.dataset is None else "is unknown"
     raise errors.InputError(
@@ -163,16 +155,17 @@ def check_dataset(values: flags.FlagValues) -> None:
       f"{errors.nearest(values.dataset or '', known)} Use one of: "
       f"{', '.join(known)}."
     )
-  for name, dataset in _ONLY_FOR.items():
-    if values[name].present and values.dataset != dataset:
-      raise errors.InputError(
-        f"--{name} belongs to --dataset={dataset}, not to "
-        f"--dataset={values.dataset}. Leave it out."
-      )
-  if values["input"].present and values.dataset == "synthetic":
+  for dataset in known:
+    for name in catalog.flags_of(dataset):
+      if values[name].present and values.dataset != dataset:
+        raise errors.InputError(
+          f"--{name} belongs to --dataset={dataset}, not to "
+          f"--dataset={values.dataset}. Leave it out."
+        )
+  if values["input"].present and job.is_computed(values):
     raise errors.InputError(
-      "--input belongs to the other datasets, not to --dataset=synthetic. "
-      "Leave it out."
+      f"--input belongs to the other datasets, not to "
+      f"--dataset={values.dataset}. Leave it out."
     )
 
 
@@ -193,12 +186,12 @@ def complete(work: job.Job, name: str) -> None:
       "elsewhere and are not here. Use a folder that all machines share."
     )
   skipped = [vars(s) for r in results.values() for s in r.skipped]
-  summary.list_skipped(skipped, work.plan.num_files)
+  messages.list_skipped(skipped, work.plan.num_files)
   with dataset_files.writing(work.out):
-    tallies, sheet = finish.finish(
+    tallies, sheet = assemble.assemble(
       work.folder, work.plan, out=work.out, about=work.about
     )
-  summary.report(tallies, sheet)
+  messages.report(tallies, sheet, work.dataset)
   size = sum(file.stat().st_size for file in work.out.iterdir())
   print(
     f"{name} is ready, {size / 1e6:.1f} MB on disk: "

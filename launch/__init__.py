@@ -1,1 +1,1 @@
-"""Start one job on one or many machines; no ML code."""
+"""Starts one job on one or many machines; no ML code."""

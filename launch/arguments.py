@@ -1,4 +1,4 @@
-"""Two kinds of flags on one command line: a launcher's, then --, training's."""
+"""Reads a launcher's flags and, behind --, training's from one command line."""
 
 from soundstream_jax import config, errors
 

@@ -3,7 +3,7 @@
 The whole project in six minutes on two cores, without a download: makes three
 small datasets of synthetic sound, trains the preset `tiny`, is stopped by
 SIGTERM and resumes, evaluates, encodes and decodes held-out sound at two
-bitrates, and leaves sound, pictures and a text behind. Every step is one of the
+bitrates, and leaves sound, pictures and a text behind. Every stage is one of the
 project's commands, printed before it runs.
 """
 

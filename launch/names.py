@@ -1,4 +1,4 @@
-"""Names that clusters accept."""
+"""Checks that a name is one that clusters accept."""
 
 import re
 

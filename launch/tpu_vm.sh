@@ -9,7 +9,7 @@
 #
 # setup installs on every worker (default: the wheel in dist/); mount puts a
 # bucket at /mnt/BUCKET; train starts the same command on every worker, which
-# goes on when this terminal is gone; log follows worker 0; stop lets all of
+# continues when this terminal is gone; log follows worker 0; stop lets all of
 # them save and end, and `train` once more resumes. Training that fails starts
 # again, $RESTARTS times (default 10). DRY_RUN=1 prints the commands instead.
 set -euo pipefail

@@ -111,7 +111,7 @@ def noises(tmp_path_factory):
 @pytest.fixture(scope="session")
 def numbered(tmp_path_factory):
   """Record k of 12 is k + 1 throughout, over two groups a split."""
-  from soundstream_jax.data_pipelines import records
+  from soundstream_jax.data_pipelines.preparation import records
 
   out = tmp_path_factory.mktemp("prepared") / "numbered"
 

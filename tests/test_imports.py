@@ -19,7 +19,7 @@ PACKAGE = "soundstream_jax"
 LEAVES = ("configs", "launch", "data_pipelines")
 
 LEVELS = (
-  {"errors"},
+  {"errors", "signals"},
   {"rates", "settings"},
   {"config", "precision", "rng"},
   {"audio", "data", "devices"},

@@ -2,7 +2,7 @@
 
   python -m soundstream_jax.data_pipelines.corpora.debian_audio --out=DIR
 
-fetches 0.96 GB into DIR/PACKAGE (`debian_fetch`: needs Debian or Ubuntu, but
+fetches 0.96 GB into DIR/PACKAGE (`debian.fetch`: needs Debian or Ubuntu, but
 not root), of which `find` takes, with paths as in the package:
 
   speech  *_desc_LANGUAGE.ogg of tuxpaint-stamps-default, one main voice for a
@@ -36,12 +36,8 @@ import pathlib
 import sys
 
 from soundstream_jax import errors
-from soundstream_jax.data_pipelines import corpus
-from soundstream_jax.data_pipelines.corpora import (
-  debian_fetch,
-  debian_rules,
-  layout,
-)
+from soundstream_jax.data_pipelines import corpus, layout
+from soundstream_jax.data_pipelines.debian import fetch, rules
 
 TITLE = "audio of Debian packages"
 
@@ -71,10 +67,10 @@ def find(root: pathlib.Path, *, kind: str) -> list[corpus.File]:
   Raises:
     InputError: none of the packages of this kind is there.
   """
-  parts = debian_rules.packages(kind)
+  packages = rules.packages(kind)
   try:
     folder = layout.locate(
-      root, title=TITLE, own_names=["debian_audio"], parts=parts
+      root, title=TITLE, own_names=["debian_audio"], parts=packages
     )
   except errors.InputError as error:
     raise errors.InputError(
@@ -83,8 +79,8 @@ def find(root: pathlib.Path, *, kind: str) -> list[corpus.File]:
   files = layout.read(
     folder,
     title=TITLE,
-    parts=parts,
-    describe=functools.partial(debian_rules.describe, kind),
+    parts=packages,
+    describe=functools.partial(rules.describe, kind),
   )
   return _distinct(files)
 
@@ -108,9 +104,7 @@ def _distinct(files: list[corpus.File]) -> list[corpus.File]:
 def _of_kind(
   kind: str, *, hours: float, splits: str, expected: dict[str, int]
 ) -> corpus.Corpus:
-  licences = (
-    f"{name}: {PACKAGES[name]}" for name in debian_rules.packages(kind)
-  )
+  licences = (f"{name}: {PACKAGES[name]}" for name in rules.packages(kind))
   return corpus.Corpus(
     name="debian_audio",
     title=TITLE,
@@ -123,7 +117,7 @@ def _of_kind(
     version="bookworm (Debian 12)",
     citation=(
       "Debian 12 bookworm, packages "
-      f"{', '.join(debian_rules.packages(kind))}, https://packages.debian.org"
+      f"{', '.join(rules.packages(kind))}, https://packages.debian.org"
     ),
     sample_rate_hz=0,
     hours=hours,
@@ -189,4 +183,4 @@ CORPUS = {
 
 
 if __name__ == "__main__":
-  sys.exit(errors.run(debian_fetch.main, sys.argv, list(PACKAGES)))
+  sys.exit(errors.run(fetch.main, sys.argv, list(PACKAGES)))

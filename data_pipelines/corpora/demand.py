@@ -20,8 +20,7 @@ the size of the wav files.
 
 import pathlib
 
-from soundstream_jax.data_pipelines import corpus
-from soundstream_jax.data_pipelines.corpora import layout
+from soundstream_jax.data_pipelines import corpus, layout
 
 TITLE = "DEMAND"
 

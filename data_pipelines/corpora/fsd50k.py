@@ -28,8 +28,7 @@ dev half as counted by others from its JSON file.
 import json
 import pathlib
 
-from soundstream_jax.data_pipelines import corpus
-from soundstream_jax.data_pipelines.corpora import layout
+from soundstream_jax.data_pipelines import corpus, layout
 
 TITLE = "FSD50K"
 

@@ -12,8 +12,7 @@ from the paper cited.
 
 import pathlib
 
-from soundstream_jax.data_pipelines import corpus
-from soundstream_jax.data_pipelines.corpora import layout
+from soundstream_jax.data_pipelines import corpus, layout
 
 TITLE = "LibriTTS"
 

@@ -20,8 +20,7 @@ clips and hours (8 days, 16 hours) as counted by others.
 
 import pathlib
 
-from soundstream_jax.data_pipelines import corpus
-from soundstream_jax.data_pipelines.corpora import layout
+from soundstream_jax.data_pipelines import corpus, layout
 
 TITLE = "MagnaTagATune"
 

@@ -19,8 +19,7 @@ the unpacked archive.
 import functools
 import pathlib
 
-from soundstream_jax.data_pipelines import corpus
-from soundstream_jax.data_pipelines.corpora import layout
+from soundstream_jax.data_pipelines import corpus, layout
 
 TITLE = "MUSAN"
 

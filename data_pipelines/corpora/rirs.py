@@ -15,8 +15,7 @@ from the paper cited and from counts of the unpacked archive.
 import pathlib
 
 from soundstream_jax import errors
-from soundstream_jax.data_pipelines import corpus
-from soundstream_jax.data_pipelines.corpora import layout
+from soundstream_jax.data_pipelines import corpus, layout
 
 TITLE = "RIRS_NOISES"
 

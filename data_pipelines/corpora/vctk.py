@@ -17,8 +17,7 @@ Valentini-Botinhao, doi:10.7488/ds/2117.
 
 import pathlib
 
-from soundstream_jax.data_pipelines import corpus
-from soundstream_jax.data_pipelines.corpora import layout
+from soundstream_jax.data_pipelines import corpus, layout
 
 TITLE = "VCTK 0.92"
 

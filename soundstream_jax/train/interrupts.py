@@ -2,10 +2,10 @@
 
 import os
 import signal
-import threading
 
 import jax
 
+from soundstream_jax import signals
 from soundstream_jax.devices import distributed
 
 
@@ -19,7 +19,7 @@ class Interrupts:
   def __init__(self):
     self._asked = False
     self._several = jax.process_count() > 1
-    self._previous = {}
+    self._handlers = signals.Handlers()
 
   def asked(self, step: int) -> bool:
     """Asks once per step, in every process."""
@@ -28,22 +28,18 @@ class Interrupts:
     return self._asked
 
   def __enter__(self):
-    # Signal handlers belong to the main thread.
-    if threading.current_thread() is threading.main_thread():
-      numbers = (signal.SIGINT,)
-      if not self._several:
-        numbers += (signal.SIGTERM,)
-      for number in numbers:
-        self._previous[number] = signal.signal(number, self._ask)
+    numbers = (signal.SIGINT,)
+    if not self._several:
+      numbers += (signal.SIGTERM,)
+    self._handlers.install(numbers, self._ask)
     return self
 
   def __exit__(self, *_):
-    for number, handler in self._previous.items():
-      signal.signal(number, handler)
+    self._handlers.restore()
 
   def _ask(self, number, frame):
     del frame
     self._asked = True
     if self._several:
       os.kill(os.getpid(), signal.SIGTERM)
-    signal.signal(number, self._previous[number])
+    self._handlers.restore(number)

@@ -7,7 +7,7 @@ import pytest
 
 from soundstream_jax import errors
 from soundstream_jax.data import held_out, source
-from soundstream_jax.data_pipelines import records
+from soundstream_jax.data_pipelines.preparation import records
 
 
 @pytest.fixture(scope="module")

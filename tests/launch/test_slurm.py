@@ -1,4 +1,4 @@
-"""A real SLURM of two nodes: jobs that stop, go on and end as they should."""
+"""A real SLURM of two nodes: jobs that stop, resume and end as they should."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is taken of Debian packages, and which split it goes to."""
+"""Files that are taken of Debian packages, and the splits they go to."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ import soundfile
 
 from soundstream_jax import errors
 from soundstream_jax.audio import io
-from soundstream_jax.data_pipelines.corpora import debian_audio, debian_rules
+from soundstream_jax.data_pipelines.corpora import debian_audio
+from soundstream_jax.data_pipelines.debian import rules as debian
 
 STAMPS = "tuxpaint-stamps-default/usr/share/tuxpaint/stamps"
 FISH = "fillets-ng-data-cs/usr/share/games/fillets-ng/sound"
@@ -176,7 +177,7 @@ def test_no_file_is_of_two_kinds(tree):
 
 
 def test_no_language_of_letters_is_held_out_that_trains_in_stories():
-  rules = debian_rules.RULES["speech"]
+  rules = debian.RULES["speech"]
   trained = {g for rule in rules for g in rule.train} | {"cs"}
   validated = {g for rule in rules for g in rule.validation}
   tested = {g for rule in rules for g in rule.test}
@@ -187,11 +188,11 @@ def test_no_language_of_letters_is_held_out_that_trains_in_stories():
 @pytest.mark.parametrize("kind", TREES)
 def test_every_package_of_a_kind_has_a_licence_and_an_expected_number(kind):
   described = debian_audio.CORPUS[kind]
-  packages = debian_rules.packages(kind)
+  packages = debian.packages(kind)
   assert sorted(described.expected) == packages
   for package in packages:
     assert debian_audio.PACKAGES[package] in described.licence
-  fetched = {p for k in TREES for p in debian_rules.packages(k)}
+  fetched = {p for k in TREES for p in debian.packages(k)}
   assert fetched == set(debian_audio.PACKAGES)
 
 
@@ -227,4 +228,4 @@ def test_a_wrong_folder_says_how_to_fetch_the_right_one(tmp_path, kind):
 
 def test_a_path_of_another_release_still_fits():
   name = "wesnoth-1.16-music/usr/share/games/wesnoth/1.18/x/music/battle.ogg"
-  assert debian_rules.describe("music", name) == ("wesnoth/battle", "train")
+  assert debian.describe("music", name) == ("wesnoth/battle", "train")

@@ -1,65 +1,50 @@
 """Laws that hold for every dataset: facts, folders, groups and splits."""
 
 import dataclasses
-import importlib
 import pkgutil
 
 import pytest
 
 from soundstream_jax import errors
 from soundstream_jax.audio import io
-from soundstream_jax.data_pipelines import corpora, corpus, records
+from soundstream_jax.data_pipelines import catalog, corpora, corpus
+from soundstream_jax.data_pipelines.preparation import records
 
-DATASETS = (
-  "demand",
-  "fsd50k",
-  "librispeech",
-  "libritts",
-  "magnatagatune",
-  "musan",
-  "rirs",
-  "vctk",
-)
+# Name -> its descriptions, one for each kind, of those that no flag shapes.
+DESCRIBED = {
+  name: catalog.load_all(name, None, {})
+  for name in catalog.names()
+  if not catalog.flags_of(name)
+}
+# Those that a site ships in archives.
+DATASETS = [name for name, found in DESCRIBED.items() if found[0].archives]
 
 
 def _first(name):
-  """The Corpus of a module, or its first: the one for no --kind."""
-  described = importlib.import_module(f"{corpora.__name__}.{name}").CORPUS
-  if isinstance(described, dict):
-    return next(iter(described.values()))
-  return described
+  """The dataset, or the first of its kinds."""
+  return DESCRIBED[name][0]
 
 
-def _described():
-  """Yields (module's name, kind it is found under or None, Corpus)."""
-  for module in pkgutil.iter_modules(corpora.__path__):
-    loaded = importlib.import_module(f"{corpora.__name__}.{module.name}")
-    described = getattr(loaded, "CORPUS", None)
-    if isinstance(described, dict):
-      for kind, one in described.items():
-        yield module.name, kind, one
-    elif described is not None:
-      yield module.name, None, described
-
-
-def test_every_dataset_of_the_list_is_described():
-  assert set(DATASETS) <= {name for name, _, _ in _described()}
+def test_every_module_is_a_dataset_and_every_tree_of_the_tests_is_of_one(trees):
+  modules = {module.name for module in pkgutil.iter_modules(corpora.__path__)}
+  assert set(catalog.names()) == modules
+  assert set(DATASETS) == set(trees)
 
 
 @pytest.mark.parametrize(
-  ("module", "kind", "described"),
-  list(_described()),
-  ids=lambda value: str(value) if isinstance(value, str) else "",
+  ("name", "described"),
+  [(name, one) for name, found in DESCRIBED.items() for one in found],
+  ids=lambda value: value if isinstance(value, str) else value.kind,
 )
-def test_every_field_of_a_description_is_filled(module, kind, described):
-  assert described.name == module
+def test_every_field_of_a_description_is_filled(name, described):
+  assert described.name == name
   assert described.kind in corpus.KINDS
-  assert kind in (None, described.kind)
+  assert catalog.load(name, described.kind, {}) is described
   for field in dataclasses.fields(corpus.Corpus):
     if field.type is str:
       assert getattr(described, field.name).strip(), field.name
   assert described.homepage.startswith("https://")
-  if module in DATASETS:
+  if name in DATASETS:
     assert described.sample_rate_hz >= 16_000
     assert described.hours > 0 or described.kind == "rooms"
     assert described.archives

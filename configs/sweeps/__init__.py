@@ -1,1 +1,0 @@
-"""Sweeps: def sweep() yields (name, overrides)."""

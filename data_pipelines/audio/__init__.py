@@ -1,0 +1,1 @@
+"""Reads one audio file, and measures how it sounds."""

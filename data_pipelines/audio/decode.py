@@ -1,0 +1,102 @@
+"""Decodes an audio file to one piece of int16 mono, and measures the file."""
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from soundstream_jax import errors, rates
+from soundstream_jax.audio import io
+from soundstream_jax.data_pipelines import corpus
+from soundstream_jax.data_pipelines.audio import measure
+from soundstream_jax.data_pipelines.preparation import records
+
+ROOM_PEAK = 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+  name: str
+  reason: str
+
+
+def decode(
+  file: corpus.File, *, kind: str, sample_rate_hz: int, sound: measure.Sound
+) -> records.Piece | Skipped:
+  """Returns the file's audio: the mean of its channels, resampled.
+
+  Of an impulse response (kind 'rooms') it is the first channel, since a mean
+  of microphones that stand apart would be a comb filter; at most ten seconds
+  of it, scaled to a peak of 0.9. Else all of the file, although it is long;
+  memory holds it as int16 and one block as it is on disk.
+
+  Args:
+    sound: the file's statistics are added to it, unless it is skipped.
+
+  Raises:
+    InputError: the file is not there any more, or not as it was listed.
+  """
+  _check_unchanged(file)
+  try:
+    audio, heard = _read(file, kind == "rooms", sample_rate_hz)
+  except errors.InputError as error:
+    return Skipped(file.name, str(error).removeprefix(f"{file.path}: "))
+  if kind == "rooms":
+    peak = np.abs(audio).max()
+    if not peak:
+      return Skipped(file.name, "an impulse response of nothing but zeros")
+    audio = io.to_int16(audio * np.float32(ROOM_PEAK / peak))
+  sound.add_file(**heard)
+  return records.Piece(file.group, file.name, audio)
+
+
+def _read(
+  file: corpus.File, rooms: bool, sample_rate_hz: int
+) -> tuple[np.ndarray, dict[str, Any]]:
+  """Returns the audio [N], float32 of rooms and else int16, and statistics.
+
+  Raises:
+    InputError: a file that is no audio, empty, damaged, or not finite.
+  """
+  clipping = measure.Clipping()
+  # int16 at once, but for what is still to be scaled.
+  finished = (lambda x: x) if rooms else io.to_int16
+  with io.opened(file.path) as opened:
+    rate_hz, channels = opened.samplerate, opened.channels
+    limit = records.RECORD_SECONDS * rate_hz if rooms else float("inf")
+    convert = io.resampler(rate_hz, sample_rate_hz)
+    num_samples, chunks = 0, []
+    for block in io.blocks(opened, file.path):
+      block = block[: int(min(len(block), limit - num_samples))]
+      clipping.add(block)
+      mono = block[:, 0] if rooms else io.to_mono(block)
+      num_samples += len(block)
+      chunks.append(finished(convert(mono, False)))
+      if num_samples >= limit:
+        break
+  chunks.append(finished(convert(np.zeros(0, np.float32), True)))
+  length = rates.resampled_length(num_samples, rate_hz, sample_rate_hz)
+  return io.fit(np.concatenate(chunks), length), {
+    "seconds": num_samples / rate_hz,
+    "rate_hz": rate_hz,
+    "samples": num_samples * channels,
+    "clipped": clipping.samples,
+  }
+
+
+def _check_unchanged(file: corpus.File) -> None:
+  """A file that is gone is a lost disk, not a bad file to be skipped."""
+  try:
+    size = os.stat(file.path).st_size
+  except OSError as error:
+    raise errors.InputError(
+      f"--input: {file.path} cannot be reached any more ({error.strerror}). "
+      "Bring it back, for example by mounting its disk."
+    ) from None
+  if size != file.size_bytes:
+    raise errors.InputError(
+      f"--input: {file.path} has changed from {file.size_bytes} to {size} "
+      "bytes since the preparation began. Bring the old one back, or start "
+      "again."
+    )

@@ -1,0 +1,1 @@
+"""Fetches and sorts the audio of Debian packages."""

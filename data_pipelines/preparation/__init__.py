@@ -1,0 +1,1 @@
+"""From a dataset's files to the folder that training reads."""

@@ -1,0 +1,39 @@
+"""Ends a command on SIGTERM and SIGINT by an exception, at once."""
+
+import signal
+import sys
+
+from soundstream_jax import signals
+
+
+class Interrupts:
+  """Ends the work by an exception, so that whoever does it can tidy up.
+
+  SystemExit with status 128 + SIGTERM, or KeyboardInterrupt. Libraries may
+  swallow an exception that a signal's handler raises (numpy 2's
+  Generator.choice does), so it is raised again at the next `check`, which is at
+  every piece of work.
+  """
+
+  def __init__(self):
+    self._number = None
+    self._handlers = signals.Handlers()
+
+  def __enter__(self):
+    self._handlers.install((signal.SIGTERM, signal.SIGINT), self._interrupt)
+    return self
+
+  def __exit__(self, *_):
+    self._handlers.restore()
+
+  def _interrupt(self, number, frame):
+    del frame
+    self._number = number
+    self.check()
+
+  def check(self) -> None:
+    """Raises what a signal that has come calls for."""
+    if self._number == signal.SIGINT:
+      raise KeyboardInterrupt
+    if self._number is not None:
+      sys.exit(128 + self._number)

@@ -1,0 +1,1 @@
+"""Computes sound: voices, instruments, noises."""

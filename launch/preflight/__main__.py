@@ -1,0 +1,88 @@
+"""python -m soundstream_jax.launch.preflight --config=NAME --topology=v5e:16x16
+
+Compiles the real training step for chips that this machine does not have, and
+says whether it fits and what it costs. `--topology=cpu:N` needs nothing more;
+TPUs need `pip install 'soundstream_jax[tpu]'`. Results are kept in the user's
+cache folder. Exit code 1: the step does not fit the chip's memory.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+
+from absl import app, flags
+
+from soundstream_jax import config as config_lib
+from soundstream_jax import errors
+from soundstream_jax.launch.preflight import step_report, table, topologies
+
+EXIT_DOES_NOT_FIT = 1
+
+flags.DEFINE_string(
+  "config",
+  None,
+  "Preset name or path to a .py file; --config.a.b=value overrides a field.",
+)
+_TOPOLOGY = flags.DEFINE_string(
+  "topology", None, "What to compile for, as in v5e:2x2, v5p:2x2x1 or cpu:8."
+)
+_ADVERSARIAL = flags.DEFINE_bool(
+  "adversarial",
+  True,
+  "The step with discriminators, or the one before discriminator.start_step.",
+)
+_COMPARE_FORMS = flags.DEFINE_bool(
+  "compare_forms", False, "Also compile form='plain', and give the ratios."
+)
+_JSON = flags.DEFINE_string("json", None, "A file for the result.")
+_HLO = flags.DEFINE_string("hlo", None, "A file for the compiled program.")
+_CACHE = flags.DEFINE_string(
+  "cache", "auto", "Folder of kept results; 'auto' is the user's, '' is none."
+)
+
+
+def main(_):
+  sys.exit(errors.run(_main))
+
+
+def _main() -> int:
+  if not _TOPOLOGY.value:
+    raise errors.InputError(
+      "--topology is missing. Use v5e:16x16, or cpu:8 without a TPU's compiler."
+    )
+  topology = topologies.parse(_TOPOLOGY.value)
+  config = config_lib.from_flags()
+  topologies.prepare(topology)
+  report = step_report.examine(
+    config,
+    topology,
+    adversarial=_ADVERSARIAL.value,
+    cache=_cache_folder(_CACHE.value),
+    hlo=_HLO.value,
+  )
+  print(table.render(report), flush=True)
+  if _COMPARE_FORMS.value:
+    plain = step_report.examine(
+      dataclasses.replace(config, form="plain"),
+      topology,
+      adversarial=_ADVERSARIAL.value,
+      cache=_cache_folder(_CACHE.value),
+    )
+    report["plain"] = plain
+    print(table.compare(report, plain), flush=True)
+  if _JSON.value:
+    pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=2) + "\n")
+  return EXIT_DOES_NOT_FIT if report["fits"] is False else 0
+
+
+def _cache_folder(value: str) -> pathlib.Path | None:
+  if value != "auto":
+    return pathlib.Path(value) if value else None
+  cache = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
+  return pathlib.Path(cache, "soundstream_jax", "preflight")
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=config_lib.parse_flags)

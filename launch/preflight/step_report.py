@@ -1,0 +1,169 @@
+"""Compiles the training step for a topology; returns memory, work and traffic.
+
+Reports are plain JSON values. They are kept in a cache folder, one file for
+each program, topology and set of versions.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+import re
+import sys
+import threading
+import time
+
+from soundstream_jax import config as config_lib
+from soundstream_jax.launch.preflight import program_cost, topologies
+
+# Of what is counted and how: a change here makes kept results void.
+VERSION = 2
+PROGRESS_SECONDS = 15
+
+
+def lower(config: config_lib.Config, topology, *, adversarial: bool):
+  """Lowers the object that training calls, for the devices of a topology."""
+  from soundstream_jax.devices import distributed
+  from soundstream_jax.train import step as step_lib
+
+  mesh = distributed.make_mesh(config.mesh, topologies.devices(topology))
+  step, arguments = step_lib.build(config, mesh, adversarial=adversarial)
+  return step.lower(*arguments), arguments
+
+
+def examine(
+  config: config_lib.Config,
+  topology: topologies.Topology,
+  *,
+  adversarial: bool = True,
+  cache: pathlib.Path | None = None,
+  hlo: str | None = None,
+) -> dict:
+  """Returns the report on a step, plain JSON values, from the cache or new."""
+  with _Progress(f"lowering for {topology.name}"):
+    lowered, (state, batch) = lower(config, topology, adversarial=adversarial)
+    kept = cache and cache / f"{_key(lowered.as_text(), topology)}.json"
+  if kept and kept.is_file() and not hlo:
+    _say(f"from the cache, {kept}")
+    return json.loads(kept.read_text())
+  start = time.monotonic()
+  report = {
+    "topology": topology.name,
+    "devices": batch.audio.sharding.mesh.size,
+    "batch_size": config.batch_size,
+    "crop_samples": config.data.crop_samples,
+    "sample_rate_hz": config.audio.sample_rate_hz,
+    "fsdp": config.mesh.fsdp,
+    "adversarial": adversarial,
+    "versions": _versions(),
+    "parameter_bytes": _bytes((state.params, state.disc_params)),
+    "codebook_bytes": _bytes(state.codebooks),
+    "config": config_lib.to_dict(config),
+  }
+  try:
+    with _Progress(f"compiling for {topology.name}"):
+      compiled = lowered.compile()
+  except Exception as error:
+    needed = _out_of_memory(str(error))
+    if needed is None:
+      raise
+    report |= {"fits": False, "memory": {"needed_by_the_compiler": needed}}
+  else:
+    text = compiled.as_text()
+    if hlo:
+      pathlib.Path(hlo).write_text(text)
+    report |= _costs(compiled, text) | _memory(compiled, topology)
+  report["compile_seconds"] = round(time.monotonic() - start, 1)
+  if kept:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(report, indent=2))
+  return report
+
+
+def _costs(compiled, text: str) -> dict:
+  cost = program_cost.of(text)
+  return {
+    "flops": cost.flops,
+    "flops_loops_once": cost.flops_once,
+    "flops_of_xla": float((compiled.cost_analysis() or {}).get("flops", 0)),
+    "bytes": cost.bytes,
+    "cycles": cost.cycles,
+    "collective_bytes": cost.collective_bytes(),
+    "collectives": [dataclasses.asdict(c) for c in cost.collectives],
+    "uncounted": dict(cost.uncounted),
+  }
+
+
+def _memory(compiled, topology: topologies.Topology) -> dict:
+  stats = compiled.memory_analysis()
+  memory = {
+    "arguments": stats.argument_size_in_bytes,
+    "outputs": stats.output_size_in_bytes,
+    "outputs_in_place": -stats.alias_size_in_bytes,
+    "temporary": stats.temp_size_in_bytes,
+    "program": stats.generated_code_size_in_bytes,
+    # Training copies the state for a checkpoint and continues with the next step.
+    "copy_for_checkpoint": stats.output_size_in_bytes,
+  }
+  limit = topology.chip and topology.chip.memory_bytes
+  return {
+    "memory": memory,
+    "memory_limit": limit,
+    "fits": sum(memory.values()) <= limit if limit else None,
+  }
+
+
+def _out_of_memory(message: str) -> str | None:
+  """Returns what the compiler says about the memory, or None."""
+  found = re.search(r"Used [^\n]*? of [^\n]*? hbm", message)
+  if found:
+    return found[0]
+  return message[:300] if "RESOURCE_EXHAUSTED" in message else None
+
+
+def _bytes(tree) -> int:
+  import jax
+
+  return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _versions() -> dict[str, str]:
+  found = {"preflight": str(VERSION)}
+  for package in ("jax", "jaxlib", "libtpu"):
+    try:
+      found[package] = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+      found[package] = ""
+  return found
+
+
+def _key(program: str, topology: topologies.Topology) -> str:
+  """The lowered program says all that configuration and code decide."""
+  parts = (topology.name, json.dumps(_versions()), program)
+  return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+class _Progress:
+  """A line every few seconds while something takes long."""
+
+  def __init__(self, what: str):
+    self._what = what
+    self._done = threading.Event()
+    self._thread = threading.Thread(target=self._run, daemon=True)
+
+  def __enter__(self):
+    self._thread.start()
+
+  def __exit__(self, *_):
+    self._done.set()
+    self._thread.join()
+
+  def _run(self) -> None:
+    start = time.monotonic()
+    while not self._done.wait(PROGRESS_SECONDS):
+      _say(f"{self._what}: {time.monotonic() - start:.0f} s")
+
+
+def _say(text: str) -> None:
+  print(f"[preflight] {text}", file=sys.stderr, flush=True)
