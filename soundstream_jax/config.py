@@ -19,7 +19,7 @@ from typing import Any
 import ml_collections
 
 from soundstream_jax import errors, rates
-from soundstream_jax.settings import constraints, nested, presets
+from soundstream_jax.settings import constraints, fields, presets
 
 # Commands, preset files and sweeps reach these through `config`.
 load = presets.load
@@ -284,7 +284,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
   """
   if isinstance(values, ml_collections.ConfigDict):
     values = values.to_dict()
-  config = nested.build(Config, values)
+  config = fields.build(Config, values)
   constraints.check(config)
   return config
 
@@ -319,8 +319,8 @@ def resume_differences(saved: Config, now: Config) -> list[str]:
   `MAY_CHANGE_ON_RESUME` lists the rest. Paths of datasets may change; their
   number and weights may not.
   """
-  before = nested.flatten(to_dict(saved))
-  after = nested.flatten(to_dict(now))
+  before = fields.flatten(to_dict(saved))
+  after = fields.flatten(to_dict(now))
   for flat in (before, after):
     for name in constraints.SOURCES:
       flat[name] = [w for _, w in parse_sources(flat[name], name=name)]

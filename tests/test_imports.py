@@ -197,7 +197,7 @@ def test_importing_the_package_loads_nothing_of_it_and_no_jax():
   subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", ["examples", "handover", "source"])
+@pytest.mark.parametrize("name", ["examples", "shared_buffers", "source"])
 def test_worker_processes_load_no_jax(name):
   needed = closure(f"{PACKAGE}.data.{name}")
   assert f"{PACKAGE}.data.{name}" in needed

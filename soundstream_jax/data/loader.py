@@ -15,7 +15,7 @@ from absl import flags
 
 from soundstream_jax import config as config_lib
 from soundstream_jax.data import batch as batch_lib
-from soundstream_jax.data import handover, mixtures
+from soundstream_jax.data import mixtures, shared_buffers
 from soundstream_jax.devices import host_memory
 
 
@@ -84,7 +84,7 @@ class Loader:
     )
     if not data.num_workers:
       return ahead
-    self._places = handover.Places(
+    self._places = shared_buffers.Places(
       _blank(self._config), self._rows, data.num_workers
     )
     # Grain's worker processes read absl's flags, parsed or not.

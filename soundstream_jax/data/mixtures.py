@@ -6,7 +6,7 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.data import examples
 from soundstream_jax.data import source as source_lib
-from soundstream_jax.settings import nested
+from soundstream_jax.settings import fields
 
 _PREPARE = "python -m soundstream_jax.data_pipelines.prepare"
 _NO_SOURCES = (
@@ -27,7 +27,7 @@ class Part:
 
 def kinds(config: config_lib.Config) -> dict[examples.Kind, float]:
   """Returns the kinds of example that are trained on, with their shares."""
-  shares = dict(nested.fields(config.data.mixture))
+  shares = dict(fields.fields(config.data.mixture))
   found = {kind: shares[kind.name] for kind in examples.KINDS}
   return {k: share for k, share in found.items() if share} or {
     examples.ANY: 1.0

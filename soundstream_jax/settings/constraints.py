@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from soundstream_jax import errors
-from soundstream_jax.settings import nested
+from soundstream_jax.settings import fields
 
 # A jax key keeps 32 bits of a seed: larger ones would repeat smaller ones.
 LARGEST_SEED = 2**32 - 1
@@ -85,7 +85,7 @@ def check(config: Any) -> None:
     InputError: names the field, the value, the rule and the fix.
   """
   hop = config.rates.hop_samples
-  for name, value in nested.fields(config):
+  for name, value in fields.fields(config):
     values = value if isinstance(value, tuple) else (value,)
     if any(isinstance(v, float) and not math.isfinite(v) for v in values):
       raise errors.InputError(f"{name}={value} must be finite.")
@@ -180,7 +180,7 @@ def _check_data(config: Any) -> None:
       )
   for name in SOURCES:
     parse_sources(_get(config, name), name=name)
-  shares = dict(nested.fields(data.mixture))
+  shares = dict(fields.fields(data.mixture))
   for name, share in shares.items():
     if share < 0:
       raise errors.InputError(

@@ -16,19 +16,13 @@ from soundstream_jax.data import held_out
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.data import source as source_lib
 from soundstream_jax.devices import distributed, sharding
-from soundstream_jax.train import (
-  alarms,
-  compiled,
-  recovery,
-  start,
-  validation,
-)
-from soundstream_jax.train import clock as clock_lib
-from soundstream_jax.train import interrupts as interrupts_lib
-from soundstream_jax.train import logging as logging_lib
-from soundstream_jax.train import profile as profile_lib
+from soundstream_jax.train import compiled, preemption, start, validation
+from soundstream_jax.train import rollback as rollback_lib
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
+from soundstream_jax.train.monitoring import alarms, metric_writer
+from soundstream_jax.train.monitoring import clock as clock_lib
+from soundstream_jax.train.monitoring import profile as profile_lib
 
 
 def train(config: config_lib.Config, workdir) -> int:
@@ -38,7 +32,7 @@ def train(config: config_lib.Config, workdir) -> int:
   interrupted run would have taken next. SIGTERM and SIGINT, to any one of the
   processes, finish the step, save and return errors.EXIT_PREEMPTED in all of
   them. A run of bad steps goes back to a checkpoint and on with other data, a
-  bounded number of times (see `recovery`); then it saves the last good state,
+  bounded number of times (see `rollback`); then it saves the last good state,
   names the first bad term and returns errors.EXIT_BAD_STEPS.
 
   Raises:
@@ -74,7 +68,7 @@ def train(config: config_lib.Config, workdir) -> int:
         None if clips is None else validation.build(config, clips, mesh)
       ),
     )
-    with interrupts_lib.Interrupts() as interrupts:
+    with preemption.Interrupts() as interrupts:
       while (exit_code := run(interrupts)) is None:
         pass  # rolled back: start again from what is there
       return exit_code
@@ -115,7 +109,7 @@ class _Run:
   def __call__(self, interrupts) -> int | None:
     """Trains from what the workdir holds; None after a rollback."""
     config, workdir = self.config, self.workdir
-    recovery.prepare(workdir)
+    rollback_lib.prepare(workdir)
     self.checkpoints = manager.Checkpoints(workdir, config.checkpoint)
     try:
       state = start.state(
@@ -133,7 +127,7 @@ class _Run:
       self.bad: _BadSteps | None = None
       self.data_offset = int(state.data_offset)
       self.rollback_count = int(state.rollback_count)
-      self.writer = logging_lib.MetricWriter(
+      self.writer = metric_writer.MetricWriter(
         workdir, tensorboard=config.logging.tensorboard
       )
       return self._train(state, interrupts)
@@ -203,18 +197,18 @@ class _Run:
     return False
 
   def _roll_back(self, next_batch: int) -> None:
-    """Writes down the way back; `recovery` and the next start go it."""
+    """Writes down the way back; `rollback` and the next start go it."""
     bad = self.bad
     self.checkpoints.wait()
     self.writer.close()
     if distributed.is_primary():
-      rollback = recovery.plan(
+      rollback = rollback_lib.plan(
         self.workdir,
         first_bad=bad.step - bad.count,
         next_batch=next_batch,
         rollback_count=self.rollback_count,
       )
-      recovery.write(self.workdir, rollback)
+      rollback_lib.write(self.workdir, rollback)
       logging.error(
         "rolling back (%d of %d): %d bad steps in a row from step %d on; the "
         "first bad term is %s. Back to step %d, on with batch %d.",

@@ -11,7 +11,8 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.checkpoint import manager
 from soundstream_jax.devices import sharding
-from soundstream_jax.train import codebook_init, recovery
+from soundstream_jax.train import kmeans_start
+from soundstream_jax.train import rollback as rollback_lib
 from soundstream_jax.train import state as state_lib
 
 
@@ -38,7 +39,7 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
   if config.init_from:
     _check_init_from(config)
   else:
-    codebook_init.check(config)
+    kmeans_start.check(config)
 
 
 def state(config, workdir, mesh, loader, checkpoints, abstract):
@@ -46,13 +47,13 @@ def state(config, workdir, mesh, loader, checkpoints, abstract):
 
   Args:
     config: what to train.
-    workdir: of the run; `recovery.prepare` has been called.
+    workdir: of the run; `rollback.prepare` has been called.
     mesh: of the run.
     loader: of this process's rows.
     checkpoints: open.
     abstract: of `step.build`.
   """
-  rollback = recovery.read(workdir)
+  rollback = rollback_lib.read(workdir)
   latest = checkpoints.latest_step()
   if latest is None:
     first = 0 if rollback is None else rollback.next_batch
@@ -85,7 +86,7 @@ def begin(config, mesh, loader, abstract, *, first_batch: int = 0):
     return _warm_start(config, fresh)
   logging.info(
     "k-means on %d frames for %d codes",
-    codebook_init.num_frames(config),
+    kmeans_start.num_frames(config),
     config.quantizer.codebook_size,
   )
   loader.seek(first_batch)
@@ -94,7 +95,7 @@ def begin(config, mesh, loader, abstract, *, first_batch: int = 0):
     sharding.global_batch(place, config.batch_size, next(loader).audio)
     for _ in range(config.quantizer.kmeans_batches)
   ]
-  return codebook_init.initialise(config, mesh, fresh, heard)
+  return kmeans_start.initialise(config, mesh, fresh, heard)
 
 
 def _warm_start(config, fresh) -> state_lib.TrainState:

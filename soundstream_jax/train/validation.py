@@ -13,8 +13,8 @@ from soundstream_jax.audio import spectral
 from soundstream_jax.devices import sharding
 from soundstream_jax.metrics import codebook_use, log_mel, si_sdr
 from soundstream_jax.model import soundstream
-from soundstream_jax.train import logging as logging_lib
 from soundstream_jax.train import state as state_lib
+from soundstream_jax.train.monitoring import metric_writer
 
 # Clips whose audio and pictures are logged.
 SHOWN = 2
@@ -31,7 +31,7 @@ class Validator:
   def __call__(
     self,
     state: state_lib.TrainState,
-    writer: logging_lib.MetricWriter,
+    writer: metric_writer.MetricWriter,
     step: int,
   ) -> dict[str, float]:
     """Measures, writes metrics, audio and pictures; returns the metrics."""

@@ -11,7 +11,7 @@ from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import distributed
 from soundstream_jax.losses import objective
 from soundstream_jax.model import soundstream
-from soundstream_jax.train import codebook_init, optimizer
+from soundstream_jax.train import kmeans_start, optimizer
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 
@@ -30,7 +30,7 @@ def _built(config):
     config, jax.tree.map(lambda leaf: leaf.sharding, abstract)
   )
   batches = [_batch(config).audio] * config.quantizer.kmeans_batches
-  return step, codebook_init.initialise(config, mesh, state, batches)
+  return step, kmeans_start.initialise(config, mesh, state, batches)
 
 
 def _size(config):
@@ -370,4 +370,4 @@ def test_kmeans_with_fewer_frames_than_codes_stops_with_the_numbers(
     **{"quantizer.codebook_size": 1024, "data.crop_samples": 800}
   )
   with pytest.raises(ValueError, match=r"400 frames for 1024 codes.*=3"):
-    codebook_init.check(config)
+    kmeans_start.check(config)

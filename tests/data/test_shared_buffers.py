@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from soundstream_jax.data import batch as batch_lib
-from soundstream_jax.data import handover
+from soundstream_jax.data import shared_buffers
 
 SAMPLES = 50  # 200 bytes, no multiple of what places are aligned to
 
@@ -28,7 +28,7 @@ def _examples(step, *, parts=3, rows=3):
 
 @pytest.fixture
 def places():
-  places = handover.Places(_examples(0)[0], 3, num_workers=2)
+  places = shared_buffers.Places(_examples(0)[0], 3, num_workers=2)
   yield places
   places.close()
 
@@ -47,7 +47,7 @@ def test_what_is_taken_is_what_was_filled_in(places):
 
 @pytest.mark.parametrize("parts", [1, 2])
 def test_parts_that_are_absent_stay_absent(parts):
-  places = handover.Places(_examples(0, parts=parts)[0], 3, num_workers=1)
+  places = shared_buffers.Places(_examples(0, parts=parts)[0], 3, num_workers=1)
   batch = places.take(places.fill((0, _examples(0, parts=parts))))
   places.close()
   expected = batch_lib.stack(_examples(0, parts=parts))
@@ -63,8 +63,10 @@ def test_a_batch_that_was_taken_stays_when_its_place_is_filled_again(places):
 
 
 def test_without_a_free_place_a_batch_is_handed_over_itself(places):
-  handed = [places.fill((0, _examples(k))) for k in range(handover.PLACES)]
-  assert len(set(handed)) == handover.PLACES
+  handed = [
+    places.fill((0, _examples(k))) for k in range(shared_buffers.PLACES)
+  ]
+  assert len(set(handed)) == shared_buffers.PLACES
   _assert_same(places.fill((0, _examples(99))), _examples(99))
   _assert_same(places.take(places.fill((0, _examples(99)))), _examples(99))
   for k, place in enumerate(handed):
@@ -76,7 +78,7 @@ def test_no_two_workers_share_a_place(places):
     {places.fill((step, _examples(0))) for step in range(start, 12, 2)}
     for start in (0, 1)
   )
-  assert len(mine) == len(others) == handover.PLACES
+  assert len(mine) == len(others) == shared_buffers.PLACES
   assert not mine & others
 
 
@@ -86,7 +88,7 @@ def test_a_pickle_opens_the_same_memory(places):
 
 
 def test_closing_gives_the_memory_back():
-  places = handover.Places(_examples(0)[0], 3, num_workers=1)
+  places = shared_buffers.Places(_examples(0)[0], 3, num_workers=1)
   places.take(places.fill((0, _examples(0))))
   name = pickle.loads(pickle.dumps(places.__getstate__()))["_memory"]
   places.close()

@@ -10,7 +10,8 @@ import pytest
 from soundstream_jax import errors
 from soundstream_jax.checkpoint import integrity, manager
 from soundstream_jax.data import loader as loader_lib
-from soundstream_jax.train import loop, recovery
+from soundstream_jax.train import loop
+from soundstream_jax.train import rollback as rollback_lib
 
 
 class Killed(Exception):
@@ -101,8 +102,8 @@ def test_bad_steps_roll_back_and_go_on_with_other_data(
 
 def test_checkpoints_after_the_target_are_set_aside(config, tmp_path, counters):
   assert loop.train(config, tmp_path) == 0
-  recovery.write(
-    tmp_path, recovery.Rollback(target=4, next_batch=20, rollback_count=1)
+  rollback_lib.write(
+    tmp_path, rollback_lib.Rollback(target=4, next_batch=20, rollback_count=1)
   )
   assert loop.train(config, tmp_path) == 0
   assert sorted(p.name for p in (tmp_path / "set_aside").iterdir()) == [
@@ -150,10 +151,10 @@ def test_without_a_checkpoint_a_rollback_is_a_new_beginning(
 
 # Where a kill can leave a rollback half done.
 MOMENTS = [
-  (recovery, "plan"),
-  (recovery, "write"),
-  (recovery.os, "rename"),
-  (loop.recovery, "prepare"),
+  (rollback_lib, "plan"),
+  (rollback_lib, "write"),
+  (rollback_lib.os, "rename"),
+  (loop.rollback_lib, "prepare"),
   (loop.start, "state"),
 ]
 
@@ -197,16 +198,16 @@ def test_a_rollback_killed_anywhere_ends_as_if_it_had_not_been(
     raise Killed
 
   if name == "rename":  # nothing to set aside without a newer checkpoint
-    recovery.write(
+    rollback_lib.write(
       killed_after(config, killed, bad),
-      recovery.Rollback(target=4, next_batch=9, rollback_count=1),
+      rollback_lib.Rollback(target=4, next_batch=9, rollback_count=1),
     )
   with monkeypatch.context() as patch:
     patch.setattr(module, name, dying)
     with pytest.raises(Killed):
       loop.train(config, killed)
   assert loop.train(config, killed) == 0
-  assert recovery.read(killed).rollback_count == 1
+  assert rollback_lib.read(killed).rollback_count == 1
   other = saved_arrays(killed, 10)
   for path, array in unharmed.items():
     np.testing.assert_array_equal(array, other[path], err_msg=path)
@@ -261,7 +262,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_used(
     key=lambda path: path.stat().st_size,
   )
   harm(largest)
-  recovery.prepare(run)
+  rollback_lib.prepare(run)
   assert manager.steps(run) == [2, 4]
   assert (run / "set_aside/6-damaged").is_dir()
   assert "the checkpoint of step 6 is damaged: " + item in caplog.text
