@@ -1,9 +1,9 @@
-"""What a run is: frozen dataclasses, their defaults, and what may change.
+"""Configuration of a run: frozen dataclasses with every default.
 
 Outside (preset files, overrides, sweeps) a configuration is a ConfigDict;
 inside it is a frozen `Config`, so a misspelt key fails at once and nothing
 changes underneath the code. Defaults live here and nowhere else;
-settings/ has the rules for values and the --config flags.
+settings/ has the rules for values, the --config flags and the resume rule.
 
 Where the paper is silent (optimizer, learning rate, batch, crop length,
 commitment weight, normalisation, k-means iterations) the value is ours and its
@@ -12,14 +12,13 @@ comment says so.
 
 import dataclasses
 import json
-import operator
 from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 
 from soundstream_jax import errors, rates
-from soundstream_jax.settings import constraints, fields, presets
+from soundstream_jax.settings import constraints, fields, presets, resume
 
 # Commands, preset files and sweeps reach these through `config`.
 load = presets.load
@@ -28,6 +27,8 @@ parse_flags = presets.parse_flags
 preset_files = presets.preset_files
 parse_sources = constraints.parse_sources
 parse_profile_steps = constraints.parse_profile_steps
+get = fields.get
+MAY_CHANGE_ON_RESUME = resume.MAY_CHANGE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +178,7 @@ class Logging:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """What training measures on held-out records while it runs."""
+  """Validation: a running training measured on held-out records."""
 
   every_steps: int = 1_000
   at_steps: tuple[int, ...] = (10,)
@@ -198,8 +199,8 @@ class Checkpoint:
 class Config:
   num_steps: int = 600_000
   batch_size: int = 64  # examples per step over all devices
-  # Parts in which a step computes its batch, one after the other: memory for
-  # one, one update of everything.
+  # Microbatches in which a step computes its batch, one after the other: memory
+  # for one, one update of everything.
   microbatches: int = 1
   # Computes activations again in the backward pass instead of keeping them:
   # less memory, more computation, the same gradients.
@@ -213,7 +214,7 @@ class Config:
   init_from: str = ""
   # Steps in a row with a NaN or infinity after which training rolls back.
   max_bad_steps: int = 20
-  # How often such a run goes back to a checkpoint and on with other data.
+  # How often such a run returns to a checkpoint and continues on other data.
   max_rollbacks: int = 3
   # Persistent compilation cache: 'auto' (user cache), a folder, or '' (off).
   compilation_cache: str = "auto"
@@ -239,29 +240,6 @@ class Config:
       num_quantizers=self.quantizer.num_quantizers,
       codebook_size=self.quantizer.codebook_size,
     )
-
-
-# Fields that may differ when a workdir is resumed: everything else decides
-# what is learnt, and a difference there stops the run. Datasets may lie
-# elsewhere as long as their weights stay (see `resume_differences`).
-MAY_CHANGE_ON_RESUME = (
-  "num_steps",
-  "microbatches",
-  "rematerialise",
-  "form",
-  "compilation_cache",
-  "profile_steps",
-  "max_bad_steps",
-  "max_rollbacks",
-  "init_from",
-  "mesh.*",
-  "logging.*",
-  "evaluation.*",
-  "checkpoint.*",
-  "data.num_workers",
-  "data.num_threads",
-  "data.prefetch_batches",
-)
 
 
 def default() -> ml_collections.ConfigDict:
@@ -314,27 +292,5 @@ def from_flags(saved: Mapping[str, Any] | None = None) -> Config:
 
 
 def resume_differences(saved: Config, now: Config) -> list[str]:
-  """Returns 'field: saved -> now' for every field that must not have changed.
-
-  `MAY_CHANGE_ON_RESUME` lists the rest. Paths of datasets may change; their
-  number and weights may not.
-  """
-  before = fields.flatten(to_dict(saved))
-  after = fields.flatten(to_dict(now))
-  for flat in (before, after):
-    for name in constraints.SOURCES:
-      flat[name] = [w for _, w in parse_sources(flat[name], name=name)]
-  return [
-    f"{key}: {before[key]} -> {after[key]}"
-    for key in before
-    if before[key] != after[key]
-    and not any(
-      key == free or (free.endswith(".*") and key.startswith(free[:-1]))
-      for free in MAY_CHANGE_ON_RESUME
-    )
-  ]
-
-
-def get(config: Config, name: str) -> Any:
-  """Returns the field at a dotted name."""
-  return operator.attrgetter(name)(config)
+  """Returns 'field: saved -> now' of what must not differ; `resume` says what."""
+  return resume.differences(to_dict(saved), to_dict(now))

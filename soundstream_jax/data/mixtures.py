@@ -27,7 +27,7 @@ class Part:
 
 def kinds(config: config_lib.Config) -> dict[examples.Kind, float]:
   """Returns the kinds of example that are trained on, with their shares."""
-  shares = dict(fields.fields(config.data.mixture))
+  shares = dict(fields.walk(config.data.mixture))
   found = {kind: shares[kind.name] for kind in examples.KINDS}
   return {k: share for k, share in found.items() if share} or {
     examples.ANY: 1.0
