@@ -181,11 +181,11 @@ def test_nothing_below_training_is_compiled_on_its_own():
   ] == []
 
 
-def test_only_the_train_step_sees_model_losses_and_discriminators():
+def test_only_the_gradients_see_model_and_losses():
   def sees_both(name):
     return {"model", "losses"} <= set(map(part_of, own_imports(name)))
 
-  assert list(filter(sees_both, CORE)) == [f"{PACKAGE}.train.step"]
+  assert list(filter(sees_both, CORE)) == [f"{PACKAGE}.train.gradients"]
 
 
 def test_importing_the_package_loads_nothing_of_it_and_no_jax():

@@ -1,4 +1,7 @@
-"""SIGTERM and SIGINT, to one process or to one of several."""
+"""Preemption: asks whether SIGTERM or SIGINT told the job to stop.
+
+The signal may come to one process alone or to any of several.
+"""
 
 import os
 import signal
@@ -9,7 +12,7 @@ import jax
 from soundstream_jax.devices import distributed
 
 
-class Interrupts:
+class StopSignals:
   """Turns SIGTERM and SIGINT into a question; a second one is not caught.
 
   In a job of several processes SIGTERM is jax's, which tells all of them the

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from soundstream_jax import errors
-from soundstream_jax.checkpoint import integrity, manager
+from soundstream_jax.checkpoint import folder as folder_lib
+from soundstream_jax.checkpoint import integrity
+from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.train import loop
 from soundstream_jax.train import rollback as rollback_lib
@@ -16,17 +18,6 @@ from soundstream_jax.train import rollback as rollback_lib
 
 class Killed(Exception):
   """Stands for the end of the process at that point."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_once(tmp_path_factory):
-  """Every run of this file takes the same programs from a cache."""
-  before = jax.config.jax_compilation_cache_dir
-  jax.config.update(
-    "jax_compilation_cache_dir", str(tmp_path_factory.mktemp("cache"))
-  )
-  yield
-  jax.config.update("jax_compilation_cache_dir", before)
 
 
 @pytest.fixture
@@ -95,7 +86,7 @@ def test_bad_steps_roll_back_and_go_on_with_other_data(
   # step 4, from before them, and on with batch 9.
   assert "Back to step 4, on with batch 9" in caplog.text
   assert taken[-6:] == [9, 10, 11, 12, 13, 14]
-  assert manager.steps(tmp_path) == [2, 4, 6, 8, 10]
+  assert folder_lib.steps(tmp_path) == [2, 4, 6, 8, 10]
   assert counters(tmp_path, 10) == (5, 1)
   assert counters(tmp_path, 4) == (0, 0)
 
@@ -124,7 +115,7 @@ def test_rollbacks_are_bounded_and_the_reason_is_said(
   assert "rolling back (2 of 2)" in caplog.text
   assert "the first bad term is audio" in caplog.text
   assert "max_rollbacks=2" in caplog.text
-  newest = manager.restore_params_only(tmp_path, weights="raw").params
+  newest = weights_lib.restore(tmp_path, weights="raw").params
   assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(newest))
 
 
@@ -154,7 +145,7 @@ MOMENTS = [
   (rollback_lib, "plan"),
   (rollback_lib, "write"),
   (rollback_lib.os, "rename"),
-  (loop.rollback_lib, "prepare"),
+  (loop.rollback, "prepare"),
   (loop.start, "state"),
 ]
 
@@ -244,7 +235,7 @@ def finished(small_config, voices, tmp_path_factory):
     }
   )
   assert loop.train(config, workdir) == 0
-  assert manager.steps(workdir) == [2, 4, 6]
+  assert folder_lib.steps(workdir) == [2, 4, 6]
   return config, workdir
 
 
@@ -263,7 +254,7 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_used(
   )
   harm(largest)
   rollback_lib.prepare(run)
-  assert manager.steps(run) == [2, 4]
+  assert folder_lib.steps(run) == [2, 4]
   assert (run / "set_aside/6-damaged").is_dir()
   assert "the checkpoint of step 6 is damaged: " + item in caplog.text
 
@@ -291,13 +282,13 @@ def test_a_codec_refuses_damaged_parameters_and_names_another_step(
     if path.is_file():
       _flip(path)
   with pytest.raises(errors.InputError, match=r"damaged: .*Use --step=4"):
-    manager.restore_params_only(run)
-  assert manager.restore_params_only(run, step=4).step == 4
+    weights_lib.restore(run)
+  assert weights_lib.restore(run, step=4).step == 4
 
 
 def test_every_finished_checkpoint_is_summed_up(finished):
   _, workdir = finished
-  for step in manager.steps(workdir):
+  for step in folder_lib.steps(workdir):
     folder = workdir / "checkpoints" / str(step)
     assert len((folder / integrity.SUMS).read_text().splitlines()) > 10
-    assert manager.damage(workdir, step) is None
+    assert folder_lib.damage(workdir, step) is None
