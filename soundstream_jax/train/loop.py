@@ -82,7 +82,10 @@ def train(config: config_lib.Config, workdir) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-  """What stays the same from the first step to the last, rollbacks included."""
+  """Everything that stays the same from the first step to the last.
+
+  Rollbacks included; how far a run has come is `progress.Progress`.
+  """
 
   config: config_lib.Config
   workdir: pathlib.Path

@@ -1,4 +1,4 @@
-"""What a job does with bad steps and damaged checkpoints, killed or not."""
+"""Rollbacks after bad steps, and damaged checkpoints, killed or not."""
 
 import os
 import shutil
