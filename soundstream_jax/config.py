@@ -1,9 +1,9 @@
-"""What a run is: frozen dataclasses, their defaults, and what may change.
+"""Configuration of a run: frozen dataclasses with every default.
 
 Outside (preset files, overrides, sweeps) a configuration is a ConfigDict;
 inside it is a frozen `Config`, so a misspelt key fails at once and nothing
 changes underneath the code. Defaults live here and nowhere else;
-settings/ has the rules for values and the --config flags.
+settings/ has the rules for values, the --config flags and the resume rule.
 
 Where the paper is silent (optimizer, learning rate, batch, crop length,
 commitment weight, normalisation, k-means iterations) the value is ours and its
@@ -12,7 +12,6 @@ comment says so.
 
 import dataclasses
 import json
-import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ import ml_collections
 from absl import logging
 
 from soundstream_jax import errors, rates
-from soundstream_jax.settings import constraints, nested, presets
+from soundstream_jax.settings import constraints, fields, presets, resume
 
 # Commands, preset files and sweeps reach these through `config`.
 load = presets.load
@@ -29,6 +28,8 @@ parse_flags = presets.parse_flags
 preset_files = presets.preset_files
 parse_sources = constraints.parse_sources
 parse_profile_steps = constraints.parse_profile_steps
+get = fields.get
+MAY_CHANGE_ON_RESUME = resume.MAY_CHANGE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +179,7 @@ class Logging:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """What training measures on held-out records while it runs."""
+  """Validation: a running training measured on held-out records."""
 
   every_steps: int = 1_000
   at_steps: tuple[int, ...] = (10,)
@@ -199,8 +200,8 @@ class Checkpoint:
 class Config:
   num_steps: int = 600_000
   batch_size: int = 64  # examples per step over all devices
-  # Parts in which a step computes its batch, one after the other: memory for
-  # one, one update of everything.
+  # Microbatches in which a step computes its batch, one after the other: memory
+  # for one, one update of everything.
   microbatches: int = 1
   # Computes activations again in the backward pass instead of keeping them:
   # less memory, more computation, the same gradients.
@@ -215,7 +216,7 @@ class Config:
   init_from: str = ""
   # Steps in a row with a NaN or infinity after which training rolls back.
   max_bad_steps: int = 20
-  # How often such a run goes back to a checkpoint and on with other data.
+  # How often such a run returns to a checkpoint and continues on other data.
   max_rollbacks: int = 3
   # Persistent compilation cache: 'auto' (user cache), a folder, or '' (off).
   compilation_cache: str = "auto"
@@ -243,29 +244,6 @@ class Config:
     )
 
 
-# Fields that may differ when a workdir is resumed: everything else decides
-# what is learnt, and a difference there stops the run. Datasets may lie
-# elsewhere as long as their weights stay (see `resume_differences`).
-MAY_CHANGE_ON_RESUME = (
-  "num_steps",
-  "microbatches",
-  "rematerialise",
-  "form",
-  "compilation_cache",
-  "profile_steps",
-  "max_bad_steps",
-  "max_rollbacks",
-  "init_from",
-  "mesh.*",
-  "logging.*",
-  "evaluation.*",
-  "checkpoint.*",
-  "data.num_workers",
-  "data.num_threads",
-  "data.prefetch_batches",
-)
-
-
 def default() -> ml_collections.ConfigDict:
   """Returns every field with its default, as a ConfigDict to edit."""
   return ml_collections.ConfigDict(dataclasses.asdict(Config()))
@@ -286,7 +264,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
   """
   if isinstance(values, ml_collections.ConfigDict):
     values = values.to_dict()
-  config = nested.build(Config, _without_dropped_form(values))
+  config = fields.build(Config, _without_dropped_form(values))
   constraints.check(config)
   return config
 
@@ -325,27 +303,5 @@ def from_flags(saved: Mapping[str, Any] | None = None) -> Config:
 
 
 def resume_differences(saved: Config, now: Config) -> list[str]:
-  """Returns 'field: saved -> now' for every field that must not have changed.
-
-  `MAY_CHANGE_ON_RESUME` lists the rest. Paths of datasets may change; their
-  number and weights may not.
-  """
-  before = nested.flatten(to_dict(saved))
-  after = nested.flatten(to_dict(now))
-  for flat in (before, after):
-    for name in constraints.SOURCES:
-      flat[name] = [w for _, w in parse_sources(flat[name], name=name)]
-  return [
-    f"{key}: {before[key]} -> {after[key]}"
-    for key in before
-    if before[key] != after[key]
-    and not any(
-      key == free or (free.endswith(".*") and key.startswith(free[:-1]))
-      for free in MAY_CHANGE_ON_RESUME
-    )
-  ]
-
-
-def get(config: Config, name: str) -> Any:
-  """Returns the field at a dotted name."""
-  return operator.attrgetter(name)(config)
+  """Returns 'field: saved -> now' of what must not differ; `resume` says what."""
+  return resume.differences(to_dict(saved), to_dict(now))

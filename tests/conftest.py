@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 from absl import flags
+from jax.experimental.compilation_cache import compilation_cache
 
 from soundstream_jax import config as config_lib
 
@@ -54,6 +55,19 @@ SMALL = {
   "evaluation.at_steps": (),
   "checkpoint.every_steps": 3,
 }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _compiled_once(tmp_path_factory):
+  """What takes a second to compile is compiled once, whoever needs it again.
+
+  Every process of pytest-xdist has a cache of its own: JAX does not guard an
+  entry against being read while it is written.
+  """
+  compilation_cache.reset_cache()
+  jax.config.update(
+    "jax_compilation_cache_dir", str(tmp_path_factory.mktemp("programs"))
+  )
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from soundstream_jax import config
-from soundstream_jax.train import codebook_init, state
+from soundstream_jax.train import kmeans_start, state
 
 PRESETS = config.preset_files()
 
@@ -32,7 +32,7 @@ def test_a_preset_is_a_difference_of_at_most_60_lines(name):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_has_frames_enough_for_its_codebooks(built, name):
-  codebook_init.check(built[name])
+  kmeans_start.check(built[name])
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from soundstream_jax import signals
+from soundstream_jax import os_signals
 
 
 class Interrupts:
@@ -17,7 +17,7 @@ class Interrupts:
 
   def __init__(self):
     self._number = None
-    self._handlers = signals.Handlers()
+    self._handlers = os_signals.Handlers()
 
   def __enter__(self):
     self._handlers.install((signal.SIGTERM, signal.SIGINT), self._interrupt)

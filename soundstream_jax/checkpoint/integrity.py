@@ -46,7 +46,7 @@ def seal(folder: pathlib.Path) -> None:
 
 
 def damage(
-  folder: pathlib.Path, *, parts: Collection[str] | None = None
+  folder: pathlib.Path, *, items: Collection[str] | None = None
 ) -> str | None:
   """Returns what is wrong with a folder, or None.
 
@@ -55,14 +55,14 @@ def damage(
 
   Args:
     folder: that `write` was called for.
-    parts: names of subfolders; None checks all files.
+    items: names of subfolders; None checks all files.
   """
   sums = folder / SUMS
   if not sums.is_file():
     return None
   for line in sums.read_text().splitlines():
     expected, _, name = line.partition("  ")
-    if parts is not None and name.split("/")[0] not in parts:
+    if items is not None and name.split("/")[0] not in items:
       continue
     try:
       found = _sum(folder / name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, rates
-from soundstream_jax.checkpoint import manager
+from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.codec import (
   clips,
   exported,
@@ -111,7 +111,7 @@ class Codec:
         weights=model.weights,
       )
     weights = weights or "ema"
-    restored = manager.restore_params_only(folder, step=step, weights=weights)
+    restored = weights_lib.restore(folder, step=step, weights=weights)
     return cls(
       restored.config,
       restored.params,

@@ -63,13 +63,13 @@ def check(
 
 def pin(arguments: argparse.Namespace) -> None:
   """Keeps a checkpoint from being pruned, or stops keeping it."""
-  from soundstream_jax.checkpoint import manager
+  from soundstream_jax.checkpoint import folder
 
   workdir, step = arguments.model, arguments.step
   if not arguments.remove:
-    manager.pin(workdir, step)
-  elif step in manager.pinned(workdir):
-    manager.unpin(workdir, step)
+    folder.pin(workdir, step)
+  elif step in folder.pinned(workdir):
+    folder.unpin(workdir, step)
   else:
     raise errors.InputError(
       f"{workdir}: step {step} is not pinned. Pinned: {_pins(workdir)}."
@@ -81,7 +81,8 @@ def _mismatch(
   header: reader.Header, codec, arguments: argparse.Namespace
 ) -> str:
   """Says which checkpoint of the workdir made a file, if one did."""
-  from soundstream_jax.checkpoint import manager
+  from soundstream_jax.checkpoint import folder
+  from soundstream_jax.checkpoint import weights as weights_lib
   from soundstream_jax.codec import exported, fingerprint
 
   workdir = arguments.model
@@ -91,7 +92,7 @@ def _mismatch(
   )
   if exported.is_exported(workdir):
     return f"{other} is not the {codec.fingerprint.hex()[:12]} of {workdir}."
-  present = manager.steps(workdir)
+  present = folder.steps(workdir)
   # The file's own hint first, then the newest: one load is the usual case.
   steps = sorted(present, key=lambda step: (step != header.step, -step))
   kinds = sorted(header_lib.WEIGHTS, key=lambda kind: kind != header.weights)
@@ -99,7 +100,7 @@ def _mismatch(
     for kind in kinds:
       if (step, kind) == (codec.step, codec.weights):
         continue
-      restored = manager.restore_params_only(workdir, step=step, weights=kind)
+      restored = weights_lib.restore(workdir, step=step, weights=kind)
       digest = fingerprint.compute(
         restored.config, restored.params, restored.codebooks.vectors
       )
@@ -129,6 +130,6 @@ def _quiet() -> Iterator[None]:
 
 
 def _pins(workdir: str) -> str:
-  from soundstream_jax.checkpoint import manager
+  from soundstream_jax.checkpoint import folder
 
-  return ", ".join(map(str, sorted(manager.pinned(workdir)))) or "none"
+  return ", ".join(map(str, sorted(folder.pinned(workdir)))) or "none"

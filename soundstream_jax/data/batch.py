@@ -1,4 +1,4 @@
-"""What a training step is given: one example, or a batch of them."""
+"""Batch: the arrays that a training step takes, of one example or of many."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from soundstream_jax import config as config_lib
 class Batch(NamedTuple):
   """B examples, or one without the first axis.
 
-  A pytree whose absent parts are None: numpy from the loader, jax in a step.
+  A pytree whose absent fields are None: numpy from the loader, jax in a step.
 
   Attributes:
     audio: float32 [B, T, 1], what the encoder hears.
@@ -27,9 +27,9 @@ class Batch(NamedTuple):
 def of(
   config: config_lib.Config, *, audio: Any, target: Any, denoise: Any
 ) -> Batch:
-  """Returns a batch with the parts that a configuration trains on.
+  """Returns a batch with the fields that a configuration trains on.
 
-  The target is a part of its own where noise is to be taken away: where the
+  The target is a field of its own where noise is to be taken away: where the
   model can be told to (model.film), and the mixture has noisy speech.
   """
   if config.model.film == "none":
@@ -41,10 +41,10 @@ def of(
 
 def stack(examples: Sequence[Batch], *, out: Batch | None = None) -> Batch:
   """Examples -> a batch of them, in the arrays of `out` if there is one."""
-  parts = zip(*examples, strict=True)
+  fields = zip(*examples, strict=True)
   return Batch(
     *(
-      None if part[0] is None else np.stack(part, out=place)
-      for part, place in zip(parts, out or Batch(None), strict=True)
+      None if field[0] is None else np.stack(field, out=array)
+      for field, array in zip(fields, out or Batch(None), strict=True)
     )
   )

@@ -1,4 +1,4 @@
-"""Kinds of example: a record, and what is drawn for it, to a training example.
+"""Kinds of example: from a record and random numbers to a training example.
 
 The paper's mixtures (sections IV-A and III-F): clean speech; speech with noise,
 both as random crops with a peak of 1, the noise at a gain uniform in dB; music;
@@ -197,16 +197,16 @@ def reverberate(audio: np.ndarray, room: np.ndarray) -> np.ndarray:
 
   Scaled to the level that the audio had.
   """
-  # In parts of the audio, by overlap and add: four short transforms at once,
-  # one in each lane of a vector, take half the time of long ones.
-  part = -(-len(audio) // (_LANES - 1))
-  size = scipy.fft.next_fast_len(part + len(room) - 1, real=True)
-  rows = np.zeros((_LANES, size), np.float32)
-  rows[0, : len(room)] = room
-  starts = range(0, len(audio), part)
-  for row, start in zip(rows[1:], starts, strict=False):
-    row[:part][: len(audio) - start] = audio[start : start + part]
-  spectra = scipy.fft.rfft(rows)
+  # In segments, by overlap and add: four short transforms at once, one in each
+  # lane of the processor's vectors, take half the time of long ones.
+  length = -(-len(audio) // (_LANES - 1))
+  size = scipy.fft.next_fast_len(length + len(room) - 1, real=True)
+  segments = np.zeros((_LANES, size), np.float32)
+  segments[0, : len(room)] = room
+  starts = range(0, len(audio), length)
+  for segment, start in zip(segments[1:], starts, strict=False):
+    segment[:length][: len(audio) - start] = audio[start : start + length]
+  spectra = scipy.fft.rfft(segments)
   spectra[1:] *= spectra[0]
   wet = np.zeros(len(audio) + size, np.float32)
   waves = scipy.fft.irfft(spectra, size)

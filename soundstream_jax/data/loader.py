@@ -1,4 +1,4 @@
-"""Batches to train on.
+"""Batches to train on, in an order that the seed and the step decide.
 
 Their order is a function of (config.seed, step) alone: every source is shuffled
 anew each epoch, examples are made by their place in that endless list, sources
@@ -15,7 +15,7 @@ from absl import flags
 
 from soundstream_jax import config as config_lib
 from soundstream_jax.data import batch as batch_lib
-from soundstream_jax.data import handover, mixtures
+from soundstream_jax.data import mixtures, shared_buffers
 from soundstream_jax.devices import host_memory
 
 
@@ -33,7 +33,7 @@ class Loader:
     self.step = 0
     self._steps, self._rows = steps, rows
     self._config = config
-    self._iterator = self._places = None
+    self._iterator = self._buffers = None
 
   def __iter__(self) -> Iterator[batch_lib.Batch]:
     return self
@@ -43,7 +43,7 @@ class Loader:
       self._iterator = iter(self._from_step())
     batch = next(self._iterator)
     self.step += 1
-    return self._places.take(batch) if self._places else batch
+    return self._buffers.take(batch) if self._buffers else batch
 
   def seek(self, step: int) -> None:
     """Jumps: the next batch is that of `step`."""
@@ -61,9 +61,9 @@ class Loader:
     if self._iterator is not None:
       self._iterator.close()
       self._iterator = None
-    if self._places is not None:
-      self._places.close()
-      self._places = None
+    if self._buffers is not None:
+      self._buffers.close()
+      self._buffers = None
 
   def __enter__(self) -> "Loader":
     return self
@@ -84,13 +84,13 @@ class Loader:
     )
     if not data.num_workers:
       return ahead
-    self._places = handover.Places(
+    self._buffers = shared_buffers.BufferPool(
       _blank(self._config), self._rows, data.num_workers
     )
     # Grain's worker processes read absl's flags, parsed or not.
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()
-    return ahead.map(self._places.fill).mp_prefetch(
+    return ahead.map(self._buffers.fill).mp_prefetch(
       grain.MultiprocessingOptions(num_workers=data.num_workers),
       worker_init_fn=_begin_worker,
     )
@@ -125,17 +125,19 @@ def train_loader(
       read.
   """
   rows = range(config.batch_size) if rows is None else rows
-  parts = mixtures.parts(config, "train")
-  seeds = np.random.SeedSequence(config.seed).generate_state(len(parts) + 1)
+  ingredients = mixtures.ingredients(config, "train")
+  seeds = np.random.SeedSequence(config.seed).generate_state(
+    len(ingredients) + 1
+  )
   sources = [
-    grain.MapDataset.source(part.source)
+    grain.MapDataset.source(ingredient.source)
     .seed(int(seed))
     .shuffle()
     .repeat()
-    .random_map(part.example)
-    for part, seed in zip(parts, seeds[1:], strict=True)
+    .random_map(ingredient.example)
+    for ingredient, seed in zip(ingredients, seeds[1:], strict=True)
   ]
-  mixed = grain.MapDataset.mix(sources, weights=[p.weight for p in parts])
+  mixed = grain.MapDataset.mix(sources, weights=[i.weight for i in ingredients])
   steps = _Steps(mixed.seed(int(seeds[0])), rows, config.batch_size)
   return Loader(grain.MapDataset.source(steps), config=config, rows=len(rows))
 

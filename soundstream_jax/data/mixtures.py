@@ -1,4 +1,4 @@
-"""What a configuration's mixture is: datasets, kinds of example and weights."""
+"""Mixture of a configuration: datasets, kinds of example and their weights."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.data import examples
 from soundstream_jax.data import source as source_lib
-from soundstream_jax.settings import nested
+from soundstream_jax.settings import fields
 
 _PREPARE = "python -m soundstream_jax.data_pipelines.prepare"
 _NO_SOURCES = (
@@ -17,7 +17,7 @@ _NO_SOURCES = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class Ingredient:
   """Examples of one kind from one dataset."""
 
   source: source_lib.Source
@@ -27,7 +27,7 @@ class Part:
 
 def kinds(config: config_lib.Config) -> dict[examples.Kind, float]:
   """Returns the kinds of example that are trained on, with their shares."""
-  shares = dict(nested.fields(config.data.mixture))
+  shares = dict(fields.walk(config.data.mixture))
   found = {kind: shares[kind.name] for kind in examples.KINDS}
   return {k: share for k, share in found.items() if share} or {
     examples.ANY: 1.0
@@ -44,7 +44,7 @@ def heard(config: config_lib.Config) -> list[str]:
   return list(dict.fromkeys(folders))
 
 
-def parts(config: config_lib.Config, split: str) -> list[Part]:
+def ingredients(config: config_lib.Config, split: str) -> list[Ingredient]:
   """Opens all that a configuration trains on.
 
   A kind's share is divided among the datasets it is made of by their weights.
@@ -63,7 +63,7 @@ def parts(config: config_lib.Config, split: str) -> list[Part]:
     voices = pool(config, kind.of, split, kind)
     total = sum(voices.weights)
     found += [
-      Part(source, example, share * weight / total)
+      Ingredient(source, example, share * weight / total)
       for source, weight in zip(voices.sources, voices.weights, strict=True)
     ]
   return found

@@ -1,25 +1,16 @@
-"""One prepared dataset on disk as a random-access source of records."""
+"""A source: one prepared dataset on disk, whose records are read by number."""
 
 import bisect
 import dataclasses
 import itertools
-import json
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
 from soundstream_jax import errors
-from soundstream_jax.data import foreign
-
-_INFO_FILE = "dataset_info.json"
-_FEATURES = {"audio", "group", "source"}
-_BANDWIDTHS = "bandwidth_hz-{split}.npy"
-_FORMAT = 1  # major number of the format version in metadata.json
-_PREPARE = "python -m soundstream_jax.data_pipelines.prepare"
+from soundstream_jax.data import dataset_folder, foreign
 
 
 class SplitMissing(errors.InputError):
@@ -105,24 +96,18 @@ def open_source(
       another sample rate.
   """
   errors.check_mounted(field, folder)
-  info_file = _find(folder, field)
-  builder = _builder(info_file, field)
-  metadata = dict(builder.info.metadata or {})
-  ours = set(builder.info.features) >= _FEATURES and (
-    {"sample_rate_hz", "format_version"} <= set(metadata)
-  )
+  info_file = dataset_folder.find(folder, field)
+  builder = dataset_folder.open_builder(info_file, field)
+  ours = dataset_folder.is_prepared(builder.info)
   present = [s for s, i in builder.info.splits.items() if i.num_examples]
   if ours:
-    _check_metadata(folder, field, metadata, sample_rate_hz)
+    dataset_folder.check_metadata(
+      folder, field, builder.info.metadata, sample_rate_hz
+    )
     read, splits = _read, [split] if split in present else []
   else:
-    read = foreign.reader(folder, field, builder.info.features, sample_rate_hz)
+    read = _foreign_reader(folder, field, builder.info, sample_rate_hz)
     splits = foreign.splits(split, present)
-  if read is None:
-    raise errors.InputError(
-      f"{field}: {folder} is a dataset of another kind ({builder.info.name}). "
-      f"Use one made by {_PREPARE}, or one with a tfds.features.Audio."
-    )
   foreign.check_format(field, info_file, builder.info.file_format.value)
   if not splits:
     raise SplitMissing(
@@ -130,15 +115,11 @@ def open_source(
       f"{', '.join(present) or 'none at all'}. Prepare it with more groups "
       "(--group_by=file or depth:N) or another --split, or use another split."
     )
-  for name in splits:
-    for path in builder.info.splits[name].filepaths:
-      if not path.exists():
-        raise errors.InputError(
-          f"{field}: {path} is missing, a part of {folder}. Prepare the "
-          "dataset again, or copy it again."
-        )
-  bandwidth_hz = _bandwidths(info_file, split, field) if ours else None
-  lengths = [builder.info.splits[name].num_examples for name in splits]
+  found = [builder.info.splits[name] for name in splits]
+  dataset_folder.check_files(folder, field, found)
+  bandwidth_hz = (
+    dataset_folder.bandwidths(info_file, split, field) if ours else None
+  )
   source = Source(
     folder,
     split,
@@ -148,43 +129,31 @@ def open_source(
       foreign.Files(str(info_file.parent), name, decoded=not ours)
       for name in splits
     ),
-    tuple(itertools.accumulate(lengths)),
+    tuple(itertools.accumulate(info.num_examples for info in found)),
     read,
     _kept(folder, field, bandwidth_hz, min_bandwidth_hz),
     bandwidth_hz,
   )
   # The last record of each file: a copy that was cut short lacks it.
-  shards = [
-    n for name in splits for n in builder.info.splits[name].shard_lengths
-  ]
-  source.check([end - 1 for end in itertools.accumulate(shards)])
+  lengths = [length for info in found for length in info.shard_lengths]
+  source.check([end - 1 for end in itertools.accumulate(lengths)])
   return source
 
 
-def _builder(info_file: pathlib.Path, field: str):
-  try:
-    json.loads(info_file.read_text())
-    with foreign.without_tensorflow():
-      return tfds.builder_from_directory(info_file.parent)
-  except (OSError, ValueError) as error:
-    raise errors.InputError(
-      f"{field}: {info_file} is damaged ({error}). Prepare the dataset again "
-      f"with {_PREPARE}."
-    ) from None
+def _foreign_reader(folder, field, info, sample_rate_hz: int) -> foreign.Reader:
+  """Returns what reads a dataset of another tool.
 
-
-def _check_metadata(folder, field, metadata, sample_rate_hz: int) -> None:
-  if int(metadata["format_version"].split(".")[0]) != _FORMAT:
+  Raises:
+    InputError: it holds no audio, or not in a way that can be read.
+  """
+  read = foreign.reader(folder, field, info.features, sample_rate_hz)
+  if read is None:
     raise errors.InputError(
-      f"{field}: {folder} has format version {metadata['format_version']}; "
-      f"this version reads {_FORMAT}.x. Prepare the dataset again."
+      f"{field}: {folder} is a dataset of another kind ({info.name}). "
+      f"Use one made by {dataset_folder.PREPARE}, or one with a "
+      "tfds.features.Audio."
     )
-  if metadata["sample_rate_hz"] != sample_rate_hz:
-    raise errors.InputError(
-      f"{field}: {folder} has a sample rate of {metadata['sample_rate_hz']} "
-      f"Hz, the model audio.sample_rate_hz={sample_rate_hz}. Prepare it again "
-      f"with --sample_rate={sample_rate_hz}."
-    )
+  return read
 
 
 def _read(stored: bytes) -> dict[str, Any]:
@@ -200,22 +169,6 @@ def _read(stored: bytes) -> dict[str, Any]:
   }
 
 
-def _bandwidths(
-  info_file: pathlib.Path, split: str, field: str
-) -> np.ndarray | None:
-  """Returns the bandwidth of every record in Hz; None: format 1.0 has none."""
-  file = info_file.parent / _BANDWIDTHS.format(split=split)
-  if not file.exists():
-    return None
-  try:
-    return np.load(file, allow_pickle=False)
-  except (OSError, ValueError, EOFError) as error:
-    raise errors.InputError(
-      f"{field}: {file} is damaged ({error}). Prepare the dataset again, or "
-      "copy it again."
-    ) from None
-
-
 def _kept(folder, field, bandwidth_hz, least_hz: float) -> np.ndarray | None:
   """Returns the numbers of the records that are wide enough; None is all."""
   if bandwidth_hz is None or not least_hz:
@@ -228,37 +181,3 @@ def _kept(folder, field, bandwidth_hz, least_hz: float) -> np.ndarray | None:
       f"{bandwidth_hz.max():.0f} Hz. Use a lower one, or other audio."
     )
   return kept
-
-
-def _find(folder: str, field: str) -> pathlib.Path:
-  """Returns the dataset_info.json in the folder or up to three levels below.
-
-  Raises:
-    InputError: no such folder, none, or more than one.
-  """
-  root = pathlib.Path(folder)
-  if not root.is_dir():
-    problem = "is a file" if root.exists() else "does not exist"
-    raise errors.InputError(
-      f"{field}: {folder} {problem}. Use the folder that {_PREPARE} made."
-    )
-  if (root / _INFO_FILE).is_file():
-    return root / _INFO_FILE
-  found = [
-    file
-    for depth in (1, 2, 3)
-    for file in sorted(root.glob("*/" * depth + _INFO_FILE))
-    if not file.relative_to(root).parts[0].startswith(".")
-  ]
-  if not found:
-    what = "holds no dataset" if any(root.iterdir()) else "is empty"
-    raise errors.InputError(
-      f"{field}: {folder} {what}. Make one with {_PREPARE} --out={folder}."
-    )
-  if len(found) > 1:
-    names = ", ".join(str(file.parent) for file in found[:4])
-    raise errors.InputError(
-      f"{field}: {folder} holds {len(found)} datasets: {names}. Name "
-      "each of them, as DIR:weight,DIR:weight."
-    )
-  return found[0]

@@ -19,9 +19,9 @@ import sys
 from absl import app, flags, logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
+from soundstream_jax import errors, metrics
 from soundstream_jax.audio import io
-from soundstream_jax.checkpoint import manager
+from soundstream_jax.checkpoint import folder
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.evaluate import (
   enhancement,
@@ -78,7 +78,7 @@ def _evaluate() -> None:
   codec = codec_lib.Codec.load(
     workdir, step=_STEP.value, weights=_WEIGHTS.value
   )
-  config = config_lib.from_flags(manager.read_config(workdir))
+  config = config_lib.from_flags(folder.read_config(workdir))
   split = _SPLIT.value or config.evaluation.split
   if _SNR.value is not None:
     _denoise(codec, config, split, bitrates)
@@ -90,7 +90,7 @@ def _evaluate() -> None:
   metrics_file = pathlib.Path(workdir) / "metrics.jsonl"
   early = None
   if split == config.evaluation.split and metrics_file.is_file():
-    early = _early_log_mel(metrics_file, codec.step)
+    early = _early(metrics_file, codec.step)
   values = report.to_dict(result, early)
   print(report.to_text(values))
   if _OUT.value:
@@ -181,12 +181,13 @@ def _write(out: pathlib.Path, result, sample_rate_hz: int) -> None:
   )
 
 
-def _early_log_mel(metrics_file: pathlib.Path, step: int) -> float | None:
-  """Returns the log-mel distance of the first held-out measurement."""
+def _early(metrics_file: pathlib.Path, step: int) -> float | None:
+  """Returns the criterion's metric of the first held-out measurement."""
+  name = f"eval/{metrics.CRITERION}"
   for line in metrics_file.read_text().splitlines():
-    row = json.loads(line)
-    if "eval/log_mel" in row and row["step"] < step:
-      return row["eval/log_mel"]
+    values = json.loads(line)
+    if name in values and values["step"] < step:
+      return values[name]
   return None
 
 

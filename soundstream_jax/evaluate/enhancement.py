@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import metrics
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.data import held_out
-from soundstream_jax.metrics import log_mel, si_sdr
 
 # Two-sided 95 % of Student's t, by degrees of freedom; the normal's beyond.
 _QUANTILES = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 7: 2.36, 10: 2.23}
@@ -24,16 +24,17 @@ _QUANTILES |= {15: 2.13, 20: 2.09, 30: 2.04, 60: 2.00, 120: 1.98}
 
 @dataclasses.dataclass(frozen=True)
 class Enhancement:
-  """N clips; distances are log-mel in nepers, ratios SI-SDR in dB, all [N]."""
+  """Measurements of N clips, by the names of METRICS."""
 
   clips: held_out.Noisy
   snr_db: float
   bitrate_bps: float
   step: int
   outputs: dict[bool, np.ndarray]  # by the flag: float32 [N, T, 1]
-  to_clean: dict[str, np.ndarray]  # log-mel to clean: 'input', 'on', 'off'
-  to_input: dict[str, np.ndarray]  # log-mel to the input: 'on', 'off'
-  si_sdr_db: dict[str, np.ndarray]  # against clean: 'input', 'on', 'off'
+  # Metric -> {'input', 'on', 'off': [N]}, against the clean speech.
+  to_clean: dict[str, dict[str, np.ndarray]]
+  # By metrics.CRITERION, against the input: {'on', 'off': [N]}.
+  to_input: dict[str, np.ndarray]
 
 
 def evaluate(
@@ -72,6 +73,7 @@ def evaluate(
   clean, heard = clips.clean.audio, clips.audio
   rate = codec.sample_rate
   named = {"input": heard, "on": made[True], "off": made[False]}
+  criterion = metrics.METRICS[metrics.CRITERION]
   return Enhancement(
     clips=clips,
     snr_db=snr_db,
@@ -79,22 +81,23 @@ def evaluate(
     step=codec.step,
     outputs=made,
     to_clean={
-      name: log_mel.distance(clean, audio, sample_rate_hz=rate)
-      for name, audio in named.items()
+      name: {
+        signal: metric.measure(clean, audio, sample_rate_hz=rate)
+        for signal, audio in named.items()
+      }
+      for name, metric in metrics.METRICS.items()
     },
     to_input={
-      name: log_mel.distance(heard, named[name], sample_rate_hz=rate)
-      for name in ("on", "off")
-    },
-    si_sdr_db={
-      name: si_sdr.ratio_db(clean, audio) for name, audio in named.items()
+      signal: criterion.measure(heard, named[signal], sample_rate_hz=rate)
+      for signal in ("on", "off")
     },
   )
 
 
 def to_dict(result: Enhancement) -> dict[str, Any]:
   """Returns plain JSON values: means, paired gains, and the criteria."""
-  sdr, clean, heard = result.si_sdr_db, result.to_clean, result.to_input
+  clean, sdr = result.to_clean["log_mel"], result.to_clean["si_sdr_db"]
+  heard = result.to_input
   groups = result.clips.clean.group
   gains = {
     "si_sdr_over_input_db": interval(sdr["on"] - sdr["input"]),
@@ -115,9 +118,10 @@ def to_dict(result: Enhancement) -> dict[str, Any]:
     "clips": len(groups),
     "speakers": len(set(groups)),
     "clips_by_speaker": {g: groups.count(g) for g in sorted(set(groups))},
-    "log_mel_to_clean": _means(clean),
-    "log_mel_to_input": _means(heard),
-    "si_sdr_db": _means(sdr),
+    **{
+      key: _means(heard if signal == "input" else result.to_clean[name])
+      for name, signal, key in _columns()
+    },
     "gains": gains,
     "criteria": {
       "log-mel: flag on is closer to clean than the input": clearly(
@@ -138,17 +142,25 @@ def to_dict(result: Enhancement) -> dict[str, Any]:
 
 def to_text(values: dict[str, Any]) -> str:
   """Returns the table that the command prints, from `to_dict`."""
-  clean, heard = values["log_mel_to_clean"], values["log_mel_to_input"]
-  sdr = values["si_sdr_db"]
+  columns = [
+    (f"{metrics.METRICS[name].column} to {signal}", name, key)
+    for name, signal, key in _columns()
+  ]
   lines = [
     f"step {values['step']}, {values['clips']} clips of {values['speakers']} "
     f"held-out speakers, noise at {values['snr_db']:g} dB, "
     f"{values['bitrate_bps']:.0f} bit/s",
     "",
-    "             log-mel to clean  log-mel to input  SI-SDR dB to clean",
-    f"  input      {clean['input']:16.3f}{'':18}{sdr['input']:20.2f}",
-    f"  flag on    {clean['on']:16.3f}{heard['on']:18.3f}{sdr['on']:20.2f}",
-    f"  flag off   {clean['off']:16.3f}{heard['off']:18.3f}{sdr['off']:20.2f}",
+    " " * 11 + "".join(f"  {title}" for title, _, _ in columns),
+  ]
+  for signal in ("input", "on", "off"):
+    line = f"  {signal if signal == 'input' else f'flag {signal}':<9}"
+    for title, name, key in columns:
+      width, value = len(title) + 2, values[key].get(signal)
+      decimals = metrics.METRICS[name].decimals
+      line += " " * width if value is None else f"{value:{width}.{decimals}f}"
+    lines.append(line)
+  lines += [
     "",
     "  paired gains, mean and 95 % interval over clips",
   ]
@@ -160,6 +172,21 @@ def to_text(values: dict[str, Any]) -> str:
   for name, passed in values["criteria"].items():
     lines.append(f"  {'yes' if passed else 'NO':>5}  {name}")
   return "\n".join(lines)
+
+
+def _columns() -> list[tuple[str, str, str]]:
+  """Returns (metric, 'clean' or 'input', key in JSON) of the comparisons.
+
+  Every metric compares with the clean speech; the criterion's with the input
+  too, so its keys say which.
+  """
+  columns = []
+  for name in metrics.METRICS:
+    if name == metrics.CRITERION:
+      columns += [(name, s, f"{name}_to_{s}") for s in ("clean", "input")]
+    else:
+      columns.append((name, "clean", name))
+  return columns
 
 
 def interval(gains: np.ndarray) -> dict[str, float]:

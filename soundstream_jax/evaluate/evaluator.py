@@ -13,9 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import metrics
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.data import held_out
-from soundstream_jax.metrics import codebook_use, log_mel, si_sdr
+from soundstream_jax.metrics import codebook_use
 
 # Clips of the training split whose mean spectrum the noise control has.
 SPECTRUM_CLIPS = 24
@@ -24,24 +25,24 @@ _WINDOW = 1024
 
 @dataclasses.dataclass(frozen=True)
 class AtBitrate:
-  """Numbers of one bitrate, one value per clip."""
+  """Measurements of one bitrate."""
 
   bitrate_bps: float
   num_quantizers: int
-  log_mel: np.ndarray  # [N]
-  si_sdr_db: np.ndarray  # [N]
+  measured: dict[str, np.ndarray]  # by the names of METRICS: [N], of each clip
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """What a checkpoint does with held-out clips."""
+  """Measurements of a checkpoint on N held-out clips."""
 
   step: int
   weights: str
   clips: held_out.HeldOut
   rates: list[AtBitrate]  # ascending
-  noise_log_mel: np.ndarray  # [N] the stationary noise control
-  swapped_log_mel: np.ndarray  # [N] codes of another clip of the class
+  # By metrics.CRITERION, [N]:
+  noise: np.ndarray  # the stationary noise control
+  swapped: np.ndarray  # codes of another clip of the class
   perplexity: np.ndarray  # [Q]
   dead_fraction: np.ndarray  # [Q] codes that no clip used
   outputs: np.ndarray  # float32 [N, T, 1] at the highest bitrate
@@ -78,8 +79,12 @@ def evaluate(
     audio = codec.decode(clip_codes)[: clips.audio.shape[1]]
     return audio[:, None]
 
-  def distances(outputs):
-    return log_mel.distance(clips.audio, outputs, sample_rate_hz=rate)
+  def measured(outputs):
+    return metrics.measure(clips.audio, outputs, sample_rate_hz=rate)
+
+  def by_criterion(outputs):
+    criterion = metrics.METRICS[metrics.CRITERION]
+    return criterion.measure(clips.audio, outputs, sample_rate_hz=rate)
 
   results = []
   for depth in layers:
@@ -88,8 +93,7 @@ def evaluate(
       AtBitrate(
         bitrate_bps=float(codec.rates.bitrate_bps(depth)),
         num_quantizers=depth,
-        log_mel=distances(outputs),
-        si_sdr_db=si_sdr.ratio_db(clips.audio, outputs),
+        measured=measured(outputs),
       )
     )
   swapped = np.stack([decoded(codes[i]) for i in _partners(clips.source_index)])
@@ -105,10 +109,10 @@ def evaluate(
     weights=codec.weights,
     clips=clips,
     rates=results,
-    noise_log_mel=distances(
+    noise=by_criterion(
       _stationary_noise(spectrum_clips.audio, clips.audio.shape)
     ),
-    swapped_log_mel=distances(swapped),
+    swapped=by_criterion(swapped),
     perplexity=np.asarray(codebook_use.perplexity(counts)),
     dead_fraction=np.asarray(codebook_use.dead_fraction(counts, threshold=0)),
     outputs=outputs,

@@ -6,21 +6,32 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from soundstream_jax import errors
+from soundstream_jax import errors, metrics
 from soundstream_jax.audio import spectral
 from soundstream_jax.evaluate import evaluator
 
-# Curves in one picture: title, logarithmic, metrics.
-_PANELS = (
-  ("spectral reconstruction loss", True, ("loss/reconstruction",)),
-  ("held-out log-mel distance", False, ("eval/log_mel",)),
-  (
-    "adversarial losses",
-    False,
-    ("loss/discriminator", "loss/adversarial", "loss/feature"),
-  ),
-  ("codebook perplexity per layer", False, ("codebook/perplexity/",)),
-)
+
+def _panels() -> list[tuple[str, bool, tuple[str, ...]]]:
+  """Returns the curves in one picture: title, logarithmic, logged names."""
+  first, *others = (
+    (
+      f"held-out {metric.title} {metric.unit}".rstrip(),
+      False,
+      (f"eval/{name}",),
+    )
+    for name, metric in metrics.METRICS.items()
+  )
+  return [
+    ("spectral reconstruction loss", True, ("loss/reconstruction",)),
+    first,
+    (
+      "adversarial losses",
+      False,
+      ("loss/discriminator", "loss/adversarial", "loss/feature"),
+    ),
+    ("codebook perplexity per layer", False, ("codebook/perplexity/",)),
+    *others,
+  ]
 
 
 def curves(metrics_file: pathlib.Path, path: pathlib.Path) -> None:
@@ -30,13 +41,21 @@ def curves(metrics_file: pathlib.Path, path: pathlib.Path) -> None:
     InputError: matplotlib is not installed.
   """
   plt = _pyplot()
-  rows = [json.loads(line) for line in metrics_file.read_text().splitlines()]
-  figure, axes = plt.subplots(2, 2, figsize=(12, 8), layout="constrained")
-  for axis, (title, logarithmic, names) in zip(axes.flat, _PANELS, strict=True):
+  logged = [json.loads(line) for line in metrics_file.read_text().splitlines()]
+  panels = _panels()
+  high = -(-len(panels) // 2)
+  figure, axes = plt.subplots(
+    high, 2, figsize=(12, 4 * high), layout="constrained"
+  )
+  for axis in axes.flat[len(panels) :]:
+    axis.remove()
+  for axis, (title, logarithmic, names) in zip(axes.flat, panels, strict=False):
     for name in names:
-      keys = sorted({k for row in rows for k in row if k.startswith(name)})
+      keys = sorted(
+        {k for values in logged for k in values if k.startswith(name)}
+      )
       for i, key in enumerate(keys):
-        points = {row["step"]: row[key] for row in rows if key in row}
+        points = {v["step"]: v[key] for v in logged if key in v}
         points = {s: v for s, v in sorted(points.items()) if v is not None}
         every = 4 if len(keys) > 4 else 1  # label: of many lines some
         axis.plot(

@@ -3,9 +3,16 @@
 One function per cotangent that the train step takes. Each returns the weighted
 scalar to differentiate and a flat dict of its unweighted terms, all float32
 scalars. The commitment term is ours: equation 6 has none.
+
+A new loss is a module of its own and one line of RECONSTRUCTION, or of
+ADVERSARIAL where it compares outputs of discriminators; a weight that a user
+may set is a field `*_weight` of config.Loss.
 """
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+import operator
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,19 +24,24 @@ from soundstream_jax.losses import spectral, waveform
 Metrics = dict[str, jax.Array]
 
 
-def reconstruction(
+@dataclasses.dataclass(frozen=True)
+class Term:
+  """One loss of the generator."""
+
+  weight: Callable[[config.Loss], float]
+  # In RECONSTRUCTION (config.Loss, sample rate in Hz, target and prediction
+  # [B, T, 1]) to metrics, of which the term's own is differentiated; in
+  # ADVERSARIAL (real, fake), outputs of the discriminators, to a scalar.
+  measure: Callable
+  optional: bool = True  # not computed where its weight is 0
+
+
+def _spectral(
   weights: config.Loss,
   sample_rate_hz: int,
   target: jax.Array,
   prediction: jax.Array,
-) -> tuple[jax.Array, Metrics]:
-  """Weighted spectral loss of waveforms [B, T, 1], and its two terms.
-
-  With waveform_weight, the error of the waveform too.
-
-  Raises:
-    ValueError: the audio is shorter than the longest window.
-  """
+) -> Metrics:
   terms = spectral.distance(
     target,
     prediction,
@@ -37,16 +49,66 @@ def reconstruction(
     windows=weights.spectral_windows,
     mel_bins=weights.mel_bins,
   )
-  total = weights.reconstruction_weight * terms.total
-  metrics = {
+  return {
     "loss/reconstruction": terms.total,
     "loss/reconstruction_linear": terms.linear,
     "loss/reconstruction_log": terms.log,
   }
-  if weights.waveform_weight:
-    error = waveform.log_error(target, prediction)
-    total += weights.waveform_weight * error
-    metrics["loss/waveform"] = error
+
+
+def _waveform(weights, sample_rate_hz, target, prediction) -> Metrics:
+  del weights, sample_rate_hz
+  return {"loss/waveform": waveform.log_error(target, prediction)}
+
+
+# Name of the metric -> loss of the reconstructed audio.
+RECONSTRUCTION = {
+  "loss/reconstruction": Term(
+    lambda weights: weights.reconstruction_weight, _spectral, optional=False
+  ),
+  "loss/waveform": Term(lambda weights: weights.waveform_weight, _waveform),
+}
+
+# Name of the metric -> loss of the generator by its discriminators' outputs.
+ADVERSARIAL = {
+  "loss/adversarial": Term(
+    lambda weights: weights.adversarial_weight,
+    lambda real, fake: gan.generator_hinge(fake),
+  ),
+  "loss/feature": Term(
+    lambda weights: weights.feature_weight, gan.feature_distance
+  ),
+}
+
+# Name of the metric -> measurement of the discriminators; they learn the first.
+DISCRIMINATOR = {
+  "loss/discriminator": gan.discriminator_hinge,
+  "discriminator/accuracy_real": lambda real, fake: gan.share_positive(real),
+  "discriminator/accuracy_fake": (
+    lambda real, fake: 1.0 - gan.share_positive(fake)
+  ),
+}
+
+
+def reconstruction(
+  weights: config.Loss,
+  sample_rate_hz: int,
+  target: jax.Array,
+  prediction: jax.Array,
+) -> tuple[jax.Array, Metrics]:
+  """Weighted losses of waveforms [B, T, 1], and their terms.
+
+  Raises:
+    ValueError: the audio is shorter than the longest window.
+  """
+  total, metrics = None, {}
+  for name, term in RECONSTRUCTION.items():
+    weight = term.weight(weights)
+    if term.optional and not weight:
+      continue
+    metrics |= term.measure(weights, sample_rate_hz, target, prediction)
+    weighted = weight * metrics[name]
+    total = weighted if total is None else total + weighted
   return total, metrics
 
 
@@ -57,22 +119,25 @@ def adversarial(
 
   Gradients flow into `fake` alone.
   """
-  hinge = gan.generator_hinge(fake)
-  feature = gan.feature_distance(real, fake)
-  total = weights.adversarial_weight * hinge + weights.feature_weight * feature
-  return total, {"loss/adversarial": hinge, "loss/feature": feature}
+  metrics = {n: term.measure(real, fake) for n, term in ADVERSARIAL.items()}
+  weighted = [
+    term.weight(weights) * metrics[name] for name, term in ADVERSARIAL.items()
+  ]
+  return functools.reduce(operator.add, weighted), metrics
 
 
 def discriminator(
   real: Sequence[gan.Output], fake: Sequence[gan.Output]
 ) -> tuple[jax.Array, Metrics]:
   """Hinge loss of the discriminators, and how often each side is right."""
-  loss = gan.discriminator_hinge(real, fake)
-  return loss, {
-    "loss/discriminator": loss,
-    "discriminator/accuracy_real": gan.share_positive(real),
-    "discriminator/accuracy_fake": 1.0 - gan.share_positive(fake),
-  }
+  metrics = {name: of(real, fake) for name, of in DISCRIMINATOR.items()}
+  return metrics["loss/discriminator"], metrics
+
+
+def without_discriminators(dtype: jax.typing.DTypeLike) -> Metrics:
+  """Returns the metrics that need discriminators as zeros of a dtype."""
+  names = (*ADVERSARIAL, *DISCRIMINATOR)
+  return {name: jnp.zeros((), dtype) for name in names}
 
 
 def commitment(

@@ -11,16 +11,23 @@ import numpy as np
 LIMIT_DB = 100.0
 
 
-def ratio_db(reference: np.ndarray, output: np.ndarray) -> np.ndarray:
+def ratio_db(
+  reference: np.ndarray,
+  output: np.ndarray,
+  *,
+  sample_rate_hz: int | None = None,
+) -> np.ndarray:
   """Returns the SI-SDR of each clip [B], float64 dB, of audio [B, T, 1].
 
   Always finite, within +-LIMIT_DB. An output that holds nothing of the
   reference, silence included, gets -LIMIT_DB. The ratio is not defined for a
-  silent (constant) reference; 0 is returned, which leaves sums unchanged.
+  silent (constant) reference; 0 is returned, which leaves sums unchanged. It
+  is the same at any sample rate.
 
   Raises:
     ValueError: the shapes differ or are not [B, T, 1].
   """
+  del sample_rate_hz
   reference, output = np.asarray(reference), np.asarray(output)
   if reference.shape != output.shape or reference.shape[2:] != (1,):
     raise ValueError(

@@ -1,16 +1,15 @@
-"""Which values of a configuration can work together.
+"""Constraints on values of a configuration, alone and together.
 
 Every rule names the field, the value and the fix, so that a run stops before
 it has touched a device or a file. The configuration is a `config.Config`.
 """
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from soundstream_jax import errors
-from soundstream_jax.settings import nested
+from soundstream_jax.settings import fields
 
 # A jax key keeps 32 bits of a seed: larger ones would repeat smaller ones.
 LARGEST_SEED = 2**32 - 1
@@ -35,11 +34,6 @@ _LEAST = {
     "quantizer.kmeans_iterations",
     "quantizer.revival_threshold",
     "discriminator.start_step",
-    "loss.adversarial_weight",
-    "loss.feature_weight",
-    "loss.reconstruction_weight",
-    "loss.commitment_weight",
-    "loss.waveform_weight",
     "optimizer.learning_rate",
     "optimizer.discriminator_learning_rate",
     "optimizer.warmup_steps",
@@ -90,10 +84,12 @@ def check(config: Any) -> None:
     InputError: names the field, the value, the rule and the fix.
   """
   hop = config.rates.hop_samples
-  for name, value in nested.fields(config):
+  for name, value in fields.walk(config):
     values = value if isinstance(value, tuple) else (value,)
     if any(isinstance(v, float) and not math.isfinite(v) for v in values):
       raise errors.InputError(f"{name}={value} must be finite.")
+    if name.startswith("loss.") and name.endswith("_weight"):
+      _at_least(config, name, 0)
   for least, names in _LEAST.items():
     for name in names:
       _at_least(config, name, least)
@@ -102,7 +98,7 @@ def check(config: Any) -> None:
       f"seed={config.seed} must be at most {LARGEST_SEED}."
     )
   for name in ("data.crop_samples", "evaluation.clip_samples"):
-    samples = _get(config, name)
+    samples = fields.get(config, name)
     if samples % hop:
       raise errors.InputError(
         f"{name}={samples} is not a multiple of the hop {hop}, the product of "
@@ -115,9 +111,9 @@ def check(config: Any) -> None:
     "optimizer.beta2",
     "optimizer.ema_decay",
   ):
-    if not 0 <= _get(config, name) < 1:
+    if not 0 <= fields.get(config, name) < 1:
       raise errors.InputError(
-        f"{name}={_get(config, name)} must be in [0, 1), for example 0.9."
+        f"{name}={fields.get(config, name)} must be in [0, 1), for example 0.9."
       )
   _check_networks(config)
   _check_analysis(config)
@@ -172,20 +168,20 @@ def parse_profile_steps(text: str) -> range:
 def _check_data(config: Any) -> None:
   data = config.data
   for name in ("data.gain_db", "data.noise_gain_db"):
-    bounds = _get(config, name)
+    bounds = fields.get(config, name)
     if len(bounds) != 2 or bounds[0] > bounds[1]:
       raise errors.InputError(
         f"{name}={bounds} must be a lower and an upper bound in dB, for "
         "example (-12.0,3.0)."
       )
   for name in ("data.denoise_share", "data.filter_share"):
-    if not 0 <= _get(config, name) <= 1:
+    if not 0 <= fields.get(config, name) <= 1:
       raise errors.InputError(
-        f"{name}={_get(config, name)} must be from 0 to 1, for example 0.5."
+        f"{name}={fields.get(config, name)} must be from 0 to 1, for example 0.5."
       )
   for name in SOURCES:
-    parse_sources(_get(config, name), name=name)
-  shares = dict(nested.fields(data.mixture))
+    parse_sources(fields.get(config, name), name=name)
+  shares = dict(fields.walk(data.mixture))
   for name, share in shares.items():
     if share < 0:
       raise errors.InputError(
@@ -254,19 +250,15 @@ def _check_analysis(config: Any) -> None:
       )
 
 
-def _get(config: Any, name: str) -> Any:
-  return operator.attrgetter(name)(config)
-
-
 def _at_least(config: Any, name: str, least: int) -> None:
-  if _get(config, name) < least:
+  if fields.get(config, name) < least:
     raise errors.InputError(
-      f"{name}={_get(config, name)} must be at least {least}."
+      f"{name}={fields.get(config, name)} must be at least {least}."
     )
 
 
 def _one_of(config: Any, name: str, choices: Sequence[str]) -> None:
-  value = _get(config, name)
+  value = fields.get(config, name)
   if value not in choices:
     raise errors.InputError(
       f"{name}={value!r} is none of {', '.join(choices)}."

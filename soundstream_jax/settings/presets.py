@@ -20,7 +20,7 @@ import ml_collections
 from absl import flags
 
 from soundstream_jax import errors
-from soundstream_jax.settings import nested
+from soundstream_jax.settings import fields
 
 _CONFIG_FLAG = re.compile(r"--?config(?:\.([^=]*))?(?:=(.*))?", re.DOTALL)
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -87,7 +87,7 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
   Raises:
     InputError: unknown key (with the nearest one) or text of another type.
   """
-  flat = nested.flatten(config)
+  flat = fields.flatten(config)
   if key not in flat:
     raise errors.InputError(
       f"--config.{key}: there is no such field.{errors.nearest(key, flat)}"

@@ -13,7 +13,7 @@ from absl import app, flags, logging
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.checkpoint import manager
+from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.devices import distributed, host_memory
 from soundstream_jax.train import loop
 
@@ -58,7 +58,7 @@ def _train() -> int:
       raise errors.InputError(
         f"--workdir={workdir}: {folder} is a file, not a folder."
       )
-  config = config_lib.from_flags(manager.read_config(workdir))
+  config = config_lib.from_flags(folder_lib.read_config(workdir))
   if (jax.config.jax_platforms or "cpu") == "cpu":
     host_memory.keep()
   distributed.initialize(

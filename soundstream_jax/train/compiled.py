@@ -49,7 +49,7 @@ class Compiled:
 
 
 def _memory(compiled) -> str:
-  """What one device needs; nothing where a backend does not say."""
+  """Says what memory one device needs, where the backend tells."""
   stats = compiled.memory_analysis()
   if stats is None:
     return ""

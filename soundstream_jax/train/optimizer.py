@@ -29,13 +29,13 @@ def build(
   """Returns the optimizers of the generator and of the discriminators."""
 
   def one(peak):
-    steps = []
+    transforms = []
     if settings.clip_norm > 0:
-      steps.append(optax.stateless(_clip_to(settings.clip_norm)))
-    steps.append(
+      transforms.append(optax.stateless(_clip_to(settings.clip_norm)))
+    transforms.append(
       optax.adam(schedule(settings, peak), b1=settings.beta1, b2=settings.beta2)
     )
-    return optax.chain(*steps)
+    return optax.chain(*transforms)
 
   return (
     one(settings.learning_rate),

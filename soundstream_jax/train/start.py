@@ -1,4 +1,4 @@
-"""A run's first state: resumed, warm or fresh, and what refuses it."""
+"""A run's first state: resumed, warm or fresh; and which runs are refused."""
 
 import dataclasses
 import pathlib
@@ -8,10 +8,12 @@ import numpy as np
 from absl import logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
-from soundstream_jax.checkpoint import manager
+from soundstream_jax import errors, rates
+from soundstream_jax.checkpoint import folder
+from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.devices import sharding
-from soundstream_jax.train import codebook_init, recovery
+from soundstream_jax.train import kmeans_start
+from soundstream_jax.train import rollback as rollback_lib
 from soundstream_jax.train import state as state_lib
 
 
@@ -22,7 +24,7 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
     InputError: the workdir holds another run, init_from another model, or
       k-means would see too few frames.
   """
-  saved = manager.read_config(workdir)
+  saved = folder.read_config(workdir)
   if saved is not None:
     differences = config_lib.resume_differences(
       config_lib.from_dict(saved), config
@@ -33,32 +35,32 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
         f"{'; '.join(differences)}. Undo these overrides, or use a new "
         "--workdir (--config.init_from takes over its weights)."
       )
-  if manager.steps(workdir):
+  if folder.steps(workdir):
     return
   if config.init_from:
     _check_init_from(config)
   else:
-    codebook_init.check(config)
+    kmeans_start.check(config)
 
 
 def state(config, workdir, mesh, loader, checkpoints, abstract):
-  """Returns the state to go on with: resumed, rolled back, warm or fresh.
+  """Returns the state to train from: resumed, rolled back, warm or fresh.
 
   Args:
     config: what to train.
-    workdir: of the run; `recovery.prepare` has been called.
+    workdir: of the run; `rollback.prepare` has been called.
     mesh: of the run.
     loader: of this process's rows.
     checkpoints: open.
     abstract: of `step.build`.
   """
-  rollback = recovery.read(workdir)
+  rollback = rollback_lib.read(workdir)
   latest = checkpoints.latest_step()
   if latest is None:
     first = 0 if rollback is None else rollback.next_batch
     found = begin(config, mesh, loader, abstract, first_batch=first)
   else:
-    manager.read_meta(workdir, latest)  # refuses another format
+    folder.read_meta(workdir, latest)  # refuses another format
     items = checkpoints.restore(state_lib.to_items(abstract), latest)
     logging.info("resuming %s at step %d", workdir, latest)
     found = state_lib.from_items(items)
@@ -85,7 +87,7 @@ def begin(config, mesh, loader, abstract, *, first_batch: int = 0):
     return _warm_start(config, fresh)
   logging.info(
     "k-means on %d frames for %d codes",
-    codebook_init.num_frames(config),
+    kmeans_start.num_frames(config),
     config.quantizer.codebook_size,
   )
   loader.seek(first_batch)
@@ -94,12 +96,42 @@ def begin(config, mesh, loader, abstract, *, first_batch: int = 0):
     sharding.global_batch(place, config.batch_size, next(loader).audio)
     for _ in range(config.quantizer.kmeans_batches)
   ]
-  return codebook_init.initialise(config, mesh, fresh, heard)
+  return kmeans_start.initialise(config, mesh, fresh, heard)
+
+
+def describe(config, mesh, state) -> None:
+  """Logs what runs: devices, batch, parameters, bitrate."""
+
+  def millions(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree)) / 1e6
+
+  r = config.rates
+  logging.info("mesh %s, %s", dict(mesh.shape), mesh.devices.flat[0].platform)
+  logging.info(
+    "%d processes; batch %d examples, %d per process, of %.2f s",
+    jax.process_count(),
+    config.batch_size,
+    config.batch_size // jax.process_count(),
+    config.data.crop_samples / config.audio.sample_rate_hz,
+  )
+  logging.info(
+    "parameters: generator %.2f M, codebooks %.2f M, discriminators %.2f M",
+    millions(state.params),
+    millions(state.codebooks.vectors),
+    millions(state.disc_params),
+  )
+  logging.info(
+    "bitrate %s bit/s = %s frames/s * %d quantizers * %d bits",
+    rates.describe_bps(r.bitrate_bps()),
+    rates.describe_bps(r.frame_rate_hz),
+    r.num_quantizers,
+    r.bits_per_code,
+  )
 
 
 def _warm_start(config, fresh) -> state_lib.TrainState:
   """Takes averaged parameters and codebooks of another run."""
-  other = manager.restore_params_only(config.init_from)
+  other = weights_lib.restore(config.init_from)
   logging.info("warm start from %s, step %d", config.init_from, other.step)
 
   def placed(new, old):
@@ -116,13 +148,13 @@ def _warm_start(config, fresh) -> state_lib.TrainState:
 
 def _check_init_from(config: config_lib.Config) -> None:
   """Refuses another run's weights where they do not fit."""
-  present = manager.steps(config.init_from)
+  present = folder.steps(config.init_from)
   if not present:
     raise errors.InputError(
       f"init_from={config.init_from} holds no checkpoint. Name the workdir of "
       "a run that has saved one."
     )
-  meta = manager.read_meta(config.init_from, present[-1])
+  meta = folder.read_meta(config.init_from, present[-1])
   other = config_lib.from_dict(meta["config"])
   names = [
     f"{group}.{field.name}"

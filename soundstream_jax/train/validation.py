@@ -1,4 +1,4 @@
-"""What training measures on held-out clips while it runs."""
+"""Validation: a running training measured on fixed held-out clips."""
 
 import dataclasses
 from typing import Any
@@ -9,12 +9,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import metrics as metrics_lib
 from soundstream_jax.audio import spectral
 from soundstream_jax.devices import sharding
-from soundstream_jax.metrics import codebook_use, log_mel, si_sdr
+from soundstream_jax.metrics import codebook_use
 from soundstream_jax.model import soundstream
-from soundstream_jax.train import logging as logging_lib
 from soundstream_jax.train import state as state_lib
+from soundstream_jax.train.monitoring import metric_writer
 
 # Clips whose audio and pictures are logged.
 SHOWN = 2
@@ -31,24 +32,39 @@ class Validator:
   def __call__(
     self,
     state: state_lib.TrainState,
-    writer: logging_lib.MetricWriter,
+    writer: metric_writer.MetricWriter,
     step: int,
   ) -> dict[str, float]:
-    """Measures, writes metrics, audio and pictures; returns the metrics."""
+    """Measures, logs metrics, audio and pictures; returns the metrics."""
     rate = self.config.audio.sample_rate_hz
     output, counts = self.reconstruct(
       state.ema_params, state.codebooks.vectors, self.clips
     )
     output = np.asarray(output)
     perplexity = np.asarray(codebook_use.perplexity(counts))
-    metrics = {
-      "eval/log_mel": float(
-        np.mean(log_mel.distance(self.clips, output, sample_rate_hz=rate))
-      ),
-      "eval/si_sdr_db": float(np.mean(si_sdr.ratio_db(self.clips, output))),
-      "eval/perplexity": perplexity,
-    }
+    measured = metrics_lib.measure(self.clips, output, sample_rate_hz=rate)
+    means = {name: float(np.mean(each)) for name, each in measured.items()}
+    metrics = {f"eval/{name}": mean for name, mean in means.items()}
+    metrics["eval/perplexity"] = perplexity
     writer.scalars(step, metrics)
+    self._write_sound(writer, step, output)
+    for layer, uses in enumerate(np.asarray(counts)):
+      used = np.repeat(np.arange(uses.size), uses.astype(np.int64))
+      writer.histogram(step, f"eval/codes_{layer:02d}", used)
+    metric_writer.say(
+      "step %d | held out: %s",
+      step,
+      ", ".join(
+        metric.text(means[name]) for name, metric in metrics_lib.METRICS.items()
+      ),
+    )
+    return metrics
+
+  def _write_sound(
+    self, writer: metric_writer.MetricWriter, step: int, output: np.ndarray
+  ) -> None:
+    """Writes the first clips and their reconstructions, heard and seen."""
+    rate = self.config.audio.sample_rate_hz
     for i in range(min(SHOWN, len(self.clips))):
       for name, audio in (("input", self.clips[i]), ("output", output[i])):
         writer.audio(step, f"eval/{name}_{i}", audio, rate)
@@ -60,10 +76,6 @@ class Validator:
           bins=64,
         )
         writer.picture(step, f"eval/{name}_{i}_mel", picture[0])
-    for layer, row in enumerate(np.asarray(counts)):
-      used = np.repeat(np.arange(row.size), row.astype(np.int64))
-      writer.histogram(step, f"eval/codes_{layer:02d}", used)
-    return metrics
 
 
 def build(

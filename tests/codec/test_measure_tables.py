@@ -10,6 +10,7 @@ import pytest
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
+from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.checkpoint import manager
 from soundstream_jax.codec import arguments, measure_tables
 from soundstream_jax.codec import codec as codec_lib
@@ -106,7 +107,7 @@ def test_the_command_keeps_tables_where_pruning_does_not_come(
   assert len(printed) == 1 + 1 + 3 + 1
   save(checkpoints, 20)
   checkpoints.close()
-  assert manager.steps(tmp_path) == [20]
+  assert folder_lib.steps(tmp_path) == [20]
   codec = codec_lib.Codec.load(tmp_path)
   made = table_store.for_model(tmp_path, codec.fingerprint)
   assert printed[-1].startswith(

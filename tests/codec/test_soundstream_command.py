@@ -12,7 +12,8 @@ import pytest
 import soundfile
 
 import soundstream_jax
-from soundstream_jax.checkpoint import manager
+from soundstream_jax.checkpoint import folder as folder_lib
+from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.codec import __main__ as command
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.codec import concealment, fingerprint
@@ -347,7 +348,7 @@ def test_a_file_of_another_checkpoint_names_the_one_that_matches(
 ):
   model, target = f"--model={workdir}", tmp_path / "out.wav"
   for step, weights in ((10, "ema"), (20, "raw"), (10, "raw")):
-    restored = manager.restore_params_only(workdir, step=step, weights=weights)
+    restored = weights_lib.restore(workdir, step=step, weights=weights)
     digest = fingerprint.compute(
       restored.config, restored.params, restored.codebooks.vectors
     )
@@ -504,7 +505,7 @@ def test_pin_keeps_a_step_and_remove_lets_it_go(run, refused, workdir):
   model = f"--model={workdir}"
   assert "pinned: 10\n" in run("pin", model, "--step=10")
   assert "pinned: 10, 20\n" in run("pin", model, "--step=20")
-  assert manager.pinned(workdir) == {10, 20}
+  assert folder_lib.pinned(workdir) == {10, 20}
   assert "pinned: 20\n" in run("pin", model, "--step=10", "--remove")
   assert "pinned: none\n" in run("pin", model, "--step=20", "--remove")
   assert "Pinned: none" in refused("pin", model, "--step=20", "--remove")

@@ -79,8 +79,8 @@ def test_a_share_is_divided_among_the_datasets_of_its_kind(
   config = _config(
     make_config, voices, noises, **{"data.speech": f"{voices}:3,{noises}:1"}
   )
-  parts = mixtures.parts(config, "train")
-  weights = [(part.example.kind.name, part.weight) for part in parts]
+  ingredients = mixtures.ingredients(config, "train")
+  weights = [(i.example.kind.name, i.weight) for i in ingredients]
   assert weights == [
     ("speech", 0.75),
     ("speech", 0.25),
@@ -111,6 +111,7 @@ def test_noisy_clips_have_the_ratio_and_are_always_the_same(
   np.testing.assert_allclose(10 * np.log10(ratio), 5.0, atol=1e-2)
   assert np.abs(clips.audio).max() <= 1
   trained = {
-    record["group"] for record in mixtures.parts(config, "train")[0].source
+    record["group"]
+    for record in mixtures.ingredients(config, "train")[0].source
   }
   assert not trained & set(clips.clean.group)

@@ -1,4 +1,4 @@
-"""What can be opened, and what a user reads when it cannot."""
+"""Datasets that can be opened, and the errors of those that cannot."""
 
 import json
 import os

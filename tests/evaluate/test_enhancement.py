@@ -1,4 +1,4 @@
-"""What the measurement of denoising says of codecs that are known."""
+"""Denoising is measured right: codecs with a known result."""
 
 import numpy as np
 import pytest

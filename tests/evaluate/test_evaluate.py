@@ -81,22 +81,24 @@ def test_a_live_model_passes_all_criteria_and_a_dead_one_none():
   def result(low, high, noise, swapped):
     def rate(bps, value):
       values = np.full(2, value)
-      return evaluator.AtBitrate(bps, 1, values, values)
+      return evaluator.AtBitrate(
+        bps, 1, {"log_mel": values, "si_sdr_db": values}
+      )
 
     return evaluator.Evaluation(
       step=1,
       weights="ema",
       clips=Clips,
       rates=[rate(3000, low), rate(6000, high)],
-      noise_log_mel=np.full(2, noise),
-      swapped_log_mel=np.full(2, swapped),
+      noise=np.full(2, noise),
+      swapped=np.full(2, swapped),
       perplexity=np.ones(1),
       dead_fraction=np.zeros(1),
       outputs=np.zeros((2, 1, 1)),
     )
 
-  alive = report.to_dict(result(1.0, 0.9, 1.2, 1.5), early_log_mel=2.0)
+  alive = report.to_dict(result(1.0, 0.9, 1.2, 1.5), early=2.0)
   assert all(alive["criteria"].values())
-  dead = report.to_dict(result(1.0, 1.0, 0.9, 1.1), early_log_mel=1.5)
+  dead = report.to_dict(result(1.0, 1.0, 0.9, 1.1), early=1.5)
   assert not any(dead["criteria"].values())
   assert "NO" in report.to_text(dead)

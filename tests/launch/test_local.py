@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from soundstream_jax import errors
-from soundstream_jax.checkpoint import manager
+from soundstream_jax.checkpoint import folder as folder_lib
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -106,14 +106,14 @@ def test_sigterm_to_one_process_saves_and_stops_all(whole, training, tmp_path):
     job.until("step 2/5000")
     os.kill(job.pids()[1], signal.SIGTERM)
     assert job.end() == errors.EXIT_PREEMPTED, job.text
-    (stopped,) = manager.steps(workdir)
+    (stopped,) = folder_lib.steps(workdir)
     assert stopped >= 2
     assert job.text.count(f"asked to stop: saving step {stopped}") == 2
   finish = training(workdir, num_steps=stopped + 1)
   with _job(*two, training=finish) as job:
     assert job.end() == 0, job.text
     assert f"at step {stopped}" in job.text
-  assert manager.steps(workdir)[-1] == stopped + 1
+  assert folder_lib.steps(workdir)[-1] == stopped + 1
 
 
 @pytest.mark.parametrize("victim", [0, 1])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soundstream_jax.train import alarms
+from soundstream_jax.train.monitoring import alarms
 
 HEALTHY = {
   "discriminator/accuracy_real": np.float32(0.6),

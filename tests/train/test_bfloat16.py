@@ -11,7 +11,7 @@ from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.devices import distributed
 from soundstream_jax.metrics import log_mel
 from soundstream_jax.settings import presets
-from soundstream_jax.train import codebook_init, validation
+from soundstream_jax.train import kmeans_start, validation
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 
@@ -52,7 +52,7 @@ def trained(voices):
       first = [
         next(batches).audio for _ in range(config.quantizer.kmeans_batches)
       ]
-      state = codebook_init.initialise(config, mesh, state, first)
+      state = kmeans_start.initialise(config, mesh, state, first)
       batches.seek(0)
       for _ in range(STEPS):
         state, _ = step(state, next(batches))

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from soundstream_jax import config as config_lib
-from soundstream_jax.train import clock as clock_lib
+from soundstream_jax.train.monitoring import clock as clock_lib
 
 
 class _Array:

@@ -8,7 +8,7 @@ from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import distributed
 from soundstream_jax.losses import objective
 from soundstream_jax.model import soundstream
-from soundstream_jax.train import codebook_init
+from soundstream_jax.train import bad_steps, kmeans_start
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 
@@ -46,7 +46,7 @@ def run(small_config):
     state = state_lib.init(
       config, jax.tree.map(lambda leaf: leaf.sharding, abstract)
     )
-    state = codebook_init.initialise(config, mesh, state, [batch.audio])
+    state = kmeans_start.initialise(config, mesh, state, [batch.audio])
     # FiLM starts as the identity: let the flag change something.
     film = jax.tree.map(lambda leaf: leaf * 1.0, state.params["film"])
     film["scale"] = film["scale"].at[1].multiply(0.5)
@@ -111,4 +111,4 @@ def test_a_bad_target_is_bad_audio(whole, part):
   array = getattr(batch, part).copy()
   array[1, 100] = np.nan
   _, metrics = step(start(), batch._replace(**{part: array}))
-  assert step_lib.CHECKED[int(metrics["bad/term"])] == "audio"
+  assert bad_steps.CHECKED[int(metrics["bad/term"])] == "audio"

@@ -1,4 +1,4 @@
-"""What the optimizers do, beside optax's own."""
+"""Laws of the optimizers, beside optax's own."""
 
 import dataclasses
 

@@ -9,7 +9,7 @@ from soundstream_jax.data import held_out
 from soundstream_jax.devices import distributed
 from soundstream_jax.metrics import log_mel
 from soundstream_jax.model import soundstream
-from soundstream_jax.train import codebook_init
+from soundstream_jax.train import kmeans_start
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 
@@ -49,7 +49,7 @@ def test_one_second_is_learnt_in_two_hundred_steps_and_codes_carry_it(
   state = state_lib.init(
     config, jax.tree.map(lambda leaf: leaf.sharding, abstract)
   )
-  state = codebook_init.initialise(config, mesh, state, [clip])
+  state = kmeans_start.initialise(config, mesh, state, [clip])
   for _ in range(STEPS):
     state, _ = step(state, batch_lib.Batch(clip))
   net = soundstream.from_config(config)

@@ -1,4 +1,4 @@
-"""A killed run goes on as if nothing had happened."""
+"""A killed run resumes as if nothing had happened."""
 
 import dataclasses
 import json
@@ -15,9 +15,12 @@ import pytest
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
+from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.checkpoint import manager
+from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.train import compiled, loop
+from soundstream_jax.train import progress as progress_lib
 
 
 def _flags(overrides, voices, workdir, **more):
@@ -71,16 +74,16 @@ def test_three_steps_killed_and_three_more_equal_six(
   )
   try:
     deadline = time.monotonic() + 240
-    while not manager.steps(halves) and time.monotonic() < deadline:
+    while not folder_lib.steps(halves) and time.monotonic() < deadline:
       time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
   finally:
     process.kill()
     process.wait()
   # Whatever the killed run had begun after step 3 does not count.
-  for step in manager.steps(halves)[1:]:
+  for step in folder_lib.steps(halves)[1:]:
     shutil.rmtree(halves / "checkpoints" / str(step))
-  assert manager.steps(halves) == [3]
+  assert folder_lib.steps(halves) == [3]
   result = _run(_command(_flags({}, voices, halves, num_steps=6), preset=None))
   assert result.returncode == 0, result.stderr
   assert "resuming" in result.stderr
@@ -96,7 +99,7 @@ def test_three_steps_killed_and_three_more_equal_six(
     entry.write_bytes(b"damaged" + entry.read_bytes()[7:40])
   result = _run(_command(_flags({}, voices, halves, num_steps=7), preset=None))
   assert result.returncode == 0, result.stderr
-  assert manager.steps(halves)[-1] == 7
+  assert folder_lib.steps(halves)[-1] == 7
 
 
 @pytest.fixture(scope="module")
@@ -130,18 +133,18 @@ def test_sigterm_saves_the_step_and_exits_with_its_own_code(
   config = small_config(
     **{"data.sources": voices, "checkpoint.every_steps": 1_000}
   )
-  read = loop._Run._read
+  read = progress_lib.read
 
-  def and_then_stop(self, finished, clock):
-    if finished.step == 2:
+  def and_then_stop(progress, outputs):
+    if progress.pending[0].step == 2:
       os.kill(os.getpid(), signal.SIGTERM)
-    return read(self, finished, clock)
+    return read(progress, outputs)
 
-  monkeypatch.setattr(loop._Run, "_read", and_then_stop)
+  monkeypatch.setattr(progress_lib, "read", and_then_stop)
   before = signal.getsignal(signal.SIGTERM)
   assert loop.train(config, tmp_path / "run") == errors.EXIT_PREEMPTED
   assert signal.getsignal(signal.SIGTERM) is before
-  assert manager.steps(tmp_path / "run") == [3]
+  assert folder_lib.steps(tmp_path / "run") == [3]
 
 
 def test_a_checkpoint_starts_once_the_device_has_its_next_step(
@@ -165,7 +168,7 @@ def test_a_checkpoint_starts_once_the_device_has_its_next_step(
   assert loop.train(config, tmp_path / "run") == 0
   assert events == [*3 * ["step"], "save 2", *2 * ["step"], "save 4", "save 5"]
   for step in (2, 4, 5):
-    assert manager.read_meta(tmp_path / "run", step)["step"] == step
+    assert folder_lib.read_meta(tmp_path / "run", step)["step"] == step
 
 
 def test_logs_say_speed_losses_and_codebook_use(trained):
@@ -224,8 +227,8 @@ def test_warm_start_takes_weights_with_fresh_optimizers(
     }
   )
   assert loop.train(config, tmp_path / "warm") == 0
-  theirs = manager.restore_params_only(workdir)
-  ours = manager.restore_params_only(tmp_path / "warm", weights="raw")
+  theirs = weights_lib.restore(workdir)
+  ours = weights_lib.restore(tmp_path / "warm", weights="raw")
   for a, b in zip(
     jax.tree.leaves(theirs.params), jax.tree.leaves(ours.params), strict=True
   ):
@@ -264,8 +267,8 @@ def test_bad_steps_in_a_row_stop_with_the_first_bad_term(
   monkeypatch.setattr(loader_lib.Loader, "__next__", damaged)
   assert loop.train(config, tmp_path / "run") == errors.EXIT_BAD_STEPS
   assert "the first bad term is audio" in caplog.text
-  last = manager.steps(tmp_path / "run")[-1]
-  params = manager.restore_params_only(tmp_path / "run", step=last).params
+  last = folder_lib.steps(tmp_path / "run")[-1]
+  params = weights_lib.restore(tmp_path / "run", step=last).params
   assert all(np.all(np.isfinite(p)) for p in jax.tree.leaves(params))
 
 
@@ -279,7 +282,7 @@ def test_pinned_checkpoints_are_never_pruned(small_config, voices, tmp_path):
     }
   )
   assert loop.train(config, tmp_path / "run") == 0
-  manager.pin(tmp_path / "run", 2)
+  folder_lib.pin(tmp_path / "run", 2)
   longer = dataclasses.replace(config, num_steps=5)
   assert loop.train(longer, tmp_path / "run") == 0
-  assert manager.steps(tmp_path / "run") == [2, 5]
+  assert folder_lib.steps(tmp_path / "run") == [2, 5]

@@ -11,7 +11,7 @@ from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import distributed
 from soundstream_jax.losses import objective
 from soundstream_jax.model import soundstream
-from soundstream_jax.train import codebook_init, optimizer
+from soundstream_jax.train import bad_steps, kmeans_start, optimizer
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 
@@ -30,7 +30,7 @@ def _built(config):
     config, jax.tree.map(lambda leaf: leaf.sharding, abstract)
   )
   batches = [_batch(config).audio] * config.quantizer.kmeans_batches
-  return step, codebook_init.initialise(config, mesh, state, batches)
+  return step, kmeans_start.initialise(config, mesh, state, batches)
 
 
 def _size(config):
@@ -202,7 +202,7 @@ def test_bad_audio_changes_nothing_but_the_counters(small, value):
   batch.audio[1, 100] = value
   after, metrics = step(fresh(), batch)
   _assert_only_counters_moved(_copy(fresh()), _copy(after))
-  assert step_lib.CHECKED[int(metrics["bad/term"])] == "audio"
+  assert bad_steps.CHECKED[int(metrics["bad/term"])] == "audio"
   recovered, metrics = step(after, _batch(config))
   assert int(metrics["bad/term"]) == -1
   assert int(recovered.bad_steps) == 0
@@ -218,7 +218,7 @@ def test_a_bad_value_inside_changes_nothing_but_the_counters(
   run, _ = instrumented
   after, metrics = run(where)
   _assert_only_counters_moved(_copy(fresh()), _copy(after))
-  assert step_lib.CHECKED[int(metrics["bad/term"])] == where
+  assert bad_steps.CHECKED[int(metrics["bad/term"])] == where
 
 
 def test_without_an_adversary_the_discriminators_rest(small):
@@ -370,4 +370,4 @@ def test_kmeans_with_fewer_frames_than_codes_stops_with_the_numbers(
     **{"quantizer.codebook_size": 1024, "data.crop_samples": 800}
   )
   with pytest.raises(ValueError, match=r"400 frames for 1024 codes.*=3"):
-    codebook_init.check(config)
+    kmeans_start.check(config)

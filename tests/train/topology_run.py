@@ -18,7 +18,7 @@ from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.devices import distributed, sharding
 from soundstream_jax.model import soundstream
-from soundstream_jax.train import codebook_init
+from soundstream_jax.train import kmeans_start
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 
@@ -80,7 +80,7 @@ def run(
   if start is None:
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     state = state_lib.init(config, shardings)
-    state = codebook_init.initialise(config, mesh, state, feed(0)[:1])
+    state = kmeans_start.initialise(config, mesh, state, feed(0)[:1])
     start = _named("start", gather(state))
   found |= start
   for draw in range(draws):

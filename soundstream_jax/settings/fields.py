@@ -1,6 +1,7 @@
-"""Nested mappings and nested frozen dataclasses, and their dotted names."""
+"""Fields by dotted name, in nested mappings and nested frozen dataclasses."""
 
 import dataclasses
+import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,12 +38,17 @@ def build(kind: type, values: Any, prefix: str = ""):
   return kind(**built)
 
 
-def fields(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def get(config: Any, name: str) -> Any:
+  """Returns the field of a dataclass at a dotted name."""
+  return operator.attrgetter(name)(config)
+
+
+def walk(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
   """Yields (dotted name, value) of every field below a dataclass."""
   for field in dataclasses.fields(group):
     value = getattr(group, field.name)
     if dataclasses.is_dataclass(value):
-      yield from fields(value, f"{prefix}{field.name}.")
+      yield from walk(value, f"{prefix}{field.name}.")
     else:
       yield f"{prefix}{field.name}", value
 

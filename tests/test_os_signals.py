@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 
-from soundstream_jax import signals
+from soundstream_jax import os_signals
 
 NUMBERS = (signal.SIGUSR1, signal.SIGUSR2)
 
@@ -12,7 +12,7 @@ NUMBERS = (signal.SIGUSR1, signal.SIGUSR2)
 def test_handlers_hear_their_signals_and_are_put_back_one_or_all():
   heard = []
   before = [signal.getsignal(number) for number in NUMBERS]
-  handlers = signals.Handlers()
+  handlers = os_signals.Handlers()
   handlers.install(NUMBERS, lambda number, frame: heard.append(number))
   for number in NUMBERS:
     os.kill(os.getpid(), number)
@@ -26,7 +26,7 @@ def test_handlers_hear_their_signals_and_are_put_back_one_or_all():
 
 def test_another_thread_installs_nothing():
   before = signal.getsignal(NUMBERS[0])
-  handlers = signals.Handlers()
+  handlers = os_signals.Handlers()
   thread = threading.Thread(target=handlers.install, args=(NUMBERS, print))
   thread.start()
   thread.join()

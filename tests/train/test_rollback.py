@@ -1,4 +1,4 @@
-"""What a job does with bad steps and damaged checkpoints, killed or not."""
+"""Rollbacks after bad steps, and damaged checkpoints, killed or not."""
 
 import os
 import shutil
@@ -8,24 +8,16 @@ import numpy as np
 import pytest
 
 from soundstream_jax import errors
-from soundstream_jax.checkpoint import integrity, manager
+from soundstream_jax.checkpoint import folder as folder_lib
+from soundstream_jax.checkpoint import integrity
+from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.data import loader as loader_lib
-from soundstream_jax.train import loop, recovery
+from soundstream_jax.train import loop
+from soundstream_jax.train import rollback as rollback_lib
 
 
 class Killed(Exception):
   """Stands for the end of the process at that point."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_once(tmp_path_factory):
-  """Every run of this file takes the same programs from a cache."""
-  before = jax.config.jax_compilation_cache_dir
-  jax.config.update(
-    "jax_compilation_cache_dir", str(tmp_path_factory.mktemp("cache"))
-  )
-  yield
-  jax.config.update("jax_compilation_cache_dir", before)
 
 
 @pytest.fixture
@@ -94,15 +86,15 @@ def test_bad_steps_roll_back_and_go_on_with_other_data(
   # step 4, from before them, and on with batch 9.
   assert "Back to step 4, on with batch 9" in caplog.text
   assert taken[-6:] == [9, 10, 11, 12, 13, 14]
-  assert manager.steps(tmp_path) == [2, 4, 6, 8, 10]
+  assert folder_lib.steps(tmp_path) == [2, 4, 6, 8, 10]
   assert counters(tmp_path, 10) == (5, 1)
   assert counters(tmp_path, 4) == (0, 0)
 
 
 def test_checkpoints_after_the_target_are_set_aside(config, tmp_path, counters):
   assert loop.train(config, tmp_path) == 0
-  recovery.write(
-    tmp_path, recovery.Rollback(target=4, next_batch=20, rollback_count=1)
+  rollback_lib.write(
+    tmp_path, rollback_lib.Rollback(target=4, next_batch=20, rollback_count=1)
   )
   assert loop.train(config, tmp_path) == 0
   assert sorted(p.name for p in (tmp_path / "set_aside").iterdir()) == [
@@ -123,7 +115,7 @@ def test_rollbacks_are_bounded_and_the_reason_is_said(
   assert "rolling back (2 of 2)" in caplog.text
   assert "the first bad term is audio" in caplog.text
   assert "max_rollbacks=2" in caplog.text
-  newest = manager.restore_params_only(tmp_path, weights="raw").params
+  newest = weights_lib.restore(tmp_path, weights="raw").params
   assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(newest))
 
 
@@ -150,10 +142,10 @@ def test_without_a_checkpoint_a_rollback_is_a_new_beginning(
 
 # Where a kill can leave a rollback half done.
 MOMENTS = [
-  (recovery, "plan"),
-  (recovery, "write"),
-  (recovery.os, "rename"),
-  (loop.recovery, "prepare"),
+  (rollback_lib, "plan"),
+  (rollback_lib, "write"),
+  (rollback_lib.os, "rename"),
+  (loop.rollback, "prepare"),
   (loop.start, "state"),
 ]
 
@@ -197,16 +189,16 @@ def test_a_rollback_killed_anywhere_ends_as_if_it_had_not_been(
     raise Killed
 
   if name == "rename":  # nothing to set aside without a newer checkpoint
-    recovery.write(
+    rollback_lib.write(
       killed_after(config, killed, bad),
-      recovery.Rollback(target=4, next_batch=9, rollback_count=1),
+      rollback_lib.Rollback(target=4, next_batch=9, rollback_count=1),
     )
   with monkeypatch.context() as patch:
     patch.setattr(module, name, dying)
     with pytest.raises(Killed):
       loop.train(config, killed)
   assert loop.train(config, killed) == 0
-  assert recovery.read(killed).rollback_count == 1
+  assert rollback_lib.read(killed).rollback_count == 1
   other = saved_arrays(killed, 10)
   for path, array in unharmed.items():
     np.testing.assert_array_equal(array, other[path], err_msg=path)
@@ -243,7 +235,7 @@ def finished(small_config, voices, tmp_path_factory):
     }
   )
   assert loop.train(config, workdir) == 0
-  assert manager.steps(workdir) == [2, 4, 6]
+  assert folder_lib.steps(workdir) == [2, 4, 6]
   return config, workdir
 
 
@@ -261,8 +253,8 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_used(
     key=lambda path: path.stat().st_size,
   )
   harm(largest)
-  recovery.prepare(run)
-  assert manager.steps(run) == [2, 4]
+  rollback_lib.prepare(run)
+  assert folder_lib.steps(run) == [2, 4]
   assert (run / "set_aside/6-damaged").is_dir()
   assert "the checkpoint of step 6 is damaged: " + item in caplog.text
 
@@ -290,13 +282,13 @@ def test_a_codec_refuses_damaged_parameters_and_names_another_step(
     if path.is_file():
       _flip(path)
   with pytest.raises(errors.InputError, match=r"damaged: .*Use --step=4"):
-    manager.restore_params_only(run)
-  assert manager.restore_params_only(run, step=4).step == 4
+    weights_lib.restore(run)
+  assert weights_lib.restore(run, step=4).step == 4
 
 
 def test_every_finished_checkpoint_is_summed_up(finished):
   _, workdir = finished
-  for step in manager.steps(workdir):
+  for step in folder_lib.steps(workdir):
     folder = workdir / "checkpoints" / str(step)
     assert len((folder / integrity.SUMS).read_text().splitlines()) > 10
-    assert manager.damage(workdir, step) is None
+    assert folder_lib.damage(workdir, step) is None

@@ -1,15 +1,18 @@
-"""SIGTERM and SIGINT, to one process or to one of several."""
+"""Preemption: asks whether SIGTERM or SIGINT told the job to stop.
+
+The signal may come to one process alone or to any of several.
+"""
 
 import os
 import signal
 
 import jax
 
-from soundstream_jax import signals
+from soundstream_jax import os_signals
 from soundstream_jax.devices import distributed
 
 
-class Interrupts:
+class StopSignals:
   """Turns SIGTERM and SIGINT into a question; a second one is not caught.
 
   In a job of several processes SIGTERM is jax's, which tells all of them the
@@ -19,7 +22,7 @@ class Interrupts:
   def __init__(self):
     self._asked = False
     self._several = jax.process_count() > 1
-    self._handlers = signals.Handlers()
+    self._handlers = os_signals.Handlers()
 
   def asked(self, step: int) -> bool:
     """Asks once per step, in every process."""

@@ -1,4 +1,4 @@
-"""What a run writes down: JSON lines and TensorBoard, primary process only."""
+"""Logs of a run, by its primary process: JSON lines, TensorBoard and text."""
 
 import json
 import pathlib
@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
+from absl import logging
 
 from soundstream_jax.devices import distributed
 
@@ -40,10 +41,10 @@ class MetricWriter:
         flat[name] = value.item()
       else:
         flat |= {f"{name}/{i:02d}": v.item() for i, v in enumerate(value)}
-    row = {"step": step, "time": round(time.time(), 3)} | {
+    line = {"step": step, "time": round(time.time(), 3)} | {
       name: _json_number(value) for name, value in flat.items()
     }
-    self._lines.write(json.dumps(row) + "\n")
+    self._lines.write(json.dumps(line) + "\n")
     if self._events is not None:
       for name, value in flat.items():
         self._events.add_scalar(name, value, step)
@@ -71,6 +72,12 @@ class MetricWriter:
       self._lines.close()
     if self._events is not None:
       self._events.close()
+
+
+def say(message: str, *values) -> None:
+  """One line in the log of the whole job, not one per process."""
+  if distributed.is_primary():
+    logging.info(message, *values)
 
 
 def _json_number(value):

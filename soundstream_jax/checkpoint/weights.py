@@ -1,0 +1,121 @@
+"""Weights of a checkpoint: generator and codebooks, without the optimizers."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import orbax.checkpoint as ocp
+
+from soundstream_jax import config as config_lib
+from soundstream_jax import errors, precision
+from soundstream_jax.checkpoint import folder
+from soundstream_jax.model import codebook, soundstream
+
+# Kind of parameters -> item of a checkpoint.
+KINDS = {"ema": "ema_params", "raw": "params"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+  """Parameters and codebooks of a checkpoint, on one local device."""
+
+  config: config_lib.Config
+  step: int
+  params: dict  # of the generator
+  codebooks: codebook.Codebooks
+
+
+def restore(
+  workdir, *, step: int | None = None, weights: str = "ema"
+) -> Weights:
+  """Reads generator parameters and codebooks onto one local device.
+
+  Args:
+    workdir: of a training run.
+    step: None takes the newest checkpoint.
+    weights: 'ema' (the default everywhere) or 'raw'.
+
+  Raises:
+    InputError: no checkpoint, no such step (lists those present), a damaged
+      checkpoint, or one of another format.
+  """
+  if weights not in KINDS:
+    raise errors.InputError(
+      f"weights={weights!r} is none of {', '.join(KINDS)}."
+    )
+  item = KINDS[weights]
+  step = _chosen(workdir, step)
+  _check_undamaged(workdir, step, item)
+  config = config_lib.from_dict(folder.read_meta(workdir, step)["config"])
+  restored = _read(
+    workdir,
+    step,
+    {
+      item: nn.meta.unbox(soundstream.declare(config)),
+      "codebooks": abstract_codebooks(config),
+    },
+  )
+  return Weights(
+    config=config,
+    step=step,
+    params=restored[item],
+    codebooks=restored["codebooks"],
+  )
+
+
+def abstract_codebooks(config: config_lib.Config) -> codebook.Codebooks:
+  """Returns the codebooks' shapes."""
+  dtype = precision.of_parameters(config.model.compute_dtype)
+  return jax.eval_shape(
+    lambda: codebook.zeros(
+      config.quantizer.num_quantizers,
+      config.quantizer.codebook_size,
+      config.model.embedding_dim,
+      dtype,
+    )
+  )
+
+
+def _chosen(workdir, step: int | None) -> int:
+  """Returns the step to read: the one asked for, or the newest."""
+  present = folder.steps(workdir)
+  if not present:
+    raise errors.InputError(
+      f"{workdir} holds no checkpoint. Give the --workdir of a training run "
+      "that has saved one."
+    )
+  if step is None:
+    return present[-1]
+  folder.check_step(workdir, step)
+  return step
+
+
+def _check_undamaged(workdir, step: int, item: str) -> None:
+  reason = folder.damage(workdir, step, items=(item, "codebooks", "meta"))
+  if reason is None:
+    return
+  others = [other for other in folder.steps(workdir) if other != step]
+  raise errors.InputError(
+    f"the checkpoint of step {step} in {workdir} is damaged: {reason}. "
+    + (f"Use --step={others[-1]}." if others else "")
+  )
+
+
+def _read(workdir, step: int, abstract: dict[str, object]) -> dict:
+  """Reads items of a checkpoint, by name, onto one local device."""
+  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  placed = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+    abstract,
+  )
+  with ocp.CheckpointManager(
+    folder.of_step(workdir, step).parent,
+    item_names=tuple(placed),
+    options=ocp.CheckpointManagerOptions(read_only=True, create=False),
+  ) as manager:
+    return manager.restore(
+      step,
+      args=ocp.args.Composite(
+        **{name: ocp.args.StandardRestore(of) for name, of in placed.items()}
+      ),
+    )

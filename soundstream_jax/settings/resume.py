@@ -1,0 +1,56 @@
+"""Resume rule: which fields may differ when a workdir is resumed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from soundstream_jax.settings import constraints, fields
+
+# Everything else decides what is learnt, and a difference there stops the run.
+# Datasets may lie elsewhere as long as their weights stay.
+MAY_CHANGE = (
+  "num_steps",
+  "microbatches",
+  "rematerialise",
+  "form",
+  "compilation_cache",
+  "profile_steps",
+  "max_bad_steps",
+  "max_rollbacks",
+  "init_from",
+  "mesh.*",
+  "logging.*",
+  "evaluation.*",
+  "checkpoint.*",
+  "data.num_workers",
+  "data.num_threads",
+  "data.prefetch_batches",
+)
+
+
+def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+  """Returns 'field: saved -> now' for every field that must not have changed.
+
+  MAY_CHANGE lists the rest. Paths of datasets may change; their number and
+  weights may not.
+
+  Args:
+    saved: of `config.to_dict`, as the workdir has it.
+    now: likewise, as this process would train.
+  """
+  before, after = fields.flatten(saved), fields.flatten(now)
+  for flat in (before, after):
+    for name in constraints.SOURCES:
+      datasets = constraints.parse_sources(flat[name], name=name)
+      flat[name] = [weight for _, weight in datasets]
+  return [
+    f"{key}: {before[key]} -> {after[key]}"
+    for key in before
+    if before[key] != after[key] and not _may_change(key)
+  ]
+
+
+def _may_change(key: str) -> bool:
+  return any(
+    key == free or (free.endswith(".*") and key.startswith(free[:-1]))
+    for free in MAY_CHANGE
+  )

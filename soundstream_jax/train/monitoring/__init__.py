@@ -1,0 +1,1 @@
+"""How a run is watched: speed, alarms, traces, and the metrics it logs."""
