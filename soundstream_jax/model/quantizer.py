@@ -30,7 +30,7 @@ class Candidates:
 class Statistics:
   """What a batch says about the codebooks, summed over active frames.
 
-  A sum of these over the parts of a batch is that of the batch.
+  A sum of these over microbatches or replicas is that of the batch.
   """
 
   counts: Array  # [Q, K] frames assigned to each code
@@ -132,7 +132,7 @@ def quantize(
   depths: Array | None = None,
   candidates: Candidates | None = None,
   rows: Array | None = None,
-  parts: int = 1,
+  replicas: int = 1,
 ) -> QuantizerOutput:
   """Quantizes latents [B, F, D] with codebooks [Q, K, D].
 
@@ -141,11 +141,11 @@ def quantize(
     vectors: one codebook per layer.
     depths: int32 [B], layers that each example uses; None uses all.
     candidates: what to collect for dead codes; None returns no statistics.
-    rows: int32 [B], which rows of the global batch the examples are, where
-      they are a part of it; None counts from 0.
-    parts: equal parts of the batch that are summed apart until the end. With
-      one part per device no layer waits for another device: what all devices
-      must add up is added up once, after the last layer.
+    rows: int32 [B], the examples' rows in the global batch, of which they may
+      be some; None counts from 0.
+    replicas: devices that the batch is spread over. Each sums its share of the
+      statistics, and these are added up once, after the last layer: so no layer
+      waits for another device.
 
   Returns:
     QuantizerOutput. All codes are computed, whatever the depth; quantized
@@ -174,17 +174,17 @@ def quantize(
     if wanted is not None:
       frozen = lax.stop_gradient(residual)
       assigned = jax.nn.one_hot(codes, codebook_size, dtype=vectors.dtype)
-      assigned = (assigned * active).reshape(parts, -1, codebook_size)
+      assigned = (assigned * active).reshape(replicas, -1, codebook_size)
       results["counts"] = jnp.sum(assigned, axis=1)
       results["sums"] = lax.dot_general(
         assigned,
-        frozen.reshape(parts, -1, dim),
+        frozen.reshape(replicas, -1, dim),
         (((1,), (1,)), ((0,), (0,))),
         precision=lax.Precision.HIGHEST,
       )
       here = rows[:, None] == wanted.examples[None, :]
       found = jnp.where(here[:, :, None], frozen[:, wanted.frames], 0)
-      found = found.reshape(parts, -1, *found.shape[1:])
+      found = found.reshape(replicas, -1, *found.shape[1:])
       results["candidates"] = jnp.sum(found, axis=1)
     return (residual - chosen, total + chosen * active), results
 
@@ -251,7 +251,7 @@ class ResidualVectorQuantizer(nn.Module):
     return jnp.stack(codes, axis=-1)
 
   def stream_latents(self, codes: Array, layers: Array) -> Array:
-    """Codes [B, F, q] -> latents [B, F, D], reading the codes' rows alone.
+    """Codes [B, F, q] -> latents [B, F, D], reading the codes' vectors alone.
 
     Args:
       layers: int32 [B, F], how many of a frame's q codes count.

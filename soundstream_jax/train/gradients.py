@@ -75,7 +75,7 @@ def differentiator(
         depths=microbatch.depths,
         candidates=candidates,
         rows=microbatch.rows,
-        parts=mesh.size,
+        replicas=mesh.size,
       )
       return (output.audio, output.commitment), output
 

@@ -161,7 +161,7 @@ def test_statistics_of_the_parts_of_a_batch_add_up_to_its_own(latents, vectors):
     latents, vectors, depths=depths, candidates=candidates
   ).statistics
   apart = quantizer.quantize(
-    latents, vectors, depths=depths, candidates=candidates, parts=2
+    latents, vectors, depths=depths, candidates=candidates, replicas=2
   ).statistics
   rows = (jnp.asarray([0, 2]), jnp.asarray([1, 3]))
   halves = [

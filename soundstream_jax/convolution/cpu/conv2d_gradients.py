@@ -19,7 +19,7 @@ from soundstream_jax.convolution.cpu import strides as strides_lib
 # Planes with more inputs than this, folded, are left to XLA's strided form,
 # which is then the faster one. Measured on a CPU.
 WIDE_PLANE = 32
-# Planes with no more inputs than this have their kernel's gradient by rows.
+# Planes with no more inputs than this have their kernel's gradient by lines.
 FEW_INPUTS = 8
 
 
@@ -49,7 +49,7 @@ def _backward(strides, padding, saved, cotangent):
       x,
     )(cotangent)
   if max(strides) == 1 and kernel.shape[-2] <= FEW_INPUTS:
-    return slope, _kernel_slope_by_rows(x, kernel, padding, cotangent)
+    return slope, _kernel_slope_by_lines(x, kernel, padding, cotangent)
   return slope, _kernel_slope_by_taps(x, kernel, strides, padding, cotangent)
 
 
@@ -72,48 +72,48 @@ def _unstrided_slope(kernel, padding, cotangent):
   )
 
 
-def _kernel_slope_by_rows(x, kernel, padding, cotangent):
+def _kernel_slope_by_lines(x, kernel, padding, cotangent):
   """The gradient of a kernel without strides, as one over the last axis.
 
-  The rows that a tap of the first axis meets become channels of one input.
+  The lines that a tap of the first axis meets become channels of one input.
   """
   height, width, inputs, outputs = kernel.shape
-  batch, rows, columns, _ = cotangent.shape
+  batch, lines, columns, _ = cotangent.shape
   x = strides_lib.pad(x, [(0, 0), *padding, (0, 0)])
-  x = jnp.concatenate([x[:, tap : tap + rows] for tap in range(height)], -1)
-  x = x.reshape(batch * rows, columns + width - 1, height * inputs)
+  x = jnp.concatenate([x[:, tap : tap + lines] for tap in range(height)], -1)
+  x = x.reshape(batch * lines, columns + width - 1, height * inputs)
   (slope,) = jax.linear_transpose(
     lambda kernel: strides_lib.as_is(
       x, kernel, strides=(1,), padding=((0, 0),)
     ),
     jax.ShapeDtypeStruct((width, height * inputs, outputs), kernel.dtype),
-  )(cotangent.reshape(batch * rows, columns, outputs))
+  )(cotangent.reshape(batch * lines, columns, outputs))
   return slope.reshape(width, height, inputs, outputs).swapaxes(0, 1)
 
 
 def _kernel_slope_by_taps(x, kernel, strides, padding, cotangent):
   """The gradient of a kernel, as one product that has all taps at once.
 
-  The rows that taps of the first axis meet become channels of the input; the
+  The lines that taps of the first axis meet become channels of the input; the
   columns that meet taps of the last axis, in steps of its stride, channels of
   the cotangent. So both are copied few times, and the product is near square.
   """
   height, width, inputs, outputs = kernel.shape
-  batch, rows, columns, _ = cotangent.shape
+  batch, lines, columns, _ = cotangent.shape
   down, across = strides
   taps = -(-width // across)
   met = columns + taps - 1
   after = met * across - x.shape[2] - padding[1][0]
   x = strides_lib.pad(x, [(0, 0), padding[0], (padding[1][0], after), (0, 0)])
   x = x.reshape(batch, x.shape[1], met, across * inputs)
-  x = _taken(x, down * np.arange(rows)[:, None] + np.arange(height), axis=1)
-  x = x.swapaxes(2, 3).reshape(batch, rows * met, height * across * inputs)
+  x = _taken(x, down * np.arange(lines)[:, None] + np.arange(height), axis=1)
+  x = x.swapaxes(2, 3).reshape(batch, lines * met, height * across * inputs)
   edge = (taps - 1, taps - 1)
   cotangent = strides_lib.pad(cotangent, [(0, 0), (0, 0), edge, (0, 0)])
   cotangent = _taken(
     cotangent, np.arange(met)[:, None] + np.arange(taps)[::-1], axis=2
   )
-  cotangent = cotangent.reshape(batch, rows * met, taps * outputs)
+  cotangent = cotangent.reshape(batch, lines * met, taps * outputs)
   slope = products.over_positions(x, cotangent)
   slope = slope.reshape(height, across, inputs, taps, outputs)
   slope = slope.transpose(0, 3, 1, 2, 4)

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from soundstream_jax import precision
-from soundstream_jax.convolution.cpu import rows
+from soundstream_jax.convolution.cpu import conv1d
 
 Array = jax.Array
 
-# A product over this many times more positions of a clip than it has rows is
+# A product over this many times more positions of a clip than it has lines is
 # computed clip by clip, on several threads. Measured on a CPU.
 TALL = 8
 
@@ -58,7 +58,7 @@ pointwise.defvjp(_pointwise_forward, _pointwise_backward)
 def two_taps(x: Array, kernel: Array) -> Array:
   """Causal convolution of x [B, T, in] with a kernel [2, in, out].
 
-  Of x [B, 1, T, in] as a plane of one row, forward and toward x (see `rows`).
+  Of x [B, 1, T, in] as an image, forward and toward x (see `conv1d`).
 
   Returns:
     [B, T, out], or [B, 1, T, out].
@@ -67,7 +67,7 @@ def two_taps(x: Array, kernel: Array) -> Array:
 
 
 def _convolved(x, kernel):
-  compute = rows.as_row if x.ndim == 4 else rows.as_line
+  compute = conv1d.as_image if x.ndim == 4 else conv1d.as_line
   return compute(x, kernel, (1, 0))
 
 

@@ -21,9 +21,9 @@ from soundstream_jax.convolution import groups as groups_lib
 from soundstream_jax.convolution import plain, two_taps
 from soundstream_jax.convolution.cpu import (
   activation,
+  conv1d,
   conv2d_gradients,
   kernel_gradients,
-  rows,
 )
 from soundstream_jax.convolution.cpu import strides as strides_lib
 
@@ -40,7 +40,7 @@ class Cpu(plain.Plain):
   def convolve(self, spec, x, parameters, memory):
     del memory
     if spec.is_causal and (spec.has_two_taps or spec.stride == 1):
-      values = self._row(x)
+      values = self._image(x)
       kernel, bias = parameters()
       y = self._causal(values, kernel, spec)
     else:
@@ -55,7 +55,7 @@ class Cpu(plain.Plain):
   def leave(self, x):
     return self._line(x)
 
-  def _row(self, x):
+  def _image(self, x):
     """The values [B, T, C] as `_causal` takes them."""
     return x.values
 
@@ -116,11 +116,11 @@ class Cpu(plain.Plain):
 class CpuAvx512(Cpu):
   """For CPUs with AVX-512; 'rows' in config.form.
 
-  Convolutions over one axis are those of an image of one row (see `rows`), and
+  Convolutions over one axis are those of an image of height one (see `conv1d`), and
   in the generator the signal stays one between layers: [B, 1, T, C].
   """
 
-  def _row(self, x):
+  def _image(self, x):
     return x.values[:, None] if x.values.ndim == 3 else x.values
 
   def _line(self, x):
@@ -128,9 +128,9 @@ class CpuAvx512(Cpu):
     return x.values[:, 0] if is_row else x.values
 
   def _convolve_causally(self, x, kernel, spec):
-    return rows.convolve(x, kernel, spec.padding[0], spec.dilation)
+    return conv1d.convolve(x, kernel, spec.padding[0], spec.dilation)
 
   def _convolve_as_is(self, x, kernel, *, strides, padding):
     if strides != (1,):
-      raise ValueError(f"A row has no strides {strides}.")
-    return rows.convolve(x[:, None], kernel, tuple(padding[0]))[:, 0]
+      raise ValueError(f"An image of height one has no strides {strides}.")
+    return conv1d.convolve(x[:, None], kernel, tuple(padding[0]))[:, 0]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from soundstream_jax.convolution import spec as spec_lib
-from soundstream_jax.convolution.cpu import rows
+from soundstream_jax.convolution.cpu import conv1d
 
 Array = jax.Array
 
@@ -39,21 +39,23 @@ class Dilated:
   spec: spec_lib.Spec
 
   def matrix(self, kernel, x):
-    if self._is_one_row(x):
+    if self._is_image(x):
       return kernel
     if self._multiplies_first(x):
       return kernel.transpose(1, 0, 2).reshape(kernel.shape[1], -1)
     return _laid_out(kernel.reshape(-1, self.spec.features), self._windows(x))
 
   def apply(self, x, matrix):
-    if self._is_one_row(x):
-      return rows.as_row(x[:, None], matrix, (0, 0), self.spec.dilation)[:, 0]
+    if self._is_image(x):
+      return conv1d.as_image(x[:, None], matrix, (0, 0), self.spec.dilation)[
+        :, 0
+      ]
     if not self._multiplies_first(x):
       return _product(self._windows(x), matrix)
     taps = jnp.split(_product(x, matrix), self.spec.kernel[0], axis=-1)
     return sum(map(self._cut, taps, range(self.spec.kernel[0])))
 
-  def _is_one_row(self, x: Array) -> bool:
+  def _is_image(self, x: Array) -> bool:
     """Whether XLA convolves it as fast as it multiplies, without windows."""
     several = (
       1 < x.shape[1] - self.spec.past <= SHORT and self.spec.kernel[0] > 1
@@ -133,7 +135,7 @@ def _laid_out(matrix: Array, windows: Array) -> Array:
   """Returns a matrix [K, M] as `_product` reads it fastest.
 
   One window alone is multiplied as fast as memory gives the matrix, and XLA for
-  CPUs reads rows of K twice as fast as columns where K is the longer side.
+  CPUs reads lines of K twice as fast as columns where K is the longer side.
   """
   inputs, outputs = matrix.shape
   alone = windows.shape[0] * windows.shape[1] == 1

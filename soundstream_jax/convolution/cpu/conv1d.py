@@ -1,4 +1,4 @@
-"""Convolutions over one axis computed as planes of one row.
+"""Convolutions over one axis, computed as those of an image of height one.
 
 On a CPU XLA hands a convolution over one axis to Eigen, which is built for AVX
 and computes many at once, all on all threads: those of a training step that do
@@ -28,10 +28,10 @@ def convolve(
   Returns:
     [B, 1, T + sum(padding) - (k - 1) * dilation, out].
   """
-  return as_row(x, kernel, padding, dilation)
+  return as_image(x, kernel, padding, dilation)
 
 
-def as_row(
+def as_image(
   x: Array, kernel: Array, padding: tuple[int, int], dilation: int = 1
 ) -> Array:
   """The same, with XLA's own gradients."""
@@ -66,7 +66,7 @@ def _forward(x, kernel, padding, dilation):
 def _backward(padding, dilation, saved, cotangent):
   x, kernel = saved
   (slope,) = jax.linear_transpose(
-    lambda x: as_row(x, kernel, padding, dilation), x
+    lambda x: as_image(x, kernel, padding, dilation), x
   )(cotangent)
   (kernel_slope,) = jax.linear_transpose(
     lambda kernel: as_line(x[:, 0], kernel, padding, dilation), kernel
