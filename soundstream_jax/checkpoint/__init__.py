@@ -1,1 +1,1 @@
-"""A run on disk: saved, found again, checked."""
+"""Checkpoints of a run on disk: written, found, checked and read."""

@@ -1,1 +1,1 @@
-"""Prepared datasets on disk to global batches."""
+"""Prepared datasets on disk, and the batches that are made of them."""

@@ -165,7 +165,7 @@ def _ranked(
   """Returns up to `num` clips of a source, best spread first.
 
   Groups take turns, in an order that does not depend on how many there are;
-  within a group records take turns, and then the parts of a record.
+  within a group records take turns, and then the clips of a record.
 
   Returns:
     [(group, int16 [clip_samples])], and the length of the longest record seen.
@@ -186,7 +186,7 @@ def _ranked(
 
 
 def _loudest(audio: np.ndarray, clip_samples: int) -> list[np.ndarray]:
-  """Returns parts that do not overlap, loudest first, none of them silent."""
+  """Returns clips that do not overlap, loudest first, none of them silent."""
   if len(audio) < clip_samples:
     return []
   energy = np.concatenate([[0], np.cumsum(audio.astype(np.int64) ** 2)])

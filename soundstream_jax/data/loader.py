@@ -20,7 +20,7 @@ from soundstream_jax.devices import host_memory
 
 
 class Loader:
-  """Iterator of `batch.Batch`: this process's part of each global batch.
+  """Iterator of `batch.Batch`: this process's rows of each global batch.
 
   `step` is the step whose batch comes next. Reading ahead starts with the
   first batch, so `seek` before it costs nothing.

@@ -99,24 +99,10 @@ def open_source(
   info_file = dataset_folder.find(folder, field)
   builder = dataset_folder.open_builder(info_file, field)
   ours = dataset_folder.is_prepared(builder.info)
-  present = [s for s, i in builder.info.splits.items() if i.num_examples]
-  if ours:
-    dataset_folder.check_metadata(
-      folder, field, builder.info.metadata, sample_rate_hz
-    )
-    read, splits = _read, [split] if split in present else []
-  else:
-    read = _foreign_reader(folder, field, builder.info, sample_rate_hz)
-    splits = foreign.splits(split, present)
+  read = _reader(folder, field, builder.info, sample_rate_hz, ours=ours)
   foreign.check_format(field, info_file, builder.info.file_format.value)
-  if not splits:
-    raise SplitMissing(
-      f"{field}: {folder} has no records in the split {split!r}; it has "
-      f"{', '.join(present) or 'none at all'}. Prepare it with more groups "
-      "(--group_by=file or depth:N) or another --split, or use another split."
-    )
-  found = [builder.info.splits[name] for name in splits]
-  dataset_folder.check_files(folder, field, found)
+  splits = _splits(folder, field, builder.info, split, ours=ours)
+  dataset_folder.check_files(folder, field, splits)
   bandwidth_hz = (
     dataset_folder.bandwidths(info_file, split, field) if ours else None
   )
@@ -126,26 +112,31 @@ def open_source(
     sample_rate_hz,
     field,
     tuple(
-      foreign.Files(str(info_file.parent), name, decoded=not ours)
-      for name in splits
+      foreign.Files(str(info_file.parent), info.name, decoded=not ours)
+      for info in splits
     ),
-    tuple(itertools.accumulate(info.num_examples for info in found)),
+    tuple(itertools.accumulate(info.num_examples for info in splits)),
     read,
     _kept(folder, field, bandwidth_hz, min_bandwidth_hz),
     bandwidth_hz,
   )
   # The last record of each file: a copy that was cut short lacks it.
-  lengths = [length for info in found for length in info.shard_lengths]
+  lengths = [length for info in splits for length in info.shard_lengths]
   source.check([end - 1 for end in itertools.accumulate(lengths)])
   return source
 
 
-def _foreign_reader(folder, field, info, sample_rate_hz: int) -> foreign.Reader:
-  """Returns what reads a dataset of another tool.
+def _reader(
+  folder: str, field: str, info, sample_rate_hz: int, *, ours: bool
+) -> Callable[[Any], dict[str, Any]]:
+  """Returns what turns stored examples of a dataset into records.
 
   Raises:
-    InputError: it holds no audio, or not in a way that can be read.
+    InputError: it has another format or rate, or holds no audio that is read.
   """
+  if ours:
+    dataset_folder.check_metadata(folder, field, info.metadata, sample_rate_hz)
+    return _read
   read = foreign.reader(folder, field, info.features, sample_rate_hz)
   if read is None:
     raise errors.InputError(
@@ -154,6 +145,26 @@ def _foreign_reader(folder, field, info, sample_rate_hz: int) -> foreign.Reader:
       "tfds.features.Audio."
     )
   return read
+
+
+def _splits(folder: str, field: str, info, split: str, *, ours: bool) -> list:
+  """Returns the dataset's splits of which ours consists.
+
+  Raises:
+    SplitMissing: there are none with records.
+  """
+  present = [s for s, i in info.splits.items() if i.num_examples]
+  if ours:
+    names = [split] if split in present else []
+  else:
+    names = foreign.splits(split, present)
+  if not names:
+    raise SplitMissing(
+      f"{field}: {folder} has no records in the split {split!r}; it has "
+      f"{', '.join(present) or 'none at all'}. Prepare it with more groups "
+      "(--group_by=file or depth:N) or another --split, or use another split."
+    )
+  return [info.splits[name] for name in names]
 
 
 def _read(stored: bytes) -> dict[str, Any]:

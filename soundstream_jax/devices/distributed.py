@@ -1,4 +1,4 @@
-"""Processes and devices: start together, stop together, one mesh.
+"""Processes of a job and their one mesh: they start and stop together.
 
 Every process runs every collective; only the writing of text is guarded by
 `is_primary`.

@@ -1,4 +1,4 @@
-"""Shapes and paths to shardings: where every array of a run lives."""
+"""Shardings of a run's arrays: replicated, or split over the devices."""
 
 import jax
 import numpy as np
@@ -23,7 +23,7 @@ def batch(mesh: Mesh) -> NamedSharding:
 
 
 def platform(mesh: Mesh) -> str:
-  """Returns what the devices are: 'cpu', 'gpu' or 'tpu'."""
+  """Returns the devices' platform: 'cpu', 'gpu' or 'tpu'."""
   return mesh.devices.flat[0].platform
 
 

@@ -1,1 +1,1 @@
-"""Commands and reports over metrics."""
+"""Evaluation of a checkpoint: measurements, reports and pictures."""

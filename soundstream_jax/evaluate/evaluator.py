@@ -68,11 +68,7 @@ def evaluate(
   """
   clips = held_out.held_out(config, split=split)
   rate = codec.sample_rate
-  layers = sorted(
-    {codec.quantizers_for(b) for b in bitrates_bps}
-    if bitrates_bps
-    else {max(1, codec.num_quantizers // 2), codec.num_quantizers}
-  )
+  depths = _depths(codec, bitrates_bps)
   codes = [codec.encode(clip[:, 0]) for clip in clips.audio]
 
   def decoded(clip_codes):
@@ -87,7 +83,7 @@ def evaluate(
     return criterion.measure(clips.audio, outputs, sample_rate_hz=rate)
 
   results = []
-  for depth in layers:
+  for depth in depths:
     outputs = np.stack([decoded(c[:, :depth]) for c in codes])
     results.append(
       AtBitrate(
@@ -98,12 +94,7 @@ def evaluate(
     )
   swapped = np.stack([decoded(codes[i]) for i in _partners(clips.source_index)])
   spectrum_clips = held_out.train_clips(config, SPECTRUM_CLIPS)
-  counts = np.stack(
-    [
-      np.bincount(layer, minlength=codec.codebook_size)
-      for layer in np.concatenate(codes).T
-    ]
-  )
+  counts = _counts(codes, codec.codebook_size)
   return Evaluation(
     step=codec.step,
     weights=codec.weights,
@@ -116,6 +107,25 @@ def evaluate(
     perplexity=np.asarray(codebook_use.perplexity(counts)),
     dead_fraction=np.asarray(codebook_use.dead_fraction(counts, threshold=0)),
     outputs=outputs,
+  )
+
+
+def _depths(
+  codec: codec_lib.Codec, bitrates_bps: Sequence[float] | None
+) -> list[int]:
+  """Returns the numbers of quantizers that make the bitrates, ascending."""
+  if bitrates_bps:
+    return sorted({codec.quantizers_for(bps) for bps in bitrates_bps})
+  return sorted({max(1, codec.num_quantizers // 2), codec.num_quantizers})
+
+
+def _counts(codes: Sequence[np.ndarray], codebook_size: int) -> np.ndarray:
+  """Returns how often each code of each layer is used [Q, K], in all clips."""
+  return np.stack(
+    [
+      np.bincount(layer, minlength=codebook_size)
+      for layer in np.concatenate(codes).T
+    ]
   )
 
 

@@ -1,4 +1,4 @@
-"""Measures what lost frames cost: in them, and in the sound that comes after.
+"""Measures the damage of lost frames, in the loss and in the sound after it.
 
 Held-out clips are decoded twice, whole and with frames lost in bursts, as
 Gilbert's channel loses them (Bell System Technical Journal 39, 1960). What is

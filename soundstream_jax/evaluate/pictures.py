@@ -35,7 +35,7 @@ def _panels() -> list[tuple[str, bool, tuple[str, ...]]]:
 
 
 def curves(metrics_file: pathlib.Path, path: pathlib.Path) -> None:
-  """Draws what training logged.
+  """Draws the curves that training logged.
 
   Raises:
     InputError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""How evenly the codes of each quantizer are used.
+"""Use of the codebooks: perplexity and dead codes of each quantizer.
 
 Q: quantizers, K: codes in a codebook. Counts may be of one batch, of a whole
 evaluation, or exponential averages.

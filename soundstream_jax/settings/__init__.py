@@ -1,1 +1,1 @@
-"""Parts of `config`: building, rules for values, presets and flags."""
+"""Settings behind `config`: fields, constraints, presets, flags, resuming."""

@@ -1,1 +1,1 @@
-"""The train step, its state and its loop."""
+"""Training: the step, its state, the loop around it, and how it resumes."""

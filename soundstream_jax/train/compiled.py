@@ -1,4 +1,4 @@
-"""A step that is compiled when first called, and says what that took."""
+"""Compiled step: compiled at its first call, with a line about time and memory."""
 
 import time
 from typing import Any

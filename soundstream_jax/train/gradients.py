@@ -106,21 +106,27 @@ def differentiator(
       discriminator=disc_gradient,
       statistics=output.statistics,
       metrics=metrics,
-      not_finite=bad_steps.not_finite(
-        microbatch.examples,
-        output.latents,
-        recon,
-        commitment,
-        output.statistics.sums,
-        metrics["loss/reconstruction"],
-        functools.reduce(
-          operator.add, [metrics[name] for name in objective.ADVERSARIAL]
-        ),
-        metrics["loss/discriminator"],
+      not_finite=_not_finite(
+        microbatch.examples, output, recon, commitment, metrics
       ),
     )
 
   return differentiate
+
+
+def _not_finite(examples, output, recon, commitment, metrics) -> Array:
+  """Checks the terms of bad_steps.CHECKED that a microbatch has: [8] int32."""
+  adversarial = [metrics[name] for name in objective.ADVERSARIAL]
+  return bad_steps.not_finite(
+    examples,
+    output.latents,
+    recon,
+    commitment,
+    output.statistics.sums,
+    metrics["loss/reconstruction"],
+    functools.reduce(operator.add, adversarial),
+    metrics["loss/discriminator"],
+  )
 
 
 def _reconstruction_gradients(config, target, recon, commitment):

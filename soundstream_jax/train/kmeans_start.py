@@ -1,4 +1,4 @@
-"""Codebooks before the first step: k-means on the first global batches."""
+"""K-means start: codebooks are fitted to the first batches before step 1."""
 
 from collections.abc import Iterable
 

@@ -72,7 +72,7 @@ def whole(run):
 def test_losses_compare_the_flagged_output_with_the_target(whole):
   config, start, step, batch = whole
   state = start()
-  output = soundstream.from_config(config).apply(
+  output = jax.jit(soundstream.from_config(config).apply)(
     soundstream.variables(state.params, state.codebooks.vectors),
     batch.audio,
     denoise=batch.denoise,

@@ -18,7 +18,6 @@ from soundstream_jax import errors
 from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.checkpoint import manager
 from soundstream_jax.checkpoint import weights as weights_lib
-from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.train import compiled, loop
 from soundstream_jax.train import progress as progress_lib
 
@@ -248,28 +247,6 @@ def test_warm_start_refuses_another_model(
   )
   with pytest.raises(errors.InputError, match="encoder_channels=4"):
     loop.train(config, tmp_path / "warm")
-
-
-def test_bad_steps_in_a_row_stop_with_the_first_bad_term(
-  small_config, voices, tmp_path, monkeypatch, caplog
-):
-  config = small_config(
-    **{"data.sources": voices, "max_bad_steps": 2, "max_rollbacks": 0}
-  )
-  following = loader_lib.Loader.__next__
-
-  def damaged(self):
-    batch = following(self)
-    if self.step > 3:
-      batch.audio[0, 0] = np.nan
-    return batch
-
-  monkeypatch.setattr(loader_lib.Loader, "__next__", damaged)
-  assert loop.train(config, tmp_path / "run") == errors.EXIT_BAD_STEPS
-  assert "the first bad term is audio" in caplog.text
-  last = folder_lib.steps(tmp_path / "run")[-1]
-  params = weights_lib.restore(tmp_path / "run", step=last).params
-  assert all(np.all(np.isfinite(p)) for p in jax.tree.leaves(params))
 
 
 def test_pinned_checkpoints_are_never_pruned(small_config, voices, tmp_path):

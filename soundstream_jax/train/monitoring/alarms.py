@@ -1,4 +1,4 @@
-"""Signs that a run goes wrong although every number is still finite."""
+"""Alarms: a run is going wrong although every number is still finite."""
 
 from collections.abc import Mapping
 

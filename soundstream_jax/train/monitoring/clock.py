@@ -1,4 +1,4 @@
-"""How fast a run goes, and how long it still takes."""
+"""Speed of a run, and the time that it has left."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from soundstream_jax import config as config_lib
 
 
 class Clock:
-  """Speed since the last lap, without what paused it."""
+  """Measures the speed since the last lap; pauses do not count."""
 
   def __init__(self, config: config_lib.Config, step: int):
     self._config = config
