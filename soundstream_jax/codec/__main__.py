@@ -4,14 +4,12 @@ import sys
 from collections.abc import Sequence
 
 from soundstream_jax import errors
-from soundstream_jax.codec import (
-  arguments,
-  commands,
-  measure_tables,
-  models,
-  pipe,
-  summary,
-)
+from soundstream_jax.codec.cli import decode as commands
+from soundstream_jax.codec.cli import info as summary
+from soundstream_jax.codec.cli import model_check as models
+from soundstream_jax.codec.cli import options as arguments
+from soundstream_jax.codec.cli import stream as pipe
+from soundstream_jax.codec.cli import tables as measure_tables
 
 COMMANDS = {
   "encode": commands.encode,

@@ -11,15 +11,12 @@ import numpy as np
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, rates
 from soundstream_jax.checkpoint import manager
-from soundstream_jax.codec import (
-  clips,
-  exported,
-  fingerprint,
-  heading,
-  steps,
-  streaming,
-)
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec import exported, fingerprint
+from soundstream_jax.codec import offline as clips
+from soundstream_jax.codec import serialization as heading
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
+from soundstream_jax.codec.stream import encoder as streaming
+from soundstream_jax.codec.stream import step as steps
 from soundstream_jax.model import soundstream
 
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.sstr import chunks, entropy, packing, scan
+from soundstream_jax.codec.sstr import chunks, packing, scan
 from soundstream_jax.codec.sstr import header as header_lib
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.sstr.entropy import plane_coder as entropy
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 
 def encode(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import soundstream_jax
 from soundstream_jax import errors
-from soundstream_jax.codec import measure_tables, pipe
+from soundstream_jax.codec.cli import stream as pipe
+from soundstream_jax.codec.cli import tables as measure_tables
 
 COMMANDS = {
   "encode": "audio file -> .sstr file",

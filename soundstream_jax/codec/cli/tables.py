@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec import models
-from soundstream_jax.codec.sstr import entropy, frequencies, table_store
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.cli import model_check as models
+from soundstream_jax.codec.sstr.entropy import frequencies
+from soundstream_jax.codec.sstr.entropy import plane_coder as entropy
+from soundstream_jax.codec.sstr.entropy import table_files as table_store
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 # Audio and datasets are imported where the command needs them: --help and a
 # mistyped option answer at once.

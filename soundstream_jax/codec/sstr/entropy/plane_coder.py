@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.sstr import packing, range_coder
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.sstr import packing
+from soundstream_jax.codec.sstr.entropy import range_coder
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 # Planes coded at once: what a step touches stays in a core's cache.
 _BLOCK_PLANES = 4096

@@ -12,13 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from soundstream_jax import errors
-from soundstream_jax.codec.sstr import (
-  entropy,
-  frequencies,
-  packing,
-  range_coder,
-  tables,
-)
+from soundstream_jax.codec.sstr import packing
+from soundstream_jax.codec.sstr.entropy import frequencies, range_coder, tables
+from soundstream_jax.codec.sstr.entropy import plane_coder as entropy
 
 MODEL = bytes(range(32))
 

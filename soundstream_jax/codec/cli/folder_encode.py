@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from soundstream_jax import errors
 from soundstream_jax.audio import io
-from soundstream_jax.codec import encoding
+from soundstream_jax.codec.cli import file_encode as encoding
 
 # Seconds between two reports, on a terminal and in a log.
 _REPORT_S = {True: 0.5, False: 30.0}

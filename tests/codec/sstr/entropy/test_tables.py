@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soundstream_jax import errors
-from soundstream_jax.codec.sstr import frequencies, table_store, tables
+from soundstream_jax.codec.sstr.entropy import frequencies, tables
+from soundstream_jax.codec.sstr.entropy import table_files as table_store
 
 MODEL = bytes(range(32))
 

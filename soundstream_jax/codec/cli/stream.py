@@ -17,15 +17,10 @@ from typing import BinaryIO
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec import models, receiving
-from soundstream_jax.codec.sstr import (
-  limits,
-  raw,
-  reader,
-  table_store,
-  version1,
-  writer,
-)
+from soundstream_jax.codec.cli import model_check as models
+from soundstream_jax.codec.sstr import limits, raw, reader, version1, writer
+from soundstream_jax.codec.sstr.entropy import table_files as table_store
+from soundstream_jax.codec.stream import receiver as receiving
 
 # A read gives what is there, at most this much.
 _READ_BYTES = 1 << 16
@@ -77,7 +72,8 @@ def stream(arguments: argparse.Namespace) -> None:
 def _encode(
   arguments: argparse.Namespace, source: BinaryIO, target: BinaryIO
 ) -> None:
-  from soundstream_jax.codec import heading, streaming
+  from soundstream_jax.codec import serialization as heading
+  from soundstream_jax.codec.stream import encoder as streaming
 
   channels = arguments.channels or 1
   codec = models.load(arguments)
@@ -152,7 +148,7 @@ def _decode_packets(
 
 
 def _decoder(codec, channels: int, arguments: argparse.Namespace, bitrate_bps):
-  from soundstream_jax.codec import streaming
+  from soundstream_jax.codec.stream import encoder as streaming
 
   return streaming.StreamDecoder(
     codec,

@@ -5,7 +5,7 @@ import numpy as np
 from soundstream_jax import errors
 from soundstream_jax.codec.sstr import header as header_lib
 from soundstream_jax.codec.sstr import reader, writer
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 
 def header(

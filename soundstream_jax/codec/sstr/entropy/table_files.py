@@ -9,7 +9,7 @@ import os
 import pathlib
 
 from soundstream_jax import errors
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 FOLDER = "entropy"
 SUFFIX = ".tables"

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec import steps
+from soundstream_jax.codec.stream import step as steps
 
 
 class Blocks:

@@ -1,6 +1,6 @@
 """Mutated files and packets: each is decoded, or refused in one line.
 
-`python tests/codec/fuzz.py --count=200000` runs long and prints what came of
+`python tests/codec/sstr/fuzz.py --count=200000` runs long and prints what came of
 it; `test_fuzz.py` runs the same for seconds. A mutation is made by its number
 alone, so that a failure is run again with `--start=N --count=1`.
 """
@@ -19,15 +19,9 @@ import google_crc32c
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.sstr import (
-  chunks,
-  frequencies,
-  raw,
-  reader,
-  transcode,
-  writer,
-)
+from soundstream_jax.codec.sstr import chunks, raw, reader, transcode, writer
 from soundstream_jax.codec.sstr import header as header_lib
+from soundstream_jax.codec.sstr.entropy import frequencies
 
 FRAMES, LAYERS, HOP = 40, 3, 4
 RAW_LAYERS, RAW_BITS = 3, 6

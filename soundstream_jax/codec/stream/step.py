@@ -14,7 +14,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from soundstream_jax.codec import concealment
+from soundstream_jax.codec.stream import concealment
 
 Array = jax.Array
 

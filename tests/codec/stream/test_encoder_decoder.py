@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.codec import streaming
+from soundstream_jax.codec.stream import encoder as streaming
 from soundstream_jax.model import soundstream
 
 CONFIG = config_lib.Config(

@@ -11,9 +11,11 @@ import pytest
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.checkpoint import manager
-from soundstream_jax.codec import arguments, measure_tables
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.codec.sstr import entropy, table_store
+from soundstream_jax.codec.cli import options as arguments
+from soundstream_jax.codec.cli import tables as measure_tables
+from soundstream_jax.codec.sstr.entropy import plane_coder as entropy
+from soundstream_jax.codec.sstr.entropy import table_files as table_store
 from soundstream_jax.model import codebook, soundstream
 
 CONFIG = config_lib.Config(

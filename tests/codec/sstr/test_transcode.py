@@ -9,15 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soundstream_jax import errors
-from soundstream_jax.codec.sstr import (
-  chunks,
-  frequencies,
-  raw,
-  reader,
-  transcode,
-  writer,
-)
+from soundstream_jax.codec.sstr import chunks, raw, reader, transcode, writer
 from soundstream_jax.codec.sstr import header as header_lib
+from soundstream_jax.codec.sstr.entropy import frequencies
 
 HEADER = header_lib.Header(
   source_rate_hz=24_000,

@@ -16,7 +16,8 @@ import jax
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec import blocks, steps
+from soundstream_jax.codec.stream import buffering as blocks
+from soundstream_jax.codec.stream import step as steps
 from soundstream_jax.devices import xla_flags
 from soundstream_jax.model import soundstream
 

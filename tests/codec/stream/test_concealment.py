@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.codec import concealment, streaming
+from soundstream_jax.codec.stream import concealment
+from soundstream_jax.codec.stream import encoder as streaming
 from soundstream_jax.model import soundstream
 
 # 100 frames per second: 8 are held, 4 fade away.

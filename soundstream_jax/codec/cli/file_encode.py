@@ -6,9 +6,10 @@ import pathlib
 from soundstream_jax import errors
 from soundstream_jax.audio import io
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.codec import heading, summary
+from soundstream_jax.codec import serialization as heading
+from soundstream_jax.codec.cli import info as summary
 from soundstream_jax.codec.sstr import files, limits, raw, writer
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 
 @dataclasses.dataclass(frozen=True)

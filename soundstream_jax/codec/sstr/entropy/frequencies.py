@@ -6,7 +6,7 @@ The same counts give the same tables on every machine.
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 
 def from_counts(

@@ -15,16 +15,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec import models, paths, summary
-from soundstream_jax.codec.sstr import (
-  files,
-  raw,
-  reader,
-  scan,
-  table_store,
-  version1,
-)
+from soundstream_jax.codec.cli import info as summary
+from soundstream_jax.codec.cli import model_check as models
+from soundstream_jax.codec.cli import paths
+from soundstream_jax.codec.sstr import files, raw, reader, scan, version1
 from soundstream_jax.codec.sstr import transcode as transcode_lib
+from soundstream_jax.codec.sstr.entropy import table_files as table_store
 
 # jax and the model are imported where a command needs them: --help and a
 # mistyped path answer at once.
@@ -46,7 +42,7 @@ def encode(arguments: argparse.Namespace) -> None:
 
 
 def _encode_folder(arguments: argparse.Namespace) -> None:
-  from soundstream_jax.codec import folders
+  from soundstream_jax.codec.cli import folder_encode as folders
 
   todo, skipped = folders.pairs(
     pathlib.Path(arguments.input),
@@ -60,7 +56,7 @@ def _encode_folder(arguments: argparse.Namespace) -> None:
 
 def _encoder(arguments: argparse.Namespace):
   """Returns what encodes a file into another: `encoding.encode`."""
-  from soundstream_jax.codec import encoding
+  from soundstream_jax.codec.cli import file_encode as encoding
 
   codec = models.load(arguments)
   tables = None

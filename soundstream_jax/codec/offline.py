@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec import streaming
+from soundstream_jax.codec.stream import encoder as streaming
 
 # Of what is encoded or decoded at once: 0.85 s at the paper's rates. Longer
 # blocks are no faster on a CPU, and a short clip is filled up to one.

@@ -13,7 +13,7 @@ import numpy as np
 from soundstream_jax import errors
 from soundstream_jax.codec.sstr import coding, reader, scan
 from soundstream_jax.codec.sstr import header as header_lib
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 # Sound that is made up for lost frames: at most so much at once, or the loss
 # of `reader.MAX_LOSS` times what has come.

@@ -25,7 +25,7 @@ unit >= 2**16 and a code loses less than 2**-15 of a bit to rounding.
 
 import numpy as np
 
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 _ONE = np.uint64(1 << 48)
 _LEAST = np.uint64(1 << 32)

@@ -10,8 +10,8 @@ import pytest
 
 from soundstream_jax.audio import io as audio_io
 from soundstream_jax.codec import __main__ as command
-from soundstream_jax.codec import streaming
 from soundstream_jax.codec.sstr import chunks, raw, reader
+from soundstream_jax.codec.stream import encoder as streaming
 
 HOP = 320
 

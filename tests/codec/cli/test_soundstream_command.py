@@ -15,15 +15,11 @@ import soundstream_jax
 from soundstream_jax.checkpoint import manager
 from soundstream_jax.codec import __main__ as command
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.codec import concealment, fingerprint
-from soundstream_jax.codec.sstr import (
-  files,
-  frequencies,
-  packing,
-  reader,
-  table_store,
-  writer,
-)
+from soundstream_jax.codec import fingerprint
+from soundstream_jax.codec.sstr import files, packing, reader, writer
+from soundstream_jax.codec.sstr.entropy import frequencies
+from soundstream_jax.codec.sstr.entropy import table_files as table_store
+from soundstream_jax.codec.stream import concealment
 
 
 @pytest.fixture
