@@ -4,22 +4,24 @@ import sys
 from collections.abc import Sequence
 
 from soundstream_jax import errors
-from soundstream_jax.codec.cli import decode as commands
-from soundstream_jax.codec.cli import info as summary
-from soundstream_jax.codec.cli import model_check as models
-from soundstream_jax.codec.cli import options as arguments
-from soundstream_jax.codec.cli import stream as pipe
-from soundstream_jax.codec.cli import tables as measure_tables
+from soundstream_jax.codec.cli import (
+  decode,
+  info,
+  model_check,
+  options,
+  stream,
+  tables,
+)
 
 COMMANDS = {
-  "encode": commands.encode,
-  "decode": commands.decode,
-  "transcode": commands.transcode,
-  "stream": pipe.stream,
-  "info": summary.info,
-  "tables": measure_tables.tables,
-  "export": commands.export,
-  "pin": models.pin,
+  "encode": decode.encode,
+  "decode": decode.decode,
+  "transcode": decode.transcode,
+  "stream": stream.stream,
+  "info": info.info,
+  "tables": tables.tables,
+  "export": decode.export,
+  "pin": model_check.pin,
 }
 
 
@@ -29,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> None:
-  parsed = arguments.parse(argv)
+  parsed = options.parse(argv)
   COMMANDS[parsed.command](parsed)
 
 

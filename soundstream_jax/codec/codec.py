@@ -11,12 +11,10 @@ import numpy as np
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, rates
 from soundstream_jax.checkpoint import manager
-from soundstream_jax.codec import exported, fingerprint
-from soundstream_jax.codec import offline as clips
-from soundstream_jax.codec import serialization as heading
+from soundstream_jax.codec import exported, fingerprint, offline, serialization
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
-from soundstream_jax.codec.stream import encoder as streaming
-from soundstream_jax.codec.stream import step as steps
+from soundstream_jax.codec.stream import encoder as encoder_lib
+from soundstream_jax.codec.stream import step as step_lib
 from soundstream_jax.model import soundstream
 
 
@@ -78,7 +76,7 @@ class Codec:
     self._variables = jax.device_put(
       soundstream.variables(params, vectors), device
     )
-    self._prepared: dict[tuple, tuple[dict, steps.State]] = {}
+    self._prepared: dict[tuple, tuple[dict, step_lib.State]] = {}
 
   @classmethod
   def load(
@@ -223,9 +221,9 @@ class Codec:
 
     def encode_clip(clip):
       clip = clip.astype(np.float32)
-      return clips.encode(self, clip, layers=layers, denoise=denoise)
+      return offline.encode(self, clip, layers=layers, denoise=denoise)
 
-    return clips.each(audio, 1, encode_clip)
+    return offline.each(audio, 1, encode_clip)
 
   def decode(
     self, codes: Any, *, layers: Any = None, denoise: bool = False
@@ -252,9 +250,9 @@ class Codec:
     def decode_clip(clip, arrived):
       if arrived is None:
         arrived = np.full(len(clip), clip.shape[1])
-      return clips.decode(self, clip, np.asarray(arrived), denoise=denoise)
+      return offline.decode(self, clip, np.asarray(arrived), denoise=denoise)
 
-    return clips.each(codes, 2, decode_clip, layers)
+    return offline.each(codes, 2, decode_clip, layers)
 
   def to_bytes(
     self,
@@ -275,7 +273,7 @@ class Codec:
         the last frame.
     """
     codes = np.asarray(codes)
-    return heading.to_bytes(self, codes, num_samples, tables=tables)
+    return serialization.to_bytes(self, codes, num_samples, tables=tables)
 
   def from_bytes(
     self, data: bytes, *, tables: tables_lib.Tables | None = None
@@ -289,7 +287,7 @@ class Codec:
     Raises:
       InputError: not such a file, damage, or another model's.
     """
-    return heading.from_bytes(self, data, tables=tables)
+    return serialization.from_bytes(self, data, tables=tables)
 
   def quantizers_for(self, bitrate_bps: float) -> int:
     """Returns the number of layers that make exactly this bitrate.
@@ -322,12 +320,12 @@ class Codec:
 
   def prepared(
     self, side: str, *, streams: int, block_frames: int
-  ) -> tuple[dict, steps.State]:
+  ) -> tuple[dict, step_lib.State]:
     """Returns what streams of one shape start from; of `steps.prepare`."""
     key = side, streams, block_frames
     if key not in self._prepared:
-      self._prepared[key] = steps.prepare(
-        streaming.net(self),
+      self._prepared[key] = step_lib.prepare(
+        encoder_lib.net(self),
         self._variables,
         side=side,
         streams=streams,
@@ -335,4 +333,4 @@ class Codec:
       )
     variables, state = self._prepared[key]
     # Steps write over their state, so each stream has one of its own.
-    return variables, steps.begin_anew(state)
+    return variables, step_lib.begin_anew(state)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.stream import encoder as streaming
+from soundstream_jax.codec.stream import encoder as encoder_lib
 
 # Of what is encoded or decoded at once: 0.85 s at the paper's rates. Longer
 # blocks are no faster on a CPU, and a short clip is filled up to one.
@@ -61,7 +61,7 @@ def encode(
     raise errors.InputError(
       f"audio has {audio[index]} at sample {index}; it must be finite."
     )
-  encoder = streaming.StreamEncoder(
+  encoder = encoder_lib.StreamEncoder(
     codec, block_frames=BLOCK_FRAMES, denoise=denoise
   )
   codes = [encoder.push(audio), encoder.flush()[0]]
@@ -89,7 +89,7 @@ def decode(
   # One program decodes every bitrate: layers that are not there add nothing.
   filled = np.zeros((len(codes), codec.num_quantizers), codes.dtype)
   filled[:, :q] = codes
-  decoder = streaming.StreamDecoder(
+  decoder = encoder_lib.StreamDecoder(
     codec, block_frames=BLOCK_FRAMES, denoise=denoise
   )
   audio = [decoder.push(filled, layers=layers), decoder.flush()[0]]

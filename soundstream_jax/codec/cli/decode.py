@@ -15,12 +15,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.cli import info as summary
-from soundstream_jax.codec.cli import model_check as models
-from soundstream_jax.codec.cli import paths
+from soundstream_jax.codec.cli import info, model_check, paths
 from soundstream_jax.codec.sstr import files, raw, reader, scan, version1
 from soundstream_jax.codec.sstr import transcode as transcode_lib
-from soundstream_jax.codec.sstr.entropy import table_files as table_store
+from soundstream_jax.codec.sstr.entropy import table_files
 
 # jax and the model are imported where a command needs them: --help and a
 # mistyped path answer at once.
@@ -42,23 +40,23 @@ def encode(arguments: argparse.Namespace) -> None:
 
 
 def _encode_folder(arguments: argparse.Namespace) -> None:
-  from soundstream_jax.codec.cli import folder_encode as folders
+  from soundstream_jax.codec.cli import folder_encode
 
-  todo, skipped = folders.pairs(
+  todo, skipped = folder_encode.pairs(
     pathlib.Path(arguments.input),
     pathlib.Path(arguments.output),
     suffix=".packets" if arguments.raw else ".sstr",
     force=arguments.force,
   )
   encode_one = _encoder(arguments) if todo else None
-  folders.encode(encode_one, todo, skipped=skipped)
+  folder_encode.encode(encode_one, todo, skipped=skipped)
 
 
 def _encoder(arguments: argparse.Namespace):
   """Returns what encodes a file into another: `encoding.encode`."""
-  from soundstream_jax.codec.cli import file_encode as encoding
+  from soundstream_jax.codec.cli import file_encode
 
-  codec = models.load(arguments)
+  codec = model_check.load(arguments)
   tables = None
   if arguments.entropy:
     if arguments.raw:
@@ -66,16 +64,16 @@ def _encoder(arguments: argparse.Namespace):
         "soundstream encode: raw packets are of one size; --entropy is not for "
         "--raw."
       )
-    tables = table_store.for_model(arguments.model, codec.fingerprint)
-  options = encoding.Options(
+    tables = table_files.for_model(arguments.model, codec.fingerprint)
+  options = file_encode.Options(
     bitrate_bps=arguments.bitrate,
     denoise=arguments.denoise,
     mono=arguments.mono,
     raw=arguments.raw,
     tables=tables,
   )
-  encoding.check(codec, options)
-  return functools.partial(encoding.encode, codec, options)
+  file_encode.check(codec, options)
+  return functools.partial(file_encode.encode, codec, options)
 
 
 def decode(arguments: argparse.Namespace) -> None:
@@ -94,7 +92,7 @@ def decode(arguments: argparse.Namespace) -> None:
   samples, channels = audio.shape
   print(
     f"{target}: {samples} samples, {rate_hz} Hz, "
-    f"{summary.count(channels, 'channel')}, {summary.seconds(samples, rate_hz)}"
+    f"{info.count(channels, 'channel')}, {info.seconds(samples, rate_hz)}"
   )
 
 
@@ -110,7 +108,7 @@ def transcode(arguments: argparse.Namespace) -> None:
   out = sys.stderr if arguments.output == paths.PIPE else sys.stdout
   print(
     f"{arguments.output}: {header.num_quantizers} layers, "
-    f"{summary.nominal(header)}",
+    f"{info.nominal(header)}",
     file=out,
   )
 
@@ -119,10 +117,10 @@ def export(arguments: argparse.Namespace) -> None:
   """A checkpoint, and what tables it has -> a folder without Orbax."""
   from soundstream_jax.codec import exported
 
-  codec = models.load(arguments)
+  codec = model_check.load(arguments)
   size = exported.write(arguments.output, codec.as_exported())
-  for tables in table_store.all_for_model(arguments.model, codec.fingerprint):
-    table_store.write(arguments.output, tables)
+  for tables in table_files.all_for_model(arguments.model, codec.fingerprint):
+    table_files.write(arguments.output, tables)
   print(
     f"{arguments.output}: {size} bytes, step {codec.step} ({codec.weights}), "
     f"fingerprint {codec.fingerprint.hex()[:12]}"
@@ -143,12 +141,12 @@ def _decode_file(
       f"{source}: the source's rate, {header.source_rate_hz} Hz, is more than "
       f"{MAX_UPSAMPLING} times the model's. Use --rate=model."
     )
-  codec = models.load(arguments)
-  models.check(source, header, codec, arguments)
+  codec = model_check.load(arguments)
+  model_check.check(source, header, codec, arguments)
   codec.check_denoise(arguments.denoise, "decoder")
   tables = None
   if header.version != version1.VERSION and any(header.tables):
-    tables = table_store.read(arguments.model, header.tables)
+    tables = table_files.read(arguments.model, header.tables)
   recording = reader.read(source, strict=False, tables=tables)
   channels = codec.decode(
     recording.codes, layers=recording.layers, denoise=arguments.denoise
@@ -168,7 +166,7 @@ def _decode_packets(
   source: pathlib.Path, arguments: argparse.Namespace
 ) -> tuple[np.ndarray, int]:
   """Returns audio [N, 1] of whole frames, and its rate."""
-  codec = models.load(arguments)
+  codec = model_check.load(arguments)
   layers = codec.quantizers_for(arguments.bitrate)
   with files.opened(source) as file:
     codes = raw.unpack(file.read(), layers, codec.rates.bits_per_code)

@@ -6,8 +6,8 @@ import pathlib
 from soundstream_jax import errors
 from soundstream_jax.audio import io
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.codec import serialization as heading
-from soundstream_jax.codec.cli import info as summary
+from soundstream_jax.codec import serialization
+from soundstream_jax.codec.cli import info
 from soundstream_jax.codec.sstr import files, limits, raw, writer
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
@@ -67,7 +67,7 @@ def encode(
       f"{limits.MAX_CHANNELS}. Use --mono for their mean."
     )
   try:
-    header = heading.header(
+    header = serialization.header(
       codec,
       num_quantizers=_layers(codec, options),
       source_samples=samples,
@@ -92,14 +92,14 @@ def encode(
       size = file.write(raw.pack(codes[0], header.code_bits))
   else:
     size = writer.write(target, header, codes, tables=options.tables)
-  steps = [f"{rate_hz} Hz", summary.count(channels, "channel")]
+  steps = [f"{rate_hz} Hz", info.count(channels, "channel")]
   if channels > header.channels:
     steps.append("mixed down to 1 channel")
   if rate_hz != codec.sample_rate:
     steps.append(f"resampled to {codec.sample_rate} Hz")
   lines = (
-    f"{source}: {summary.seconds(samples, rate_hz)}, {', '.join(steps)}",
-    f"{target}: {size} bytes, {what}, {summary.bitrate(header, size, samples)}"
+    f"{source}: {info.seconds(samples, rate_hz)}, {', '.join(steps)}",
+    f"{target}: {size} bytes, {what}, {info.bitrate(header, size, samples)}"
     f"; model step {codec.step} ({codec.weights})",
   )
   return Encoded(samples / rate_hz, lines)

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from soundstream_jax import errors
 from soundstream_jax.audio import io
-from soundstream_jax.codec.cli import file_encode as encoding
+from soundstream_jax.codec.cli import file_encode
 
 # Seconds between two reports, on a terminal and in a log.
 _REPORT_S = {True: 0.5, False: 30.0}
 
 Pair = tuple[pathlib.Path, pathlib.Path]
-EncodeOne = Callable[[pathlib.Path, pathlib.Path], encoding.Encoded]
+EncodeOne = Callable[[pathlib.Path, pathlib.Path], file_encode.Encoded]
 
 
 def pairs(

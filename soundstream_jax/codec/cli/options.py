@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import soundstream_jax
 from soundstream_jax import errors
-from soundstream_jax.codec.cli import stream as pipe
-from soundstream_jax.codec.cli import tables as measure_tables
+from soundstream_jax.codec.cli import stream, tables
 
 COMMANDS = {
   "encode": "audio file -> .sstr file",
@@ -68,14 +67,14 @@ def _add_export(p: Parser) -> None:
 
 def _add_tables(p: Parser) -> None:
   _add_model(p)
-  measure_tables.add_arguments(p)
+  tables.add_arguments(p)
 
 
 def _add_stream(p: Parser) -> None:
   _add_model(p)
   _add_denoise(p, "encoder, or with --decode in its decoder")
   _add_bitrate(p)
-  pipe.add_arguments(p)
+  stream.add_arguments(p)
 
 
 def _add_files(p: Parser) -> None:

@@ -17,10 +17,10 @@ from typing import BinaryIO
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.cli import model_check as models
+from soundstream_jax.codec.cli import model_check
 from soundstream_jax.codec.sstr import limits, raw, reader, version1, writer
-from soundstream_jax.codec.sstr.entropy import table_files as table_store
-from soundstream_jax.codec.stream import receiver as receiving
+from soundstream_jax.codec.sstr.entropy import table_files
+from soundstream_jax.codec.stream import receiver
 
 # A read gives what is there, at most this much.
 _READ_BYTES = 1 << 16
@@ -72,12 +72,12 @@ def stream(arguments: argparse.Namespace) -> None:
 def _encode(
   arguments: argparse.Namespace, source: BinaryIO, target: BinaryIO
 ) -> None:
-  from soundstream_jax.codec import serialization as heading
-  from soundstream_jax.codec.stream import encoder as streaming
+  from soundstream_jax.codec import serialization
+  from soundstream_jax.codec.stream import encoder as encoder_lib
 
   channels = arguments.channels or 1
-  codec = models.load(arguments)
-  encoder = streaming.StreamEncoder(
+  codec = model_check.load(arguments)
+  encoder = encoder_lib.StreamEncoder(
     codec,
     streams=channels,
     bitrate_bps=arguments.bitrate,
@@ -87,7 +87,7 @@ def _encode(
   if not arguments.raw:
     sink = writer.Writer(
       target,
-      heading.header(
+      serialization.header(
         codec,
         num_quantizers=encoder.num_quantizers,
         source_samples=None,
@@ -125,20 +125,20 @@ def _decode_chunks(
     raise errors.InputError(
       "this is a file of version 1, not a stream. Use soundstream decode."
     )
-  codec = models.load(arguments)
-  models.check("stdin", header, codec, arguments)
+  codec = model_check.load(arguments)
+  model_check.check("stdin", header, codec, arguments)
   tables = None
   if any(header.tables):
-    tables = table_store.read(arguments.model, header.tables)
+    tables = table_files.read(arguments.model, header.tables)
   decoder = _decoder(codec, header.channels, arguments, header.bitrate_bps)
-  yield from receiving.audio(decoder, header, source, tables=tables)
+  yield from receiver.audio(decoder, header, source, tables=tables)
 
 
 def _decode_packets(
   arguments: argparse.Namespace, source: BinaryIO
 ) -> Iterator[np.ndarray]:
   """Yields audio [1, N] of raw packets."""
-  codec = models.load(arguments)
+  codec = model_check.load(arguments)
   layers = codec.quantizers_for(arguments.bitrate)
   decoder = _decoder(codec, 1, arguments, arguments.bitrate)
   size = raw.packet_bytes(layers, codec.rates.bits_per_code)
@@ -148,9 +148,9 @@ def _decode_packets(
 
 
 def _decoder(codec, channels: int, arguments: argparse.Namespace, bitrate_bps):
-  from soundstream_jax.codec.stream import encoder as streaming
+  from soundstream_jax.codec.stream import encoder as encoder_lib
 
-  return streaming.StreamDecoder(
+  return encoder_lib.StreamDecoder(
     codec,
     streams=channels,
     bitrate_bps=bitrate_bps,

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.cli import model_check as models
-from soundstream_jax.codec.sstr.entropy import frequencies
-from soundstream_jax.codec.sstr.entropy import plane_coder as entropy
-from soundstream_jax.codec.sstr.entropy import table_files as table_store
+from soundstream_jax.codec.cli import model_check
+from soundstream_jax.codec.sstr.entropy import (
+  frequencies,
+  plane_coder,
+  table_files,
+)
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 # Audio and datasets are imported where the command needs them: --help and a
@@ -50,14 +52,14 @@ def tables(arguments: argparse.Namespace) -> None:
       f"--data={arguments.data}: names no dataset. Use --data=DIR or "
       "--data=DIR,DIR."
     )
-  codec = models.load(arguments)
+  codec = model_check.load(arguments)
   codes = encoded(
     codec, folders, split=arguments.split, seconds=arguments.seconds
   )
   made, savings = measure(
     codes, codebook_size=codec.codebook_size, fingerprint=codec.fingerprint
   )
-  path = table_store.write(arguments.model, made)
+  path = table_files.write(arguments.model, made)
   frames = sum(map(len, codes))
   print(
     f"{frames} frames, {float(frames / codec.frame_rate):.0f} s of the "
@@ -152,9 +154,9 @@ def saving(
 ) -> np.ndarray:
   """Codes [F, Q] in planes; returns the share of bytes saved per layer [Q]."""
   planes, layers = to_planes(codes, frames=frames)
-  blobs = entropy.encode_planes(planes, layers, made)
+  blobs = plane_coder.encode_planes(planes, layers, made)
   lengths = np.reshape([len(blob) for blob in blobs], (-1, codes.shape[1]))
-  return 1 - lengths.mean(axis=0) / entropy.packed_bytes(frames, made)
+  return 1 - lengths.mean(axis=0) / plane_coder.packed_bytes(frames, made)
 
 
 def to_planes(

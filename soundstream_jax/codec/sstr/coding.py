@@ -11,7 +11,7 @@ import numpy as np
 from soundstream_jax import errors
 from soundstream_jax.codec.sstr import chunks, packing, scan
 from soundstream_jax.codec.sstr import header as header_lib
-from soundstream_jax.codec.sstr.entropy import plane_coder as entropy
+from soundstream_jax.codec.sstr.entropy import plane_coder
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 
@@ -58,7 +58,7 @@ def encode(
   else:
     kind = chunks.ENTROPY
     layers = np.array([place["layer"] for place in places], np.int64)
-    blobs = entropy.encode_planes(planes, layers, tables)
+    blobs = plane_coder.encode_planes(planes, layers, tables)
   records = [
     chunks.record(blob, kind, **place)
     for blob, place in zip(blobs, places, strict=True)
@@ -125,7 +125,7 @@ def _decode_entropy(
   layers = np.arange(len(blobs)) // channels % q
 
   def decode_these(which):
-    planes[which] = entropy.decode_planes(
+    planes[which] = plane_coder.decode_planes(
       [blobs[i] for i in which], layers[which], frames, tables
     )
 

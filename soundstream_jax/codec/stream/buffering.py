@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.stream import step as steps
+from soundstream_jax.codec.stream import step as step_lib
 
 
 class Blocks:
@@ -19,8 +19,8 @@ class Blocks:
   def __init__(
     self,
     step: Callable,
-    variables: steps.Variables,
-    state: steps.State,
+    variables: step_lib.Variables,
+    state: step_lib.State,
     *,
     block: np.ndarray,
     nothing: np.ndarray,
@@ -97,4 +97,4 @@ class Blocks:
       )
     else:
       which = np.asarray(which, bool)
-    self._state = steps.begin_anew(self._state, which)
+    self._state = step_lib.begin_anew(self._state, which)

@@ -16,8 +16,8 @@ import jax
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.stream import buffering as blocks
-from soundstream_jax.codec.stream import step as steps
+from soundstream_jax.codec.stream import buffering
+from soundstream_jax.codec.stream import step as step_lib
 from soundstream_jax.devices import xla_flags
 from soundstream_jax.model import soundstream
 
@@ -56,7 +56,7 @@ class StreamEncoder:
     self.num_quantizers = _layers(codec, bitrate_bps)
     self.hop_samples = codec.hop_samples
     block = np.zeros((streams, block_frames * codec.hop_samples), np.float32)
-    self._blocks = blocks.Blocks(
+    self._blocks = buffering.Blocks(
       _encoding(net(codec), self.num_quantizers),
       *codec.prepared("encoder", streams=streams, block_frames=block_frames),
       block=block,
@@ -129,7 +129,7 @@ class StreamDecoder:
     self.hop_samples = codec.hop_samples
     # Frames that fill a block are lost ones.
     block = np.zeros((streams, block_frames, 1 + self.num_quantizers), np.int32)
-    self._blocks = blocks.Blocks(
+    self._blocks = buffering.Blocks(
       _decoding(net(codec), float(codec.frame_rate)),
       *codec.prepared("decoder", streams=streams, block_frames=block_frames),
       block=block,
@@ -192,7 +192,7 @@ class StreamDecoder:
 # step writes over the last one's.
 @functools.cache
 def _encoding(net: nn.Module, num_quantizers: int):
-  step = functools.partial(steps.encode_step, net, num_quantizers)
+  step = functools.partial(step_lib.encode_step, net, num_quantizers)
   return _compiled(step)
 
 
@@ -200,7 +200,7 @@ def _encoding(net: nn.Module, num_quantizers: int):
 def _decoding(net: nn.Module, frame_rate_hz: float):
   def step(variables, state, items, denoise):
     layers, codes = items[..., 0], items[..., 1:]
-    return steps.decode_step(
+    return step_lib.decode_step(
       net, frame_rate_hz, variables, state, codes, layers, denoise
     )
 

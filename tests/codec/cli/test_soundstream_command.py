@@ -17,8 +17,7 @@ from soundstream_jax.codec import __main__ as command
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.codec import fingerprint
 from soundstream_jax.codec.sstr import files, packing, reader, writer
-from soundstream_jax.codec.sstr.entropy import frequencies
-from soundstream_jax.codec.sstr.entropy import table_files as table_store
+from soundstream_jax.codec.sstr.entropy import frequencies, table_files
 from soundstream_jax.codec.stream import concealment
 
 
@@ -214,7 +213,7 @@ def test_an_entropy_coded_file_decodes_with_the_tables_of_the_workdir(
   writer.write(encoded, header, recording.codes, tables=tables)
   err = refused("decode", encoded, tmp_path / "b.wav", model)
   assert tables.identity.hex() in err
-  table_store.write(workdir, tables)
+  table_files.write(workdir, tables)
   run("decode", encoded, tmp_path / "b.wav", model)
   audio = [(tmp_path / f"{name}.wav").read_bytes() for name in "ab"]
   assert audio[0] == audio[1]
@@ -232,7 +231,7 @@ def test_entropy_coding_changes_the_bytes_and_not_the_codes(
   counts = np.ones((3, 32), np.int64)
   counts[:, 0] = 1_000
   tables = frequencies.from_counts(counts, fingerprint=header.fingerprint)
-  table_store.write(workdir, tables)
+  table_files.write(workdir, tables)
   run(*argv)
   recording = reader.read(coded, tables=tables)
   np.testing.assert_array_equal(recording.codes, reader.read(encoded).codes)

@@ -11,7 +11,7 @@ import pytest
 from soundstream_jax.audio import io as audio_io
 from soundstream_jax.codec import __main__ as command
 from soundstream_jax.codec.sstr import chunks, raw, reader
-from soundstream_jax.codec.stream import encoder as streaming
+from soundstream_jax.codec.stream import encoder as encoder_lib
 
 HOP = 320
 
@@ -73,7 +73,7 @@ def test_a_pipe_decodes_to_what_streams_of_its_codes_do(piped, workdir):
 
   stream, _ = piped(_pcm(20 * HOP).tobytes())
   sound, _ = piped(stream, "--decode")
-  decoder = streaming.StreamDecoder(codec_lib.Codec.load(str(workdir)))
+  decoder = encoder_lib.StreamDecoder(codec_lib.Codec.load(str(workdir)))
   expected = decoder.push(reader.from_bytes(stream).codes)[0]
   found = np.frombuffer(sound, "<i2")
   np.testing.assert_array_equal(found, audio_io.to_int16(expected))

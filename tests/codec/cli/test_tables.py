@@ -12,10 +12,8 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.checkpoint import manager
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.codec.cli import options as arguments
-from soundstream_jax.codec.cli import tables as measure_tables
-from soundstream_jax.codec.sstr.entropy import plane_coder as entropy
-from soundstream_jax.codec.sstr.entropy import table_files as table_store
+from soundstream_jax.codec.cli import options, tables
+from soundstream_jax.codec.sstr.entropy import plane_coder, table_files
 from soundstream_jax.model import codebook, soundstream
 
 CONFIG = config_lib.Config(
@@ -56,40 +54,36 @@ def save(checkpoints, step):
 
 
 def parsed(*words):
-  return arguments.parse(["tables", *map(str, words)])
+  return options.parse(["tables", *map(str, words)])
 
 
 def test_the_saving_is_what_other_codes_save_in_whole_planes():
   random = np.random.default_rng(0)
   parts = [geometric(random, 600, ratio=0.7) for _ in range(8)]
-  made, saved = measure_tables.measure(
-    parts, codebook_size=32, fingerprint=bytes(32)
-  )
+  made, saved = tables.measure(parts, codebook_size=32, fingerprint=bytes(32))
   fresh = geometric(random, 5_120, ratio=0.7)
-  planes, layers = measure_tables.to_planes(fresh, frames=256)
+  planes, layers = tables.to_planes(fresh, frames=256)
   np.testing.assert_array_equal(planes[4], fresh[256:512, 1])
   assert layers[4] == 1
-  blobs = entropy.encode_planes(planes, layers, made)
+  blobs = plane_coder.encode_planes(planes, layers, made)
   found = 1 - sum(map(len, blobs)) / (len(planes) * 160)
   assert saved.shape == (3,)
   assert abs(saved.mean() - found) < 0.01
-  entropies = measure_tables.entropy_bits(made)
+  entropies = tables.entropy_bits(made)
   assert (np.abs(1 - saved - entropies / 5) < 0.02).all()
 
 
 def test_codes_without_a_pattern_are_not_said_to_save_anything():
   random = np.random.default_rng(0)
   parts = [random.integers(0, 32, (600, 3)) for _ in range(8)]
-  _, saved = measure_tables.measure(
-    parts, codebook_size=32, fingerprint=bytes(32)
-  )
+  _, saved = tables.measure(parts, codebook_size=32, fingerprint=bytes(32))
   np.testing.assert_array_equal(saved, np.zeros(3))
 
 
 @pytest.mark.parametrize("frames", [[], [511], [300, 255]])
 def test_too_few_codes_are_refused(frames):
   with pytest.raises(errors.InputError, match=f"{sum(frames)} frames are too"):
-    measure_tables.measure(
+    tables.measure(
       [np.zeros((count, 3), np.int32) for count in frames],
       codebook_size=32,
       fingerprint=bytes(32),
@@ -102,7 +96,7 @@ def test_the_command_keeps_tables_where_pruning_does_not_come(
   checkpoints = manager.Checkpoints(tmp_path, CONFIG.checkpoint)
   save(checkpoints, 10)
   words = (f"--model={tmp_path}", f"--data={voices}", "--seconds=20")
-  measure_tables.tables(parsed(*words))
+  tables.tables(parsed(*words))
   printed = capsys.readouterr().out.splitlines()
   assert printed[0].startswith("1500 frames, 20 s of the split 'train'")
   assert len(printed) == 1 + 1 + 3 + 1
@@ -110,12 +104,12 @@ def test_the_command_keeps_tables_where_pruning_does_not_come(
   checkpoints.close()
   assert manager.steps(tmp_path) == [20]
   codec = codec_lib.Codec.load(tmp_path)
-  made = table_store.for_model(tmp_path, codec.fingerprint)
+  made = table_files.for_model(tmp_path, codec.fingerprint)
   assert printed[-1].startswith(
     str(tmp_path / "entropy" / f"{made.identity.hex()}.tables")
   )
   # The same records give the same tables.
-  measure_tables.tables(parsed(*words))
+  tables.tables(parsed(*words))
   assert len(list((tmp_path / "entropy").iterdir())) == 1
 
 
@@ -134,7 +128,7 @@ def test_the_command_names_a_dataset_it_cannot_read(
   monkeypatch.setattr(codec_lib.Codec, "load", lambda *_, **__: codec)
   words = parsed("--model=x", f"--data={voices}", word)
   with pytest.raises(errors.InputError, match=reason):
-    measure_tables.tables(words)
+    tables.tables(words)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "many"])

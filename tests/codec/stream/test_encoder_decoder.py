@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.codec.stream import encoder as streaming
+from soundstream_jax.codec.stream import encoder as encoder_lib
 from soundstream_jax.model import soundstream
 
 CONFIG = config_lib.Config(
@@ -106,8 +106,8 @@ def _in_chunks(stream, items, lengths):
 @settings(max_examples=20, deadline=None)
 @given(lengths=sizes)
 def test_chunks_change_no_bit(codec, audio, block_frames, lengths):
-  encoder = _streams(streaming.StreamEncoder, codec, block_frames)
-  decoder = _streams(streaming.StreamDecoder, codec, block_frames)
+  encoder = _streams(encoder_lib.StreamEncoder, codec, block_frames)
+  decoder = _streams(encoder_lib.StreamDecoder, codec, block_frames)
   codes = _in_chunks(encoder, audio, [])
   np.testing.assert_array_equal(_in_chunks(encoder, audio, lengths), codes)
   decoded = _in_chunks(decoder, codes, [])
@@ -122,8 +122,8 @@ def test_streams_equal_the_training_forward(
   made, audio, whole, block_frames, differ_at_near_ties_only
 ):
   codec, _, vectors = made
-  encoder = _streams(streaming.StreamEncoder, codec, block_frames)
-  decoder = _streams(streaming.StreamDecoder, codec, block_frames)
+  encoder = _streams(encoder_lib.StreamEncoder, codec, block_frames)
+  decoder = _streams(encoder_lib.StreamDecoder, codec, block_frames)
   codes = _in_chunks(encoder, audio, [77, 5])
   assert codes.dtype == np.int32
   differ_at_near_ties_only(codes, whole.codes, whole.latents, vectors)
@@ -199,7 +199,7 @@ def test_a_stream_is_the_same_whoever_else_is_in_the_batch(codec, audio):
   results = []
   for other in others:
     other[1] = audio
-    encoder = streaming.StreamEncoder(codec, streams=3, block_frames=4)
+    encoder = encoder_lib.StreamEncoder(codec, streams=3, block_frames=4)
     parts = [encoder.push(other), encoder.flush()]
     results.append(np.concatenate(parts, axis=1))
   first, second = results
@@ -211,8 +211,8 @@ def test_a_stream_is_the_same_whoever_else_is_in_the_batch(codec, audio):
 def test_one_stream_begins_anew_and_the_others_go_on(codec):
   noise = np.random.default_rng(3).standard_normal((2, 40 * HOP))
   noise = noise.astype(np.float32)
-  encoder = streaming.StreamEncoder(codec, streams=2)
-  decoder = streaming.StreamDecoder(codec, streams=2)
+  encoder = encoder_lib.StreamEncoder(codec, streams=2)
+  decoder = encoder_lib.StreamDecoder(codec, streams=2)
   before = encoder.push(noise)
   heard = decoder.push(before)
   encoder.reset(np.array([True, False]))
@@ -231,36 +231,40 @@ def test_one_stream_begins_anew_and_the_others_go_on(codec):
 
 
 def test_the_tail_is_flushed_and_nothing_more(codec, audio):
-  encoder = streaming.StreamEncoder(codec, block_frames=32)
+  encoder = encoder_lib.StreamEncoder(codec, block_frames=32)
   for samples, frames in ((0, 0), (1, 1), (10, 1), (11, 2), (320, 32)):
     whole = encoder.push(audio[:samples])
     assert len(whole) + encoder.flush().shape[1] == frames
-  decoder = streaming.StreamDecoder(codec, block_frames=32)
+  decoder = encoder_lib.StreamDecoder(codec, block_frames=32)
   for frames in (0, 1, 31, 32, 33):
     whole = decoder.push(np.zeros((frames, 4), np.int32))
     assert len(whole) + decoder.flush().shape[1] == frames * HOP
 
 
 def test_lower_bitrates_are_the_first_layers(codec, audio):
-  full = _in_chunks(_streams(streaming.StreamEncoder, codec, 4), audio, [])
+  full = _in_chunks(_streams(encoder_lib.StreamEncoder, codec, 4), audio, [])
   bitrate = float(codec.bitrates[1])
-  encoder = streaming.StreamEncoder(codec, block_frames=4, bitrate_bps=bitrate)
+  encoder = encoder_lib.StreamEncoder(
+    codec, block_frames=4, bitrate_bps=bitrate
+  )
   low = _in_chunks(encoder, audio, [])
   np.testing.assert_array_equal(low, full[:, :2])
-  decoder = streaming.StreamDecoder(codec, block_frames=4, bitrate_bps=bitrate)
+  decoder = encoder_lib.StreamDecoder(
+    codec, block_frames=4, bitrate_bps=bitrate
+  )
   np.testing.assert_allclose(
     _in_chunks(decoder, low, []), codec.decode(low), rtol=1e-5, atol=1e-5
   )
 
 
 def test_denoising_is_that_of_the_codec(codec, audio):
-  encoder = streaming.StreamEncoder(codec, block_frames=32, denoise=True)
+  encoder = encoder_lib.StreamEncoder(codec, block_frames=32, denoise=True)
   codes = _in_chunks(encoder, audio, [])
   expected = codec.encode(audio, denoise=True)
   assert (codes == expected).mean() > 0.99
   assert (codes != codec.encode(audio)).any()
   with pytest.raises(errors.InputError, match="in its encoder"):
-    streaming.StreamDecoder(codec, denoise=True)
+    encoder_lib.StreamDecoder(codec, denoise=True)
 
 
 def test_the_future_and_the_neighbours_leak_nowhere(made):
@@ -321,8 +325,8 @@ def test_gradients_of_both_paths_agree(made, whole):
   ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_is_lost(codec, call, match):
-  encoder = _streams(streaming.StreamEncoder, codec, 4)
-  decoder = _streams(streaming.StreamDecoder, codec, 4)
+  encoder = _streams(encoder_lib.StreamEncoder, codec, 4)
+  decoder = _streams(encoder_lib.StreamDecoder, codec, 4)
   encoder.push(np.ones(5))
   with pytest.raises(errors.InputError, match=match):
     call(encoder, decoder)
@@ -330,17 +334,17 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(codec, call, match):
 
 
 def test_streams_that_are_alike_compile_once(codec):
-  step = streaming._encoding(streaming.net(codec), 4)
-  _streams(streaming.StreamEncoder, codec, 4).push(np.ones(4 * HOP))
+  step = encoder_lib._encoding(encoder_lib.net(codec), 4)
+  _streams(encoder_lib.StreamEncoder, codec, 4).push(np.ones(4 * HOP))
   programs = step._cache_size()
   for _ in range(3):
-    streaming.StreamEncoder(codec, block_frames=4).push(np.ones(9 * HOP))
+    encoder_lib.StreamEncoder(codec, block_frames=4).push(np.ones(9 * HOP))
   assert step._cache_size() == programs
 
 
 def test_results_are_the_callers_to_write_to(codec):
-  encoder = _streams(streaming.StreamEncoder, codec, 4)
-  decoder = _streams(streaming.StreamDecoder, codec, 4)
+  encoder = _streams(encoder_lib.StreamEncoder, codec, 4)
+  decoder = _streams(encoder_lib.StreamDecoder, codec, 4)
   codes = encoder.push(np.ones(4 * HOP))
   audio = decoder.push(codes)
   encoder.reset()
@@ -350,6 +354,6 @@ def test_results_are_the_callers_to_write_to(codec):
 
 def test_streams_and_frames_are_at_least_one(codec):
   with pytest.raises(errors.InputError, match="streams=0"):
-    streaming.StreamEncoder(codec, streams=0)
+    encoder_lib.StreamEncoder(codec, streams=0)
   with pytest.raises(errors.InputError, match="block_frames=0"):
-    streaming.StreamDecoder(codec, block_frames=0)
+    encoder_lib.StreamDecoder(codec, block_frames=0)

@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 
 from soundstream_jax import errors
 from soundstream_jax.codec.sstr import packing
-from soundstream_jax.codec.sstr.entropy import frequencies, range_coder, tables
-from soundstream_jax.codec.sstr.entropy import plane_coder as entropy
+from soundstream_jax.codec.sstr.entropy import (
+  frequencies,
+  plane_coder,
+  range_coder,
+  tables,
+)
 
 MODEL = bytes(range(32))
 
@@ -90,8 +94,8 @@ def drawn(seed, layers, bits, precision, skew, frames, count, likely):
 @settings(max_examples=150, deadline=None)
 def test_decode_inverts_encode_for_any_tables_and_planes(**case):
   planes, layers, made = drawn(**case)
-  blobs = entropy.encode_planes(planes, layers, made)
-  decoded = entropy.decode_planes(blobs, layers, planes.shape[1], made)
+  blobs = plane_coder.encode_planes(planes, layers, made)
+  decoded = plane_coder.decode_planes(blobs, layers, planes.shape[1], made)
   assert decoded.dtype == np.int32
   np.testing.assert_array_equal(decoded, planes)
 
@@ -105,7 +109,7 @@ def test_a_plane_takes_at_most_a_byte_more_than_its_information(**case):
   assert not data[np.arange(data.shape[1]) >= used[:, None]].any()
   bits = information_bits(planes, layers, made) + frames * 2.0**-15
   assert (used <= np.floor(bits / 8) + 1).all()
-  blobs = entropy.encode_planes(planes, layers, made)
+  blobs = plane_coder.encode_planes(planes, layers, made)
   size = packing.plane_bytes(frames, made.code_bits)
   assert [len(blob) for blob in blobs] == np.minimum(used, size).tolist()
 
@@ -152,12 +156,12 @@ def test_any_bytes_are_refused_or_are_what_their_codes_are_coded_to(
   random = np.random.default_rng(bits)
   made = drawn_tables(random, layers=1, bits=bits, precision=14, skew=skew)
   try:
-    codes = entropy.decode_planes([blob], np.array([0]), frames, made)
+    codes = plane_coder.decode_planes([blob], np.array([0]), frames, made)
   except errors.InputError as error:
     assert "\n" not in str(error)
     return
-  (again,) = entropy.encode_planes(codes, np.array([0]), made)
-  if len(blob) < entropy.packed_bytes(frames, made):
+  (again,) = plane_coder.encode_planes(codes, np.array([0]), made)
+  if len(blob) < plane_coder.packed_bytes(frames, made):
     assert again == blob
   else:  # packed, whether or not that is shorter
     assert packing.pack(codes, made.code_bits).tobytes() == blob
@@ -168,7 +172,7 @@ def test_damage_is_refused_or_gives_other_codes():
   made = drawn_tables(random, layers=1, bits=8, precision=16, skew=1.0)
   layers = np.zeros(1, int)
   plane = likely_planes(random, made, layers, 64)
-  (blob,) = entropy.encode_planes(plane, layers, made)
+  (blob,) = plane_coder.encode_planes(plane, layers, made)
   damaged = [
     bytes(b ^ (1 << bit) if i == at else b for i, b in enumerate(blob))
     for at, bit in itertools.product(range(len(blob)), range(8))
@@ -178,7 +182,7 @@ def test_damage_is_refused_or_gives_other_codes():
   refused = 0
   for other in damaged:
     try:
-      codes = entropy.decode_planes([other], layers, 64, made)
+      codes = plane_coder.decode_planes([other], layers, 64, made)
     except errors.InputError:
       refused += 1
     else:
@@ -191,15 +195,15 @@ def test_planes_are_coded_on_their_own_in_blocks_of_any_size(monkeypatch):
   made = drawn_tables(random, layers=3, bits=6, precision=16, skew=1.0)
   layers = random.integers(0, 3, 20)
   planes = likely_planes(random, made, layers, 16)
-  blobs = entropy.encode_planes(planes, layers, made)
+  blobs = plane_coder.encode_planes(planes, layers, made)
   assert blobs == [
-    entropy.encode_planes(planes[i : i + 1], layers[i : i + 1], made)[0]
+    plane_coder.encode_planes(planes[i : i + 1], layers[i : i + 1], made)[0]
     for i in range(20)
   ]
-  monkeypatch.setattr(entropy, "_BLOCK_PLANES", 3)
-  assert entropy.encode_planes(planes, layers, made) == blobs
+  monkeypatch.setattr(plane_coder, "_BLOCK_PLANES", 3)
+  assert plane_coder.encode_planes(planes, layers, made) == blobs
   np.testing.assert_array_equal(
-    entropy.decode_planes(blobs, layers, 16, made), planes
+    plane_coder.decode_planes(blobs, layers, 16, made), planes
   )
 
 
@@ -210,19 +214,20 @@ def test_every_code_can_be_coded_next_to_the_commonest():
   planes = np.zeros((1024, 64), np.int32)
   planes[:, 30] = np.arange(1024)
   layers = np.zeros(1024, int)
-  blobs = entropy.encode_planes(planes, layers, made)
+  blobs = plane_coder.encode_planes(planes, layers, made)
   np.testing.assert_array_equal(
-    entropy.decode_planes(blobs, layers, 64, made), planes
+    plane_coder.decode_planes(blobs, layers, 64, made), planes
   )
   # 16 bits for the rare one and almost nothing for 63 others; packed it is 80.
   assert max(map(len, blobs)) == 3
 
 
 def test_frozen_planes_keep_their_bytes():
-  blobs = entropy.encode_planes(FROZEN_PLANES, FROZEN_LAYERS, FROZEN_TABLES)
+  blobs = plane_coder.encode_planes(FROZEN_PLANES, FROZEN_LAYERS, FROZEN_TABLES)
   assert [blob.hex() for blob in blobs] == FROZEN_BLOBS
   np.testing.assert_array_equal(
-    entropy.decode_planes(blobs, FROZEN_LAYERS, 8, FROZEN_TABLES), FROZEN_PLANES
+    plane_coder.decode_planes(blobs, FROZEN_LAYERS, 8, FROZEN_TABLES),
+    FROZEN_PLANES,
   )
 
 
@@ -235,12 +240,12 @@ def test_a_frozen_long_sample_keeps_its_bytes():
     f * f * 40503 + (layers * 9176 + np.arange(40) * 317)[:, None]
   ) % 65536
   planes = made.symbols[layers[:, None], parts]
-  blobs = entropy.encode_planes(planes, layers, made)
+  blobs = plane_coder.encode_planes(planes, layers, made)
   assert hashlib.sha256(b"".join(blobs)).hexdigest()[:16] == LONG_SHA256
   assert sum(map(len, blobs)) == LONG_BYTES
 
 
-@pytest.mark.parametrize("module", [entropy, range_coder, frequencies])
+@pytest.mark.parametrize("module", [plane_coder, range_coder, frequencies])
 def test_the_coder_names_no_float_and_divides_in_whole_numbers(module):
   for node in ast.walk(ast.parse(pathlib.Path(module.__file__).read_text())):
     assert not isinstance(node, ast.Div)
@@ -250,7 +255,7 @@ def test_the_coder_names_no_float_and_divides_in_whole_numbers(module):
 
 
 def test_no_array_in_the_coder_is_of_floats():
-  files = {module.__file__ for module in (entropy, range_coder, packing)}
+  files = {module.__file__ for module in (plane_coder, range_coder, packing)}
   kinds = set()
 
   def watch(frame, event, argument):
@@ -267,8 +272,10 @@ def test_no_array_in_the_coder_is_of_floats():
   before = sys.gettrace()
   sys.settrace(watch)
   try:
-    blobs = entropy.encode_planes(FROZEN_PLANES, FROZEN_LAYERS, FROZEN_TABLES)
-    entropy.decode_planes(blobs, FROZEN_LAYERS, 8, FROZEN_TABLES)
+    blobs = plane_coder.encode_planes(
+      FROZEN_PLANES, FROZEN_LAYERS, FROZEN_TABLES
+    )
+    plane_coder.decode_planes(blobs, FROZEN_LAYERS, 8, FROZEN_TABLES)
   finally:
     sys.settrace(before)
   assert kinds == {"b", "i", "u"}
@@ -287,7 +294,7 @@ def test_no_array_in_the_coder_is_of_floats():
 )
 def test_encode_names_what_does_not_fit_the_tables(planes, layers, reason):
   with pytest.raises(errors.InputError, match=reason):
-    entropy.encode_planes(np.array(planes), np.array(layers), FROZEN_TABLES)
+    plane_coder.encode_planes(np.array(planes), np.array(layers), FROZEN_TABLES)
 
 
 @pytest.mark.parametrize(
@@ -303,4 +310,4 @@ def test_encode_names_what_does_not_fit_the_tables(planes, layers, reason):
 )
 def test_decode_names_the_plane_that_is_none(blobs, layers, frames, reason):
   with pytest.raises(errors.InputError, match=reason):
-    entropy.decode_planes(blobs, np.array(layers), frames, FROZEN_TABLES)
+    plane_coder.decode_planes(blobs, np.array(layers), frames, FROZEN_TABLES)

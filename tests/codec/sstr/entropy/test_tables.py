@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soundstream_jax import errors
-from soundstream_jax.codec.sstr.entropy import frequencies, tables
-from soundstream_jax.codec.sstr.entropy import table_files as table_store
+from soundstream_jax.codec.sstr.entropy import frequencies, table_files, tables
 
 MODEL = bytes(range(32))
 
@@ -162,33 +161,33 @@ def other_tables(*counts, fingerprint=MODEL):
 def test_older_tables_are_found_when_newer_ones_are_measured(tmp_path):
   older, newer = other_tables(1, 2), other_tables(1, 3)
   for made in (older, newer):
-    path = table_store.write(tmp_path, made)
+    path = table_files.write(tmp_path, made)
     assert path.parent.parent == tmp_path
     assert path.read_bytes() == made.to_bytes()
   for made in (older, newer):
-    read = table_store.read(tmp_path, made.identity)
+    read = table_files.read(tmp_path, made.identity)
     np.testing.assert_array_equal(read.frequencies, made.frequencies)
 
 
 def test_the_newest_tables_of_the_model_are_coded_with(tmp_path):
   stranger = other_tables(1, 9, fingerprint=bytes(32))
   for made in (other_tables(1, 2), other_tables(1, 3), stranger):
-    table_store.write(tmp_path, made)
-  found = table_store.for_model(tmp_path, MODEL)
+    table_files.write(tmp_path, made)
+  found = table_files.for_model(tmp_path, MODEL)
   assert found.identity == other_tables(1, 3).identity
 
 
 def test_missing_and_damaged_tables_are_named(tmp_path):
   with pytest.raises(errors.InputError, match="no tables for the model 000102"):
-    table_store.for_model(tmp_path, MODEL)
+    table_files.for_model(tmp_path, MODEL)
   with pytest.raises(errors.InputError, match="Present: none"):
-    table_store.read(tmp_path, SAMPLE.identity)
-  path = table_store.write(tmp_path, SAMPLE)
+    table_files.read(tmp_path, SAMPLE.identity)
+  path = table_files.write(tmp_path, SAMPLE)
   path.with_name("00" * 16 + ".tables").write_bytes(FROZEN)
   with pytest.raises(errors.InputError, match="holds the tables"):
-    table_store.read(tmp_path, bytes(16))
+    table_files.read(tmp_path, bytes(16))
   path.write_bytes(FROZEN[:-1])
   with pytest.raises(errors.InputError, match=f"{path}: "):
-    table_store.read(tmp_path, SAMPLE.identity)
+    table_files.read(tmp_path, SAMPLE.identity)
   with pytest.raises(errors.InputError, match="cannot be written"):
-    table_store.write(tmp_path / "missing", SAMPLE)
+    table_files.write(tmp_path / "missing", SAMPLE)
