@@ -1,39 +1,10 @@
-"""The command `soundstream`; `soundstream --help` lists what it does."""
+"""`python -m soundstream_jax.codec` is the command `soundstream`."""
 
 import sys
-from collections.abc import Sequence
 
-from soundstream_jax import errors
-from soundstream_jax.codec.cli import (
-  decode,
-  info,
-  model_check,
-  options,
-  stream,
-  tables,
-)
+from soundstream_jax.codec.cli import main as cli
 
-COMMANDS = {
-  "encode": decode.encode,
-  "decode": decode.decode,
-  "transcode": decode.transcode,
-  "stream": stream.stream,
-  "info": info.info,
-  "tables": tables.tables,
-  "export": decode.export,
-  "pin": model_check.pin,
-}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-  """Runs one command; bad input is one line on stderr and exit code 2."""
-  return errors.run(_run, sys.argv[1:] if argv is None else argv)
-
-
-def _run(argv: Sequence[str]) -> None:
-  parsed = options.parse(argv)
-  COMMANDS[parsed.command](parsed)
-
+main = cli.main
 
 if __name__ == "__main__":
   sys.exit(main())

@@ -1,15 +1,16 @@
-"""A model's codes as the bytes of a file, under a header that names it."""
+"""Codes to the bytes of an .sstr file and back, with a header of the model."""
 
 import numpy as np
 
 from soundstream_jax import errors
+from soundstream_jax.codec import trained_model
 from soundstream_jax.codec.sstr import header as header_lib
 from soundstream_jax.codec.sstr import reader, writer
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 
 def header(
-  codec,
+  model: trained_model.TrainedModel,
   *,
   num_quantizers: int,
   source_samples: int | None,
@@ -22,7 +23,7 @@ def header(
   """Returns the header of a file or stream.
 
   Args:
-    codec: `codec.Codec` that made the codes.
+    model: that made the codes.
     num_quantizers: q.
     source_samples: per channel; None in a stream.
     source_rate_hz: None is the model's.
@@ -35,36 +36,47 @@ def header(
     InputError: more than the format holds.
   """
   return header_lib.Header(
-    source_rate_hz=source_rate_hz or codec.sample_rate,
+    source_rate_hz=source_rate_hz or model.rates.sample_rate_hz,
     source_samples=source_samples,
     source_channels=source_channels,
     channels=channels or source_channels,
-    model_rate_hz=codec.sample_rate,
-    strides=codec.rates.strides,
-    codebook_size=codec.codebook_size,
-    model_quantizers=codec.num_quantizers,
+    model_rate_hz=model.rates.sample_rate_hz,
+    strides=model.rates.strides,
+    codebook_size=model.rates.codebook_size,
+    model_quantizers=model.rates.num_quantizers,
     num_quantizers=num_quantizers,
     chunk_frames=chunk_frames,
-    fingerprint=codec.fingerprint,
-    step=codec.step,
-    weights=codec.weights,
+    fingerprint=model.fingerprint,
+    step=model.step,
+    weights=model.weights,
     tables=tables.identity if tables else bytes(16),
   )
 
 
 def to_bytes(
-  codec,
+  model: trained_model.TrainedModel,
   codes: np.ndarray,
   num_samples: int | None,
   *,
   tables: tables_lib.Tables | None,
 ) -> bytes:
-  """What `codec.Codec.to_bytes` does."""
+  """Returns a whole .sstr file of codes (docs/format.md).
+
+  Args:
+    model: that made the codes.
+    codes: [F, q], or [C, F, q] of channels.
+    num_samples: of the audio, per channel; None is all of the last frame.
+    tables: of the entropy coder; None packs.
+
+  Raises:
+    InputError: codes that the model does not have, or samples that are not in
+      the last frame.
+  """
   channels = codes[None] if codes.ndim == 2 else codes
   if num_samples is None:
-    num_samples = channels.shape[1] * codec.hop_samples
+    num_samples = channels.shape[1] * model.rates.hop_samples
   made = header(
-    codec,
+    model,
     num_quantizers=channels.shape[-1],
     source_samples=num_samples,
     source_channels=len(channels),
@@ -74,15 +86,27 @@ def to_bytes(
 
 
 def from_bytes(
-  codec, data: bytes, *, tables: tables_lib.Tables | None
+  model: trained_model.TrainedModel,
+  data: bytes,
+  *,
+  tables: tables_lib.Tables | None,
 ) -> np.ndarray:
-  """What `codec.Codec.from_bytes` does."""
+  """Returns the codes of an .sstr file: int32 [F, q], or [C, F, q].
+
+  Args:
+    model: that must have made them.
+    data: the whole file, of any version.
+    tables: where the file is entropy coded, the tables that it names.
+
+  Raises:
+    InputError: not such a file, damage, or another model's.
+  """
   recording = reader.from_bytes(data, tables=tables)
-  if recording.header.fingerprint != codec.fingerprint:
+  if recording.header.fingerprint != model.fingerprint:
     raise errors.InputError(
       f"the file was made by the model "
       f"{recording.header.fingerprint.hex()[:12]}, not by this one, "
-      f"{codec.fingerprint.hex()[:12]}."
+      f"{model.fingerprint.hex()[:12]}."
     )
   codes = recording.codes
   return codes[0] if len(codes) == 1 else codes

@@ -1,6 +1,6 @@
 """The public name of live streams, whose code is in `stream/`."""
 
-from soundstream_jax.codec.stream import encoder
+from soundstream_jax.codec.stream import decoder, encoder
 
 StreamEncoder = encoder.StreamEncoder
-StreamDecoder = encoder.StreamDecoder
+StreamDecoder = decoder.StreamDecoder

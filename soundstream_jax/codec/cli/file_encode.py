@@ -1,13 +1,12 @@
-"""One audio file into one .sstr file, or into raw packets."""
+"""Encodes one audio file into one .sstr file, or into raw packets."""
 
 import dataclasses
 import pathlib
 
 from soundstream_jax import errors
 from soundstream_jax.audio import io
-from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.codec import serialization
-from soundstream_jax.codec.cli import info
+from soundstream_jax.codec import offline, serialization, trained_model
+from soundstream_jax.codec.cli import printing
 from soundstream_jax.codec.sstr import files, limits, raw, writer
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
@@ -25,25 +24,24 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-  """What was done."""
+  """Sizes of one file that was encoded."""
 
   seconds: float  # of audio
   lines: tuple[str, str]  # what was read and what was written
 
 
-def check(codec: codec_lib.Codec, options: Options) -> None:
+def check(model: trained_model.TrainedModel, options: Options) -> None:
   """Refuses what the model cannot do, before a file is read.
 
   Raises:
     InputError: another bitrate, or denoising.
   """
-  codec.check_denoise(options.denoise, "encoder")
-  if options.bitrate_bps is not None:
-    codec.quantizers_for(options.bitrate_bps)
+  model.check_denoise(options.denoise, "encoder")
+  model.layers_for(options.bitrate_bps)
 
 
 def encode(
-  codec: codec_lib.Codec,
+  model: trained_model.TrainedModel,
   options: Options,
   source: pathlib.Path,
   target: pathlib.Path,
@@ -68,8 +66,8 @@ def encode(
     )
   try:
     header = serialization.header(
-      codec,
-      num_quantizers=_layers(codec, options),
+      model,
+      num_quantizers=model.layers_for(options.bitrate_bps),
       source_samples=samples,
       source_rate_hz=rate_hz,
       source_channels=channels,
@@ -80,9 +78,9 @@ def encode(
     raise errors.InputError(f"{source}: {error}") from None
   if options.mono:
     audio = io.to_mono(audio)[:, None]
-  audio = io.resample(audio, rate_hz, codec.sample_rate)
-  codes = codec.encode(
-    audio.T, bitrate_bps=options.bitrate_bps, denoise=options.denoise
+  audio = io.resample(audio, rate_hz, model.rates.sample_rate_hz)
+  codes = offline.encode(
+    model, audio.T, bitrate_bps=options.bitrate_bps, denoise=options.denoise
   )
   what = f"{header.num_quantizers} layers"
   if options.raw:
@@ -92,20 +90,14 @@ def encode(
       size = file.write(raw.pack(codes[0], header.code_bits))
   else:
     size = writer.write(target, header, codes, tables=options.tables)
-  steps = [f"{rate_hz} Hz", info.count(channels, "channel")]
+  steps = [f"{rate_hz} Hz", printing.count(channels, "channel")]
   if channels > header.channels:
     steps.append("mixed down to 1 channel")
-  if rate_hz != codec.sample_rate:
-    steps.append(f"resampled to {codec.sample_rate} Hz")
+  if rate_hz != model.rates.sample_rate_hz:
+    steps.append(f"resampled to {model.rates.sample_rate_hz} Hz")
   lines = (
-    f"{source}: {info.seconds(samples, rate_hz)}, {', '.join(steps)}",
-    f"{target}: {size} bytes, {what}, {info.bitrate(header, size, samples)}"
-    f"; model step {codec.step} ({codec.weights})",
+    f"{source}: {printing.seconds(samples, rate_hz)}, {', '.join(steps)}",
+    f"{target}: {size} bytes, {what}, {printing.bitrate(header, size, samples)}"
+    f"; model step {model.step} ({model.weights})",
   )
   return Encoded(samples / rate_hz, lines)
-
-
-def _layers(codec: codec_lib.Codec, options: Options) -> int:
-  if options.bitrate_bps is None:
-    return codec.num_quantizers
-  return codec.quantizers_for(options.bitrate_bps)

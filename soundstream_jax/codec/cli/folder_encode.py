@@ -1,7 +1,7 @@
-"""`soundstream encode FOLDER FOLDER`: a tree of audio into a tree of .sstr.
+"""Encodes a folder of audio files into a folder of .sstr files.
 
 Every file is encoded on its own and appears when it is complete, so the same
-command goes on where it was stopped. A file that cannot be read is listed, and
+command resumes where it was stopped. A file that cannot be read is listed, and
 the others are encoded.
 """
 

@@ -1,19 +1,25 @@
-"""What `soundstream info` prints: all that an .sstr file says, after checking.
+"""`soundstream info`: prints all that an .sstr file says, and checks it.
 
-A chunk is in memory at a time, and no codes are made of it.
+One chunk at a time is in memory, and no codes are decoded.
 """
 
 import argparse
 import collections
 import os
-from fractions import Fraction
 
 from soundstream_jax import errors, rates
+from soundstream_jax.codec.cli import options, printing
 from soundstream_jax.codec.sstr import chunks, files, reader, scan, version1
 from soundstream_jax.codec.sstr import header as header_lib
 
+HELP = "what an .sstr file holds; needs no model"
 
-def info(arguments: argparse.Namespace) -> None:
+
+def add_arguments(parser: options.Parser) -> None:
+  parser.add_argument("input", metavar="FILE")
+
+
+def run(arguments: argparse.Namespace) -> None:
   """Prints what an .sstr file holds.
 
   Raises:
@@ -23,45 +29,23 @@ def info(arguments: argparse.Namespace) -> None:
     header, start = reader.read_header(file)
     if header.version == version1.VERSION:
       version1.from_bytes(start + file.read())
-      rows, samples = _version1(header), header.source_samples
+      lines, samples = _version1(header), header.source_samples
     else:
-      rows, samples = _version2(header, file)
+      lines, samples = _version2(header, file)
     size = os.fstat(file.fileno()).st_size
-  rows = {
+  lines = {
     "file": arguments.input,
     "format": f".sstr version {header.version}",
-    **rows,
-    "bitrate": bitrate(header, size, samples),
+    **lines,
+    "bitrate": printing.bitrate(header, size, samples),
     "latency": "algorithmic latency: one hop, "
     f"{header.hop_samples} samples, "
     f"{1000 * header.hop_samples / header.model_rate_hz:.1f} ms",
     "fingerprint": header.fingerprint.hex(),
     "step": f"{header.step} ({header.weights})",
   }
-  for name, text in rows.items():
+  for name, text in lines.items():
     print(f"{name + ':':<13}{text}")
-
-
-def nominal(header: reader.Header) -> str:
-  """Says what the codes of a channel cost."""
-  each = " a channel" if header.channels > 1 else ""
-  return f"{rates.describe_bps(header.bitrate_bps)} bit/s nominal{each}"
-
-
-def bitrate(header: reader.Header, size: int, source_samples: int) -> str:
-  """Says what a file's codes and all of it cost."""
-  if not source_samples:
-    return f"{nominal(header)}, no audio"
-  actual = Fraction(8 * size * header.source_rate_hz, source_samples)
-  return f"{nominal(header)}, {float(actual):.1f} bit/s on disk"
-
-
-def count(number: int, noun: str) -> str:
-  return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def seconds(samples: int, rate_hz: int) -> str:
-  return f"{samples / rate_hz:.3f} s"
 
 
 def _version1(header: version1.Header) -> dict[str, str]:
@@ -101,7 +85,7 @@ def _version2(header: header_lib.Header, file) -> tuple[dict[str, str], int]:
     rates.describe_bps(header.rates.bitrate_bps(q))
     for q in range(1, header.num_quantizers + 1)
   ]
-  span_s = seconds(
+  span_s = printing.seconds(
     header.chunk_frames * header.hop_samples, header.model_rate_hz
   )
   return {
@@ -123,13 +107,13 @@ def _version2(header: header_lib.Header, file) -> tuple[dict[str, str], int]:
 def _source(header: reader.Header, samples: int) -> str:
   return (
     f"{header.source_rate_hz} Hz, {samples} samples, "
-    f"{count(header.source_channels, 'channel')}, "
-    f"{seconds(samples, header.source_rate_hz)}"
+    f"{printing.count(header.source_channels, 'channel')}, "
+    f"{printing.seconds(samples, header.source_rate_hz)}"
   )
 
 
 def _model(header: reader.Header, samples: int) -> str:
   return (
     f"{header.model_rate_hz} Hz, {header.model_samples_of(samples)} samples, "
-    f"{count(header.channels, 'channel')}, hop {header.hop_samples}"
+    f"{printing.count(header.channels, 'channel')}, hop {header.hop_samples}"
   )

@@ -1,9 +1,10 @@
-"""The model of a command: loaded, and held against what a file says of it."""
+"""Loads the model of a command, and refuses files that another model made."""
 
 import argparse
 import contextlib
 import pathlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from soundstream_jax import errors
 from soundstream_jax.codec.sstr import header as header_lib
@@ -11,26 +12,28 @@ from soundstream_jax.codec.sstr import reader, version1
 
 # jax and the model are imported where they are needed: --help and a mistyped
 # path answer at once.
+if TYPE_CHECKING:
+  from soundstream_jax.codec import trained_model
 
 
-def load(arguments: argparse.Namespace):
-  """Returns the Codec of --model, --step and --weights.
+def load(arguments: argparse.Namespace) -> "trained_model.TrainedModel":
+  """Returns the model of --model, --step and --weights.
 
   Raises:
     InputError: no such checkpoint.
   """
-  from soundstream_jax.codec import codec as codec_lib
+  from soundstream_jax.codec import trained_model
 
   with _quiet():
-    return codec_lib.Codec.load(
+    return trained_model.load(
       arguments.model, step=arguments.step, weights=arguments.weights
     )
 
 
 def check(
-  source: pathlib.Path,
+  source: str | pathlib.Path,
   header: reader.Header,
-  codec,
+  model: "trained_model.TrainedModel",
   arguments: argparse.Namespace,
 ) -> None:
   """Refuses a file that another model made.
@@ -39,19 +42,20 @@ def check(
     InputError: with the checkpoint that made it, if the workdir has it; or a
       header whose fingerprint is not its own.
   """
-  if codec.fingerprint != header.fingerprint:
+  if model.fingerprint != header.fingerprint:
     with _quiet():
-      reason = _mismatch(header, codec, arguments)
+      reason = _mismatch(header, model, arguments)
     raise errors.InputError(f"{source}: {reason}")
+  rates = model.rates
   fields = [
-    ("model_rate_hz", header.model_rate_hz, codec.sample_rate),
-    ("hop_samples", header.hop_samples, codec.hop_samples),
-    ("codebook_size", header.codebook_size, codec.codebook_size),
+    ("model_rate_hz", header.model_rate_hz, rates.sample_rate_hz),
+    ("hop_samples", header.hop_samples, rates.hop_samples),
+    ("codebook_size", header.codebook_size, rates.codebook_size),
   ]
   if header.version != version1.VERSION:
     fields += [
-      ("strides", header.strides, codec.rates.strides),
-      ("model_quantizers", header.model_quantizers, codec.num_quantizers),
+      ("strides", header.strides, rates.strides),
+      ("model_quantizers", header.model_quantizers, rates.num_quantizers),
     ]
   for name, value, expected in fields:
     if value != expected:
@@ -61,26 +65,12 @@ def check(
       )
 
 
-def pin(arguments: argparse.Namespace) -> None:
-  """Keeps a checkpoint from being pruned, or stops keeping it."""
-  from soundstream_jax.checkpoint import manager
-
-  workdir, step = arguments.model, arguments.step
-  if not arguments.remove:
-    manager.pin(workdir, step)
-  elif step in manager.pinned(workdir):
-    manager.unpin(workdir, step)
-  else:
-    raise errors.InputError(
-      f"{workdir}: step {step} is not pinned. Pinned: {_pins(workdir)}."
-    )
-  print(f"{workdir}: pinned: {_pins(workdir)}")
-
-
 def _mismatch(
-  header: reader.Header, codec, arguments: argparse.Namespace
+  header: reader.Header,
+  model: "trained_model.TrainedModel",
+  arguments: argparse.Namespace,
 ) -> str:
-  """Says which checkpoint of the workdir made a file, if one did."""
+  """Returns the reason, with the checkpoint of the workdir that made a file."""
   from soundstream_jax.checkpoint import manager
   from soundstream_jax.codec import exported, fingerprint
 
@@ -90,14 +80,14 @@ def _mismatch(
     f" (step {header.step}, {header.weights})"
   )
   if exported.is_exported(workdir):
-    return f"{other} is not the {codec.fingerprint.hex()[:12]} of {workdir}."
+    return f"{other} is not the {model.fingerprint.hex()[:12]} of {workdir}."
   present = manager.steps(workdir)
   # The file's own hint first, then the newest: one load is the usual case.
   steps = sorted(present, key=lambda step: (step != header.step, -step))
   kinds = sorted(header_lib.WEIGHTS, key=lambda kind: kind != header.weights)
   for step in steps:
     for kind in kinds:
-      if (step, kind) == (codec.step, codec.weights):
+      if (step, kind) == (model.step, model.weights):
         continue
       restored = manager.restore_params_only(workdir, step=step, weights=kind)
       digest = fingerprint.compute(
@@ -106,7 +96,7 @@ def _mismatch(
       if digest == header.fingerprint:
         return (
           f"made by step {step} ({kind} weights) of {workdir}, not by step "
-          f"{codec.step} ({codec.weights}). Use --step={step} "
+          f"{model.step} ({model.weights}). Use --step={step} "
           f"--weights={kind}."
         )
   return (
@@ -126,9 +116,3 @@ def _quiet() -> Iterator[None]:
     yield
   finally:
     logging.set_verbosity(verbosity)
-
-
-def _pins(workdir: str) -> str:
-  from soundstream_jax.checkpoint import manager
-
-  return ", ".join(map(str, sorted(manager.pinned(workdir)))) or "none"

@@ -1,13 +1,25 @@
-"""The files a command reads and writes: what is wrong with them costs nothing.
+"""Checks the paths that a command reads and writes, before it loads a model."""
 
-All of it is checked before a model is loaded.
-"""
-
+import argparse
 import pathlib
 
 from soundstream_jax import errors
 
 PIPE = "-"
+
+
+def checked(
+  arguments: argparse.Namespace,
+) -> tuple[pathlib.Path, pathlib.Path]:
+  """Returns INPUT and OUTPUT, which are files, of `options.add_files`.
+
+  Raises:
+    InputError: as `check_input` and `check_output`.
+  """
+  source, target = pathlib.Path(arguments.input), pathlib.Path(arguments.output)
+  check_input(source)
+  check_output(target, source, force=arguments.force)
+  return source, target
 
 
 def check_input(source: pathlib.Path) -> None:

@@ -12,23 +12,37 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.cli import model_check
-from soundstream_jax.codec.sstr import limits, raw, reader, version1, writer
+from soundstream_jax.codec.cli import model_check, options
+from soundstream_jax.codec.sstr import (
+  limits,
+  raw,
+  reader,
+  scan,
+  version1,
+  writer,
+)
 from soundstream_jax.codec.sstr.entropy import table_files
-from soundstream_jax.codec.stream import receiver
+
+if TYPE_CHECKING:
+  from soundstream_jax.codec import trained_model
+  from soundstream_jax.codec.stream import decoder as decoder_lib
+
+HELP = "sound in a pipe -> packets in a pipe, and back"
 
 # A read gives what is there, at most this much.
 _READ_BYTES = 1 << 16
 _SAMPLE = np.dtype("<i2")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Adds what `stream` has beside the arguments of a model."""
+def add_arguments(parser: options.Parser) -> None:
+  options.add_model(parser)
+  options.add_denoise(parser, "encoder, or with --decode in its decoder")
+  options.add_bitrate(parser)
   parser.add_argument(
     "--decode", action="store_true", help="packets -> sound, not the reverse"
   )
@@ -51,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def stream(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
   """Encodes or decodes from stdin to stdout until stdin ends.
 
   An interrupt (Ctrl-C) while it waits ends the stream as its input's end does.
@@ -60,9 +74,9 @@ def stream(arguments: argparse.Namespace) -> None:
     InputError: what the model cannot do, or packets that are none.
   """
   _check(arguments)
-  run = _decode if arguments.decode else _encode
+  work = _decode if arguments.decode else _encode
   try:
-    run(arguments, sys.stdin.buffer, sys.stdout.buffer)
+    work(arguments, sys.stdin.buffer, sys.stdout.buffer)
     sys.stdout.buffer.flush()
   except BrokenPipeError:
     # Whoever read has gone. Python would complain once more at its exit.
@@ -76,19 +90,19 @@ def _encode(
   from soundstream_jax.codec.stream import encoder as encoder_lib
 
   channels = arguments.channels or 1
-  codec = model_check.load(arguments)
+  model = model_check.load(arguments)
   encoder = encoder_lib.StreamEncoder(
-    codec,
+    model,
     streams=channels,
     bitrate_bps=arguments.bitrate,
     denoise=arguments.denoise,
   )
-  sink = _Raw(codec, target)
+  sink = _Raw(model, target)
   if not arguments.raw:
     sink = writer.Writer(
       target,
       serialization.header(
-        codec,
+        model,
         num_quantizers=encoder.num_quantizers,
         source_samples=None,
         source_channels=channels,
@@ -125,44 +139,57 @@ def _decode_chunks(
     raise errors.InputError(
       "this is a file of version 1, not a stream. Use soundstream decode."
     )
-  codec = model_check.load(arguments)
-  model_check.check("stdin", header, codec, arguments)
+  from soundstream_jax.codec.stream import receiver
+
+  model = model_check.load(arguments)
+  model_check.check("stdin", header, model, arguments)
   tables = None
   if any(header.tables):
     tables = table_files.read(arguments.model, header.tables)
-  decoder = _decoder(codec, header.channels, arguments, header.bitrate_bps)
-  yield from receiver.audio(decoder, header, source, tables=tables)
+  decoder = _decoder(model, header.channels, arguments, header.bitrate_bps)
+  yield from receiver.audio(
+    decoder, header, source, report=_report_damage, tables=tables
+  )
 
 
 def _decode_packets(
   arguments: argparse.Namespace, source: BinaryIO
 ) -> Iterator[np.ndarray]:
   """Yields audio [1, N] of raw packets."""
-  codec = model_check.load(arguments)
-  layers = codec.quantizers_for(arguments.bitrate)
-  decoder = _decoder(codec, 1, arguments, arguments.bitrate)
-  size = raw.packet_bytes(layers, codec.rates.bits_per_code)
+  model = model_check.load(arguments)
+  layers = model.layers_for(arguments.bitrate)
+  decoder = _decoder(model, 1, arguments, arguments.bitrate)
+  size = raw.packet_bytes(layers, model.rates.bits_per_code)
   for packets in _whole(source, size, "a packet"):
-    codes = raw.unpack(packets, layers, codec.rates.bits_per_code)
+    codes = raw.unpack(packets, layers, model.rates.bits_per_code)
     yield decoder.push(codes[None])
 
 
-def _decoder(codec, channels: int, arguments: argparse.Namespace, bitrate_bps):
-  from soundstream_jax.codec.stream import encoder as encoder_lib
+def _decoder(
+  model: "trained_model.TrainedModel",
+  channels: int,
+  arguments: argparse.Namespace,
+  bitrate_bps: float | None,
+) -> "decoder_lib.StreamDecoder":
+  from soundstream_jax.codec.stream import decoder as decoder_lib
 
-  return encoder_lib.StreamDecoder(
-    codec,
+  return decoder_lib.StreamDecoder(
+    model,
     streams=channels,
     bitrate_bps=bitrate_bps,
     denoise=arguments.denoise,
   )
 
 
+def _report_damage(damage: scan.Damage) -> None:
+  print(f"damaged: {damage}", file=sys.stderr, flush=True)
+
+
 class _Raw:
   """Writes raw packets, as `writer.Writer` writes chunks."""
 
-  def __init__(self, codec, target: BinaryIO):
-    self._bits, self._target = codec.rates.bits_per_code, target
+  def __init__(self, model: "trained_model.TrainedModel", target: BinaryIO):
+    self._bits, self._target = model.rates.bits_per_code, target
 
   def write(self, codes: np.ndarray) -> None:
     self._target.write(raw.pack(codes[0], self._bits))

@@ -1,4 +1,4 @@
-"""Cuts what comes in chunks of any length into blocks, and steps over them."""
+"""Gathers input of any length into blocks and runs the step on each."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,10 @@ import jax
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.stream import step as step_lib
+from soundstream_jax.codec.stream import state as state_lib
 
 
-class Blocks:
+class BlockBuffer:
   """B streams on their way through one compiled step.
 
   What a stream is cut into depends on the block's length alone, so results do
@@ -19,8 +19,8 @@ class Blocks:
   def __init__(
     self,
     step: Callable,
-    variables: step_lib.Variables,
-    state: step_lib.State,
+    variables: state_lib.Variables,
+    state: state_lib.State,
     *,
     block: np.ndarray,
     nothing: np.ndarray,
@@ -30,8 +30,8 @@ class Blocks:
 
     Args:
       step: (variables, state, block, denoise [B]) -> (state, result), compiled.
-      variables: of `steps.prepare`.
-      state: of `steps.prepare`.
+      variables: of `step.prepare`.
+      state: of `step.prepare`.
       block: [B, N, ...], what fills the last block of a stream.
       nothing: [B, 0, ...], the result of no block.
       denoise: for all streams.
@@ -97,4 +97,4 @@ class Blocks:
       )
     else:
       which = np.asarray(which, bool)
-    self._state = step_lib.begin_anew(self._state, which)
+    self._state = state_lib.reset(self._state, which)

@@ -1,11 +1,10 @@
-"""Chunks of a stream into audio as they come: on time, whatever is lost.
+"""Receives an .sstr stream: decodes its chunks as they come, lost ones or not.
 
 A chunk is decoded when it is whole. Frames that are missing before it are
 concealed, and of layers that are damaged those below are heard.
 """
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -14,6 +13,7 @@ from soundstream_jax import errors
 from soundstream_jax.codec.sstr import coding, reader, scan
 from soundstream_jax.codec.sstr import header as header_lib
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
+from soundstream_jax.codec.stream import decoder as decoder_lib
 
 # Sound that is made up for lost frames: at most so much at once, or the loss
 # of `reader.MAX_LOSS` times what has come.
@@ -22,31 +22,35 @@ _LOST_FRAMES = 256  # that are made up in one piece
 
 
 def audio(
-  decoder,
+  decoder: decoder_lib.StreamDecoder,
   header: header_lib.Header,
   source: BinaryIO,
   *,
+  report: Callable[[scan.Damage], None],
   tables: tables_lib.Tables | None = None,
 ) -> Iterator[np.ndarray]:
-  """Yields float32 [C, N] of an .sstr stream; damage is named on stderr.
+  """Yields float32 [C, N] of an .sstr stream; damage is reported.
 
   Args:
-    decoder: a new `streaming.StreamDecoder` of C streams and the header's bitrate.
+    decoder: a new one, of C streams and the header's bitrate.
     header: of the stream.
     source: after its header.
+    report: called with damage when it is found.
     tables: of the entropy coder, where the header names some.
 
   Raises:
     InputError: more is missing than can be concealed.
   """
   events = scan.events(source, header)
-  return _cut(_pieces(decoder, header, events, tables), header.hop_samples)
+  pieces = _pieces(decoder, header, events, report, tables)
+  return _cut(pieces, header.hop_samples)
 
 
 def _pieces(
-  decoder,
+  decoder: decoder_lib.StreamDecoder,
   header: header_lib.Header,
   events: Iterable[scan.Chunk | scan.Damage | scan.End],
+  report: Callable[[scan.Damage], None],
   tables: tables_lib.Tables | None,
 ) -> Iterator[tuple[np.ndarray, int | None]]:
   """Yields audio [C, N] of whole frames, and its samples in all once known."""
@@ -54,12 +58,12 @@ def _pieces(
   for event in events:
     match event:
       case scan.Damage():
-        print(f"damaged: {event}", file=sys.stderr, flush=True)
+        report(event)
       case scan.Chunk():
-        for part in _concealed(
+        for piece in _concealed(
           decoder, header, position, event.head.first_frame
         ):
-          yield part, None
+          yield piece, None
         yield _decoded(decoder, header, event, tables), None
         position = event.head.stop_frame
       case scan.End():
@@ -67,8 +71,8 @@ def _pieces(
         break
   if samples is None:
     return
-  for part in _concealed(decoder, header, position, header.frames_of(samples)):
-    yield part, None
+  for piece in _concealed(decoder, header, position, header.frames_of(samples)):
+    yield piece, None
   yield (
     np.zeros((header.channels, 0), np.float32),
     header.model_samples_of(samples),
@@ -78,35 +82,43 @@ def _pieces(
 def _cut(
   pieces: Iterable[tuple[np.ndarray, int | None]], hop_samples: int
 ) -> Iterator[np.ndarray]:
-  """Yields part up to its last sample.
+  """Yields audio up to its last sample.
 
   A frame is kept back: only what follows it says how much of it is sound.
   """
   kept, written, samples = None, 0, None
-  for part, total in pieces:
+  for piece, total in pieces:
     samples = total
     if kept is not None:
-      part = np.concatenate([kept, part], axis=1)
-    kept = part[:, -hop_samples:]
-    written += part.shape[1] - kept.shape[1]
-    yield part[:, : part.shape[1] - kept.shape[1]]
+      piece = np.concatenate([kept, piece], axis=1)
+    kept = piece[:, -hop_samples:]
+    written += piece.shape[1] - kept.shape[1]
+    yield piece[:, : piece.shape[1] - kept.shape[1]]
   if kept is not None:
     left = kept.shape[1] if samples is None else max(samples - written, 0)
     yield kept[:, :left]
 
 
-def _decoded(decoder, header, chunk: scan.Chunk, tables) -> np.ndarray:
+def _decoded(
+  decoder: decoder_lib.StreamDecoder,
+  header: header_lib.Header,
+  chunk: scan.Chunk,
+  tables: tables_lib.Tables | None,
+) -> np.ndarray:
   """Returns audio [C, N] of a chunk; its codes may have fewer layers."""
-  block, good = coding.decode([chunk], header, tables=tables)
+  found, good = coding.decode([chunk], header, tables=tables)
   frames = chunk.head.frames
   codes = np.zeros((header.channels, frames, header.num_quantizers), np.int32)
-  codes[..., : block.shape[-1]] = block[0]
+  codes[..., : found.shape[-1]] = found[0]
   layers = np.repeat(np.asarray(good[0])[:, None], frames, axis=1)
   return decoder.push(codes, layers=layers)
 
 
 def _concealed(
-  decoder, header: header_lib.Header, come: int, until: int
+  decoder: decoder_lib.StreamDecoder,
+  header: header_lib.Header,
+  come: int,
+  until: int,
 ) -> Iterator[np.ndarray]:
   """Yields audio [C, N] in place of the frames from `come` to `until`.
 

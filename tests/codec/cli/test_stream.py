@@ -10,8 +10,9 @@ import pytest
 
 from soundstream_jax.audio import io as audio_io
 from soundstream_jax.codec import __main__ as command
+from soundstream_jax.codec import trained_model
 from soundstream_jax.codec.sstr import chunks, raw, reader
-from soundstream_jax.codec.stream import encoder as encoder_lib
+from soundstream_jax.codec.stream import decoder as decoder_lib
 
 HOP = 320
 
@@ -69,11 +70,9 @@ def test_a_stream_is_the_same_however_its_sound_came(piped):
 
 
 def test_a_pipe_decodes_to_what_streams_of_its_codes_do(piped, workdir):
-  from soundstream_jax.codec import codec as codec_lib
-
   stream, _ = piped(_pcm(20 * HOP).tobytes())
   sound, _ = piped(stream, "--decode")
-  decoder = encoder_lib.StreamDecoder(codec_lib.Codec.load(str(workdir)))
+  decoder = decoder_lib.StreamDecoder(trained_model.load(str(workdir)))
   expected = decoder.push(reader.from_bytes(stream).codes)[0]
   found = np.frombuffer(sound, "<i2")
   np.testing.assert_array_equal(found, audio_io.to_int16(expected))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.codec.stream import concealment
-from soundstream_jax.codec.stream import encoder as encoder_lib
+from soundstream_jax.codec.stream import decoder as decoder_lib
 from soundstream_jax.model import soundstream
 
 # 100 frames per second: 8 are held, 4 fade away.
@@ -50,7 +50,7 @@ def codec(made):
 
 @functools.cache
 def _decoder(codec, block_frames=1, streams=1):
-  return encoder_lib.StreamDecoder(
+  return decoder_lib.StreamDecoder(
     codec, block_frames=block_frames, streams=streams
   )
 
