@@ -1,4 +1,4 @@
-"""What a live frame costs, encoded and decoded in a process of its own.
+"""The cost of a live frame, encoded and decoded in a process of its own.
 
 One stream of random audio through `soundstream_24khz` with random parameters,
 in a process that may use some cores alone. Encoding is timed frame by frame,

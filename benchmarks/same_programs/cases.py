@@ -1,4 +1,4 @@
-"""What a case computes: a jitted function of a checkout, and its arguments.
+"""The program of a case: a jitted function of a checkout, and its arguments.
 
 Arguments pass through `inputs.Abstract`, which leaves them shapes to lower the
 function for, or `inputs.Drawn`, which makes arrays to run it with.

@@ -1,4 +1,4 @@
-"""What two checkouts made of a case: the verdict, and where they differ."""
+"""The verdict on a case of two checkouts, and where they differ."""
 
 import dataclasses
 import gzip

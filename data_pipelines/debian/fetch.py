@@ -86,7 +86,7 @@ def main(argv: Sequence[str], packages: Sequence[str]) -> int:
     with interrupts.Interrupts() as watcher:
       fetched = fetch(out, values.packages, check=watcher.check)
   except KeyboardInterrupt:
-    print("interrupted; the same command goes on.", file=sys.stderr)
+    print("interrupted; the same command resumes.", file=sys.stderr)
     return _INTERRUPTED
   _summarize(out, fetched, time.monotonic() - started)
   return 0
@@ -137,7 +137,7 @@ def fetch(
   except OSError as error:
     raise errors.InputError(
       f"--out={out}: cannot be written ({error.strerror}). Use a folder that "
-      "may be written to and has space; the same command goes on."
+      "may be written to and has space; the same command resumes."
     ) from None
   return fetched
 
@@ -188,7 +188,7 @@ def _apt(command: str, package: str, *, folder: pathlib.Path) -> None:
       f"{package}: apt-get cannot {command} it "
       f"({(problems or ['no reason given'])[0]}). Check the network and the "
       "disk, and run `apt-get update` as root if the lists are old; the same "
-      "command goes on."
+      "command resumes."
     )
 
 

@@ -223,10 +223,10 @@ def _keep(folder: pathlib.Path, out: pathlib.Path) -> str:
   done = shards.complete(folder, plan) if plan else {}
   if done:
     return (
-      f"The same command goes on: {len(done)} of {len(plan.shards)} shards are "
+      f"The same command resumes: {len(done)} of {len(plan.shards)} shards are "
       "there."
     )
   if inputs.unpacked(folder):
-    return "The same command goes on: archives are unpacked."
+    return "The same command resumes: archives are unpacked."
   shutil.rmtree(folder, ignore_errors=True)
   return ""

@@ -150,7 +150,7 @@ def _ended(*, ended: int, number: int) -> Exception:
   name = signal.Signals(-ended).name
   return errors.InputError(
     f"the process that built shard {number} was killed ({name}), perhaps for "
-    "want of memory. The same command goes on; use fewer --workers."
+    "want of memory. The same command resumes; use fewer --workers."
   )
 
 

@@ -1,34 +1,30 @@
-"""A trained model that turns audio into codes and codes into audio."""
+"""Codec: the face of a trained model, which encodes and decodes audio."""
 
-import math
+import os
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-import jax
 import numpy as np
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, rates
-from soundstream_jax.checkpoint import weights as weights_lib
+from soundstream_jax import rates
 from soundstream_jax.codec import (
-  clips,
   exported,
-  fingerprint,
-  heading,
-  steps,
-  streaming,
+  offline,
+  serialization,
+  trained_model,
 )
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 from soundstream_jax.model import soundstream
 
 
 class Codec:
   """One model on one device, for audio of any length.
 
-  Audio goes through it as a stream does (see `streaming`), in blocks of
-  `clips.BLOCK_FRAMES`, one clip at a time: so a clip's codes are the same bits
-  alone, in a batch, or with zeros behind it.
+  Audio goes through it as a stream does (see `stream.encoder`), in blocks of
+  `offline.BLOCK_FRAMES`, one clip at a time: so a clip's codes are the same
+  bits alone, in a batch, or with zeros behind it.
   Lower bitrates are prefixes: all layers are computed by one program and the
   first are kept. Threads may share a codec.
 
@@ -68,25 +64,14 @@ class Codec:
     Raises:
       InputError: a compute_dtype that the codec does not serve.
     """
-    if config.model.compute_dtype == "float64":
-      raise errors.InputError(
-        "model.compute_dtype='float64' is for tests of the model; the codec "
-        "runs float32 and bfloat16."
-      )
-    self._config = config
-    self._step = step
-    self._weights = weights
-    self._fingerprint = fingerprint.compute(config, params, vectors)
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    self._variables = jax.device_put(
-      soundstream.variables(params, vectors), device
+    self._model = trained_model.place(
+      exported.Exported(config, params, vectors, step=step, weights=weights)
     )
-    self._prepared: dict[tuple, tuple[dict, steps.State]] = {}
 
   @classmethod
   def load(
     cls,
-    folder: str,
+    folder: str | os.PathLike,
     *,
     step: int | None = None,
     weights: str | None = None,
@@ -101,48 +86,37 @@ class Codec:
     Raises:
       InputError: no such checkpoint or model.
     """
-    if exported.is_exported(folder):
-      model = exported.read(folder, step=step, weights=weights)
-      return cls(
-        model.config,
-        model.params,
-        model.vectors,
-        step=model.step,
-        weights=model.weights,
-      )
-    weights = weights or "ema"
-    restored = weights_lib.restore(folder, step=step, weights=weights)
+    found = trained_model.read(folder, step=step, weights=weights)
     return cls(
-      restored.config,
-      restored.params,
-      restored.codebooks.vectors,
-      step=restored.step,
-      weights=weights,
+      found.config,
+      found.params,
+      found.vectors,
+      step=found.step,
+      weights=found.weights,
     )
 
   def as_exported(self) -> exported.Exported:
     """Returns all that `load` needs, for `exported.write`."""
-    return exported.Exported(
-      self._config,
-      jax.device_get(self._variables["params"]),
-      np.asarray(soundstream.vectors(self._variables)),
-      step=self._step,
-      weights=self._weights,
-    )
+    return self._model.to_host()
+
+  @property
+  def model(self) -> trained_model.TrainedModel:
+    """The model, without the ways to use it."""
+    return self._model
 
   @property
   def config(self) -> config_lib.Config:
     """Of the run that made the parameters."""
-    return self._config
+    return self._model.config
 
   @property
   def variables(self) -> dict:
     """Parameters and codebooks on the device, as the model's `apply` takes."""
-    return self._variables
+    return self._model.variables
 
   @property
   def rates(self) -> rates.Rates:
-    return self._config.rates
+    return self._model.rates
 
   @property
   def sample_rate(self) -> int:
@@ -155,8 +129,9 @@ class Codec:
 
   @property
   def decoder_context_samples(self) -> int:
-    """Of the past, what a decoded sample depends on at most."""
-    return soundstream.context(self._config).decoder_frames * self.hop_samples
+    """The samples of the past that a decoded sample may depend on."""
+    context = soundstream.context(self.config)
+    return context.decoder_frames * self.hop_samples
 
   @property
   def frame_rate(self) -> Fraction:
@@ -181,20 +156,20 @@ class Codec:
   @property
   def fingerprint(self) -> bytes:
     """32 bytes that name the model; see `fingerprint.compute`."""
-    return self._fingerprint
+    return self._model.fingerprint
 
   @property
   def step(self) -> int:
-    return self._step
+    return self._model.step
 
   @property
   def weights(self) -> str:
-    return self._weights
+    return self._model.weights
 
   @property
   def film(self) -> str:
     """Where denoising is switched: 'encoder', 'decoder' or 'none'."""
-    return self._config.model.film
+    return self._model.config.model.film
 
   def encode(
     self,
@@ -219,16 +194,9 @@ class Codec:
         the model does not have (the message lists those it has), or denoising
         where the model cannot do it.
     """
-    self.check_denoise(denoise, "encoder")
-    layers = self.num_quantizers
-    if bitrate_bps is not None:
-      layers = self.quantizers_for(bitrate_bps)
-
-    def encode_clip(clip):
-      clip = clip.astype(np.float32)
-      return clips.encode(self, clip, layers=layers, denoise=denoise)
-
-    return clips.each(audio, 1, encode_clip)
+    return offline.encode(
+      self._model, audio, bitrate_bps=bitrate_bps, denoise=denoise
+    )
 
   def decode(
     self, codes: Any, *, layers: Any = None, denoise: bool = False
@@ -250,14 +218,7 @@ class Codec:
       InputError: another shape, codes that the model does not have, or
         denoising where the model cannot do it.
     """
-    self.check_denoise(denoise, "decoder")
-
-    def decode_clip(clip, arrived):
-      if arrived is None:
-        arrived = np.full(len(clip), clip.shape[1])
-      return clips.decode(self, clip, np.asarray(arrived), denoise=denoise)
-
-    return clips.each(codes, 2, decode_clip, layers)
+    return offline.decode(self._model, codes, layers=layers, denoise=denoise)
 
   def to_bytes(
     self,
@@ -278,7 +239,9 @@ class Codec:
         the last frame.
     """
     codes = np.asarray(codes)
-    return heading.to_bytes(self, codes, num_samples, tables=tables)
+    return serialization.to_bytes(
+      self._model, codes, num_samples, tables=tables
+    )
 
   def from_bytes(
     self, data: bytes, *, tables: tables_lib.Tables | None = None
@@ -292,7 +255,7 @@ class Codec:
     Raises:
       InputError: not such a file, damage, or another model's.
     """
-    return heading.from_bytes(self, data, tables=tables)
+    return serialization.from_bytes(self._model, data, tables=tables)
 
   def quantizers_for(self, bitrate_bps: float) -> int:
     """Returns the number of layers that make exactly this bitrate.
@@ -300,9 +263,7 @@ class Codec:
     Raises:
       InputError: the model does not have it; the message lists those it has.
     """
-    if not math.isfinite(bitrate_bps):
-      raise errors.InputError(f"bitrate={bitrate_bps} must be finite.")
-    return self.rates.quantizers_for(bitrate_bps)
+    return self._model.layers_for(bitrate_bps)
 
   def check_denoise(self, denoise: bool, side: str) -> None:
     """Refuses denoising on a side where the model does not do it.
@@ -310,32 +271,4 @@ class Codec:
     Raises:
       InputError: with the side where it does.
     """
-    if not denoise or self.film == side:
-      return
-    if self.film == "none":
-      raise errors.InputError(
-        "--denoise: this model was trained without denoising (model.film="
-        "none). Train one with --config=enhance_24khz, or leave --denoise out."
-      )
-    command = {"encoder": "encode", "decoder": "decode"}[self.film]
-    raise errors.InputError(
-      f"--denoise: this model denoises in its {self.film} (model.film="
-      f"{self.film}). Give --denoise to soundstream {command}."
-    )
-
-  def prepared(
-    self, side: str, *, streams: int, block_frames: int
-  ) -> tuple[dict, steps.State]:
-    """Returns what streams of one shape start from; of `steps.prepare`."""
-    key = side, streams, block_frames
-    if key not in self._prepared:
-      self._prepared[key] = steps.prepare(
-        streaming.net(self),
-        self._variables,
-        side=side,
-        streams=streams,
-        block_frames=block_frames,
-      )
-    variables, state = self._prepared[key]
-    # Steps write over their state, so each stream has one of its own.
-    return variables, steps.begin_anew(state)
+    trained_model.check_denoise(self.film, denoise, side)

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.sstr import chunks, entropy, packing, scan
+from soundstream_jax.codec.sstr import chunks, packing, scan
 from soundstream_jax.codec.sstr import header as header_lib
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.sstr.entropy import plane_coder
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 
 def encode(
@@ -57,7 +58,7 @@ def encode(
   else:
     kind = chunks.ENTROPY
     layers = np.array([place["layer"] for place in places], np.int64)
-    blobs = entropy.encode_planes(planes, layers, tables)
+    blobs = plane_coder.encode_planes(planes, layers, tables)
   records = [
     chunks.record(blob, kind, **place)
     for blob, place in zip(blobs, places, strict=True)
@@ -124,7 +125,7 @@ def _decode_entropy(
   layers = np.arange(len(blobs)) // channels % q
 
   def decode_these(which):
-    planes[which] = entropy.decode_planes(
+    planes[which] = plane_coder.decode_planes(
       [blobs[i] for i in which], layers[which], frames, tables
     )
 

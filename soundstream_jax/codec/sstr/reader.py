@@ -16,7 +16,7 @@ import numpy as np
 from soundstream_jax import errors
 from soundstream_jax.codec.sstr import chunks, coding, files, scan, version1
 from soundstream_jax.codec.sstr import header as header_lib
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 Header = header_lib.Header | version1.Header
 

@@ -9,7 +9,7 @@ import numpy as np
 from soundstream_jax import errors
 from soundstream_jax.codec.sstr import chunks, coding, files, limits
 from soundstream_jax.codec.sstr import header as header_lib
-from soundstream_jax.codec.sstr import tables as tables_lib
+from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 # Frames of a chunk. In a file of 6 kbit/s, 256 frames add 2 % to the codes and
 # a lost chunk is 3.4 s; in a stream, 8 frames wait 107 ms to be sent.

@@ -140,7 +140,7 @@ def test_the_same_command_after_a_kill_makes_the_same_files(
   if number == signal.SIGTERM:
     assert process.returncode == 128 + signal.SIGTERM
     assert told.splitlines()[-1].startswith(
-      "interrupted. The same command goes on: "
+      "interrupted. The same command resumes: "
     )
   deadline = time.monotonic() + 20
   while _processes_of(out) and time.monotonic() < deadline:
@@ -329,7 +329,7 @@ def test_an_input_that_is_lost_on_the_way_is_no_bad_file(
     patched.setattr(shards, "build", lose)
     with pytest.raises(errors.InputError, match="cannot be reached") as caught:
       prepare.main(_flags(copy, out, "--workers=1"))
-  assert f"goes on: 3 of {GROUPS} shards are there." in str(caught.value)
+  assert f"resumes: 3 of {GROUPS} shards are there." in str(caught.value)
 
 
 def test_a_worker_that_is_killed_is_one_line(tree, tmp_path):

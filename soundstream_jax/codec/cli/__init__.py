@@ -1,0 +1,1 @@
+"""The command `soundstream`, one module for each of its commands."""

@@ -1,0 +1,31 @@
+"""`soundstream export`: a checkpoint and its tables into a folder of files."""
+
+import argparse
+
+from soundstream_jax.codec.cli import model_check, options
+from soundstream_jax.codec.sstr.entropy import table_files
+
+HELP = "a checkpoint -> a folder of two files that needs no Orbax"
+
+
+def add_arguments(parser: options.Parser) -> None:
+  parser.add_argument("output", metavar="FOLDER")
+  options.add_model(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+  """Writes the folder and prints its size and the model's fingerprint.
+
+  Raises:
+    InputError: no such checkpoint, or a folder that holds a model already.
+  """
+  from soundstream_jax.codec import exported
+
+  model = model_check.load(arguments)
+  size = exported.write(arguments.output, model.to_host())
+  for tables in table_files.all_for_model(arguments.model, model.fingerprint):
+    table_files.write(arguments.output, tables)
+  print(
+    f"{arguments.output}: {size} bytes, step {model.step} ({model.weights}), "
+    f"fingerprint {model.fingerprint.hex()[:12]}"
+  )

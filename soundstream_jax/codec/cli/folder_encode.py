@@ -1,0 +1,159 @@
+"""Encodes a folder of audio files into a folder of .sstr files.
+
+Every file is encoded on its own and appears when it is complete, so the same
+command resumes where it was stopped. A file that cannot be read is listed, and
+the others are encoded.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from soundstream_jax import errors
+from soundstream_jax.audio import io
+from soundstream_jax.codec.cli import file_encode
+
+# Seconds between two reports, on a terminal and in a log.
+_REPORT_S = {True: 0.5, False: 30.0}
+
+Pair = tuple[pathlib.Path, pathlib.Path]
+EncodeOne = Callable[[pathlib.Path, pathlib.Path], file_encode.Encoded]
+
+
+def pairs(
+  source: pathlib.Path, target: pathlib.Path, *, suffix: str, force: bool
+) -> tuple[list[Pair], int]:
+  """Returns what to encode into what, and how many are there already.
+
+  Args:
+    source: a folder.
+    target: a folder, there or not.
+    suffix: of the files in `target`.
+    force: files that are there are made again.
+
+  Raises:
+    InputError: no audio, two files that would become one, or an output that is
+      a file.
+  """
+  if target.exists() and not target.is_dir():
+    raise errors.InputError(
+      f"{target} is a file, and {source} a folder. Name a folder."
+    )
+  found: dict[pathlib.Path, pathlib.Path] = {}
+  for path in sorted(source.rglob("*")):
+    name = path.relative_to(source)
+    hidden = any(part.startswith(".") for part in name.parts)
+    if hidden or path.suffix.lower() not in io.SUFFIXES or not path.is_file():
+      continue
+    goal = target / name.with_suffix(suffix)
+    if goal in found:
+      raise errors.InputError(
+        f"{found[goal]} and {path} would both become {goal}. Rename one."
+      )
+    found[goal] = path
+  if not found:
+    raise errors.InputError(
+      f"{source}: no audio is in this folder ({', '.join(io.SUFFIXES)})."
+    )
+  left = [(path, goal) for goal, path in found.items()]
+  if not force:
+    left = [(path, goal) for path, goal in left if not goal.exists()]
+  return left, len(found) - len(left)
+
+
+def encode(
+  encode_one: EncodeOne,
+  todo: Sequence[Pair],
+  *,
+  skipped: int,
+) -> None:
+  """Encodes files side by side, as many as there are cores.
+
+  Args:
+    encode_one: encodes a file into another.
+    todo: of `pairs`.
+    skipped: files that were there already.
+
+  Raises:
+    InputError: some could not be encoded; at the end, after all others.
+  """
+  folders = {goal.parent for _, goal in todo}
+  for folder in folders:
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise errors.InputError(
+        f"{folder}: cannot be made ({error.strerror or error})."
+      ) from None
+  progress, bad = _Progress(len(todo)), []
+  for result in _results(encode_one, todo):
+    if isinstance(result, errors.InputError):
+      bad.append(result)
+      result = 0.0
+    progress.add(result)
+  for error in bad:
+    print(f"not encoded: {error}", file=sys.stderr)
+  there = f"; {skipped} were there already" if skipped else ""
+  print(
+    f"{len(todo) - len(bad)} files encoded, {progress.heard_s:.0f} s of audio"
+    f"{there}"
+  )
+  if bad:
+    raise errors.InputError(
+      f"{len(bad)} of {len(todo)} files could not be encoded; they are listed "
+      "above. The same command tries them again."
+    )
+
+
+def _results(
+  encode_one: EncodeOne,
+  todo: Sequence[Pair],
+) -> Iterator[float | errors.InputError]:
+  """Yields a result per file, in the order in which they end."""
+
+  def attempt(pair: Pair) -> float | errors.InputError:
+    try:
+      return encode_one(*pair).seconds
+    except errors.InputError as error:
+      return error
+
+  # Threads: reading, resampling and XLA all let others run meanwhile.
+  pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+  try:
+    waiting = [pool.submit(attempt, pair) for pair in todo]
+    for future in concurrent.futures.as_completed(waiting):
+      yield future.result()
+  finally:
+    # After an interrupt: what has not begun does not begin.
+    pool.shutdown(cancel_futures=True)
+
+
+class _Progress:
+  """Says on stderr how far it is, not too often."""
+
+  def __init__(self, total: int):
+    self.heard_s = 0.0
+    self._total, self._done = total, 0
+    self._start = self._reported = time.monotonic()
+    self._terminal = sys.stderr.isatty()
+
+  def add(self, seconds: float) -> None:
+    """Counts a file of so much audio."""
+    self._done += 1
+    self.heard_s += seconds
+    now = time.monotonic()
+    last = self._done == self._total
+    if now - self._reported < _REPORT_S[self._terminal] and not last:
+      return
+    self._reported = now
+    speed = self.heard_s / max(now - self._start, 1e-9)
+    text = (
+      f"{self._done} of {self._total} files, {self.heard_s:.0f} s of audio, "
+      f"{speed:.1f} times real time"
+    )
+    end = "\n" if last or not self._terminal else ""
+    begin = "\r\x1b[K" if self._terminal else ""
+    print(f"{begin}{text}", end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,44 @@
+"""How commands print sizes, bitrates and times, and name damage."""
+
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+
+from soundstream_jax import rates
+from soundstream_jax.codec.sstr import reader, scan
+
+# Lines of damage that are printed; a long file may have thousands.
+MAX_REPORTED = 20
+
+
+def nominal(header: reader.Header) -> str:
+  """Returns the bitrate of a channel's codes."""
+  each = " a channel" if header.channels > 1 else ""
+  return f"{rates.describe_bps(header.bitrate_bps)} bit/s nominal{each}"
+
+
+def bitrate(header: reader.Header, size: int, source_samples: int) -> str:
+  """Returns the bitrates of a file's codes and of all its `size` bytes."""
+  if not source_samples:
+    return f"{nominal(header)}, no audio"
+  actual = Fraction(8 * size * header.source_rate_hz, source_samples)
+  return f"{nominal(header)}, {float(actual):.1f} bit/s on disk"
+
+
+def count(number: int, noun: str) -> str:
+  """Returns a number with its noun, in the plural but for one."""
+  return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def seconds(samples: int, rate_hz: int) -> str:
+  """Returns how long samples last."""
+  return f"{samples / rate_hz:.3f} s"
+
+
+def report_damage(source: object, damages: Sequence[scan.Damage]) -> None:
+  """Names damage on stderr, a line each, the first `MAX_REPORTED` of it."""
+  for damage in damages[:MAX_REPORTED]:
+    print(f"damaged: {source}: {damage}", file=sys.stderr)
+  if len(damages) > MAX_REPORTED:
+    more = len(damages) - MAX_REPORTED
+    print(f"damaged: {source}: {more} places more", file=sys.stderr)

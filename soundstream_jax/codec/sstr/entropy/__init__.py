@@ -1,0 +1,1 @@
+"""The entropy coder: codes into fewer bytes by how often each occurs."""

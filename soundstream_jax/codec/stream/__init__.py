@@ -1,0 +1,1 @@
+"""Streams: codes and audio as they come, block after block of frames."""
