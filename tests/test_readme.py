@@ -1,4 +1,4 @@
-"""Every command in the README works as printed."""
+"""Every command in the README works as printed; what guides name is there."""
 
 import os
 import pathlib
@@ -93,3 +93,19 @@ def test_the_readme_names_only_files_that_exist():
   text = (ROOT / "README.md").read_text()
   for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
     assert (ROOT / target).exists(), target
+
+
+def test_contributing_names_only_files_that_exist():
+  text = (ROOT / "CONTRIBUTING.md").read_text()
+  table = text[text.index("## Where things are") : text.index("## Words")]
+  rows = [line.split("|")[1:-1] for line in table.splitlines() if "|" in line]
+  found = 0
+  for answer in (cell for row in rows for cell in row[1:]):
+    paths = re.findall(r"`([\w/]+\.(?:py|md))`", answer)
+    assert len(paths) <= 2, answer
+    for path in paths:
+      example = path.replace("NAME/", "tpu/").replace("NAME.py", "__init__.py")
+      places = [ROOT / "soundstream_jax" / example, ROOT / example]
+      assert any(place.exists() for place in places), path
+      found += 1
+  assert found > 25
