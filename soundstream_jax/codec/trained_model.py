@@ -98,7 +98,7 @@ class TrainedModel:
 
 
 class HasModel(Protocol):
-  """What streams are made of: a TrainedModel, or the `codec.Codec` of one."""
+  """Carries a model for streams: a TrainedModel itself, or its Codec."""
 
   @property
   def model(self) -> TrainedModel: ...

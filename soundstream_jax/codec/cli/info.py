@@ -71,7 +71,7 @@ def _version2(header: header_lib.Header, file) -> tuple[dict[str, str], int]:
         samples = event.source_samples
         sizes["end"] += chunks.END_BYTES
       case scan.Chunk():
-        planes = [chunks.plane(r, event.head.kind) for r in event.records]
+        planes = [chunks.plane(r, event.head.kind) for r in event.entries]
         sizes["chunks"] += 1
         sizes["codes"] += sum(map(len, planes))
         sizes["overhead"] += event.head.chunk_bytes - sum(map(len, planes))

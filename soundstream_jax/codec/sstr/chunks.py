@@ -11,24 +11,24 @@ Integers are little-endian and unsigned. A chunk begins with 20 bytes:
         12     4  u32   length of the body in bytes
         16     4  u32   CRC-32C of bytes 0 to 15
 
-The body of a chunk of codes is n_q * C records: the first layer's of every
+The body of a chunk of codes is n_q * C entries: the first layer's of every
 channel, then the second's, and so on, so that a cut body is a lower bitrate.
-A record is one plane, the codes of one layer and channel in N frames:
+An entry is one plane, the codes of one layer and channel in N frames:
 
     kind 0: ceil(N * log2(K) / 8) bytes, the codes from the first frame to the
             last, each log2(K) bits, most significant bit first, without gaps;
             the last byte is filled with 0 bits
     kind 1: u16, the length of what follows, at most that of kind 0; then the
-            plane as the entropy coder writes it (see entropy.py)
+            plane as the entropy coder writes it (see entropy/plane_coder.py)
     both:   u32, CRC-32C over u32 index of the first frame, u16 frames N, u16
-            layer and u16 channel, both from 0, and then the bytes of the record
+            layer and u16 channel, both from 0, and then the bytes of the entry
             before it. A plane in another's place is a damaged one, and cutting
-            layers off changes no record.
+            layers off changes no entry.
 
 The end chunk is there where the header does not know the source samples. Its
 frames and n_q are 0, the index of its first frame is the number of all frames,
 and its body has 12 bytes: u64 source samples per channel, u32 CRC-32C as of a
-record of layer 0 and channel 0.
+entry of layer 0 and channel 0.
 
 The size of a file of packed codes is
 
@@ -114,7 +114,7 @@ def plane_checksum(
   return google_crc32c.value(place + data)
 
 
-def record(blob: bytes, kind: int, **place: int) -> bytes:
+def entry(blob: bytes, kind: int, **place: int) -> bytes:
   """Returns a plane as it is stored; `place` is that of `plane_checksum`."""
   data = _LENGTH.pack(len(blob)) + blob if kind == ENTROPY else blob
   return data + _CHECKSUM.pack(plane_checksum(data, **place))
@@ -123,7 +123,7 @@ def record(blob: bytes, kind: int, **place: int) -> bytes:
 def spans(
   data: bytes, head: Head, header: header_lib.Header
 ) -> Iterator[tuple[int, int]]:
-  """Yields where records begin and end, as many as are whole.
+  """Yields where entries begin and end, as many as are whole.
 
   Args:
     data: begins with the chunk's head; ends anywhere.
@@ -144,19 +144,19 @@ def spans(
 
 
 def is_whole(
-  record: bytes, head: Head, *, layer: int, channel: int, filling: int
+  entry: bytes, head: Head, *, layer: int, channel: int, filling: int
 ) -> bool:
-  """Says whether a record is what was written.
+  """Says whether an entry is what was written.
 
   Args:
-    record: bytes of a span.
+    entry: bytes of a span.
     head: of its chunk.
     layer: where it should be from.
     channel: where it should be from.
     filling: `packing.filling_mask` of the chunk's packed planes.
   """
-  data = record[:-CHECKSUM_BYTES]
-  (stored,) = _CHECKSUM.unpack_from(record, len(data))
+  data = entry[:-CHECKSUM_BYTES]
+  (stored,) = _CHECKSUM.unpack_from(entry, len(data))
   computed = plane_checksum(
     data,
     first_frame=head.first_frame,
@@ -169,10 +169,10 @@ def is_whole(
   return head.kind != PACKED or not data[-1] & filling
 
 
-def plane(record: bytes, kind: int) -> bytes:
-  """Returns the plane in a record."""
+def plane(entry: bytes, kind: int) -> bytes:
+  """Returns the plane in an entry."""
   start = LENGTH_BYTES if kind == ENTROPY else 0
-  return record[start:-CHECKSUM_BYTES]
+  return entry[start:-CHECKSUM_BYTES]
 
 
 def end(source_samples: int, frames: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Codes of chunks into records and back, packed or entropy coded.
+"""Encodes codes as the entries of chunks and back, packed or entropy coded.
 
 All chunks of one shape are done at once, which is what makes it fast.
 """
@@ -59,13 +59,13 @@ def encode(
     kind = chunks.ENTROPY
     layers = np.array([place["layer"] for place in places], np.int64)
     blobs = plane_coder.encode_planes(planes, layers, tables)
-  records = [
-    chunks.record(blob, kind, **place)
+  entries = [
+    chunks.entry(blob, kind, **place)
     for blob, place in zip(blobs, places, strict=True)
   ]
   made = []
   for chunk in range(num_chunks):
-    body = b"".join(records[chunk * per_chunk : (chunk + 1) * per_chunk])
+    body = b"".join(entries[chunk * per_chunk : (chunk + 1) * per_chunk])
     first = first_frame + chunk * chunk_frames
     head = chunks.Head(kind, chunk_frames, n_q, first, len(body))
     made.append(head.to_bytes() + body)
@@ -81,7 +81,7 @@ def decode(
   """Returns the codes of chunks of one shape.
 
   Args:
-    found: M chunks of one kind, with the same frames and number of records.
+    found: M chunks of one kind, with the same frames and number of entries.
     header: of the file.
     tables: of the entropy coder, for chunks that need them.
 
@@ -91,10 +91,10 @@ def decode(
     damage.
   """
   head, channels = found[0].head, header.channels
-  q = len(found[0].records) // channels
+  q = len(found[0].entries) // channels
   layers = np.array([chunk.layers for chunk in found], np.int64)
   whole = np.arange(q)[:, None] < layers[:, None]  # [M, q, C]
-  blobs = [chunks.plane(r, head.kind) for chunk in found for r in chunk.records]
+  blobs = [chunks.plane(r, head.kind) for chunk in found for r in chunk.entries]
   if head.kind == chunks.PACKED:
     packed = np.frombuffer(b"".join(blobs), np.uint8).reshape(len(blobs), -1)
     packed = packed * whole.reshape(-1, 1)

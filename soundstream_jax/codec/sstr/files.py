@@ -1,4 +1,4 @@
-"""Files by name: named in errors, and written whole or not at all."""
+"""Opens files: named in errors, and written whole or not at all."""
 
 import contextlib
 import os
@@ -11,10 +11,10 @@ from soundstream_jax import errors
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
-  """Opens a file to be read; errors of the block get its name.
+  """Opens a file to be read; errors while it is open get its name.
 
   Raises:
-    InputError: no such file, or what the block says is wrong with it.
+    InputError: no such file, or what is found wrong in it.
   """
   try:
     file = open(path, "rb")  # noqa: SIM115
@@ -32,7 +32,7 @@ def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
-  """Opens a file to be written, which gets its name when the block ends well.
+  """Opens a file to be written, which gets its name once it is whole.
 
   Raises:
     InputError: the file cannot be written.

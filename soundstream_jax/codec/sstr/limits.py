@@ -1,4 +1,4 @@
-"""What a header of version 2 may say, so that no file takes more than it is."""
+"""Limits of a header of version 2, so that no file takes more than it is."""
 
 from soundstream_jax import errors, rates
 from soundstream_jax.codec.sstr import packing

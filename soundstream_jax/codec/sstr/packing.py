@@ -1,4 +1,4 @@
-"""Codes in whole bits: planes of codes to bytes and back, without gaps."""
+"""Packs planes of codes into bytes and back, in whole bits without gaps."""
 
 import numpy as np
 
@@ -44,17 +44,17 @@ def pack(codes: np.ndarray, bits: int) -> np.ndarray:
       f"codes from {low} to {high} do not fit {bits} bits, 0 to "
       f"{(1 << bits) - 1}."
     )
-  # Eight codes fill `bits` whole bytes, so every block of eight is the same
-  # few shifts, each done for all blocks of all planes at once.
-  blocks = -(-count // 8)
-  padded = np.zeros((planes, blocks * 8), np.uint32)
+  # Eight codes fill `bits` whole bytes, so every group of eight is the same
+  # few shifts, each done for all groups of all planes at once.
+  groups = -(-count // 8)
+  padded = np.zeros((planes, groups * 8), np.uint32)
   padded[:, :count] = codes
   columns = np.ascontiguousarray(padded.reshape(-1, 8).T)
-  packed = np.zeros((bits, planes * blocks), np.uint8)
+  packed = np.zeros((bits, planes * groups), np.uint8)
   for code, byte, shift in _overlaps(bits):
     packed[byte] |= _shift_right(columns[code], shift).astype(np.uint8)
   packed = np.ascontiguousarray(packed.T)
-  return packed.reshape(planes, blocks * bits)[:, :size]
+  return packed.reshape(planes, groups * bits)[:, :size]
 
 
 def unpack(packed: np.ndarray, count: int, bits: int) -> np.ndarray:
@@ -86,20 +86,20 @@ def unpack(packed: np.ndarray, count: int, bits: int) -> np.ndarray:
       f"the last {8 * size - count * bits} bits after {count} codes of {bits} "
       "bits fill a byte and must be 0."
     )
-  blocks = -(-count // 8)
-  padded = np.zeros((planes, blocks * bits), np.uint8)
+  groups = -(-count // 8)
+  padded = np.zeros((planes, groups * bits), np.uint8)
   padded[:, :size] = packed
   columns = np.ascontiguousarray(padded.reshape(-1, bits).T)
-  codes = np.zeros((8, planes * blocks), np.int32)
+  codes = np.zeros((8, planes * groups), np.int32)
   for code, byte, shift in _overlaps(bits):
     codes[code] |= _shift_right(columns[byte].astype(np.int32), -shift)
   codes &= (1 << bits) - 1
   codes = np.ascontiguousarray(codes.T)
-  return codes.reshape(planes, blocks * 8)[:, :count]
+  return codes.reshape(planes, groups * 8)[:, :count]
 
 
 def _overlaps(bits: int) -> list[tuple[int, int, int]]:
-  """(code, byte, shift) for each code and byte of a block that share bits.
+  """(code, byte, shift) for each code and byte of a group that share bits.
 
   `code >> shift` puts the code's bits at their place in the byte; a negative
   shift is to the left.

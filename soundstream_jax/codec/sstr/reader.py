@@ -1,4 +1,4 @@
-"""Files into codes: every version, whole or damaged.
+"""Reads files into codes: every version, whole or damaged.
 
 A file that is read strictly is whole or refused. Otherwise damage is listed,
 and `layers` says what may be used of each frame and channel.
@@ -32,7 +32,7 @@ _GROUP_CHUNKS = 256
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-  """What a file holds."""
+  """The codes of a file, and the damage in it."""
 
   header: Header
   codes: np.ndarray  # [C, F, n_q] int32; 0 where they are not whole
@@ -177,7 +177,7 @@ def _check_justified(
       f"{present} of {frames} frames are there, fewer than one of {MAX_LOSS}."
     )
   size = frames * header.channels * header.num_quantizers * 4
-  read = sum(len(record) for chunk in found for record in chunk.records)
+  read = sum(len(entry) for chunk in found for entry in chunk.entries)
   if size > _FREE_BYTES + _BYTES_PER_BYTE * read:
     raise errors.InputError(
       f"{frames} frames of {header.num_quantizers} layers would take {size} "
@@ -195,10 +195,10 @@ def _codes(
   codes = np.zeros((header.channels, frames, header.num_quantizers), np.int32)
   layers = np.zeros((header.channels, frames), np.int64)
   for group in _groups(found):
-    block, good = coding.decode(group, header, tables=tables)
+    decoded, good = coding.decode(group, header, tables=tables)
     for i, chunk in enumerate(group):
       place = slice(chunk.head.first_frame, chunk.head.stop_frame)
-      codes[:, place, : block.shape[-1]] = block[i]
+      codes[:, place, : decoded.shape[-1]] = decoded[i]
       layers[:, place] = good[i][:, None]
   return codes, layers
 
@@ -207,7 +207,7 @@ def _groups(found: list[scan.Chunk]) -> Iterable[list[scan.Chunk]]:
   """Chunks of one shape that follow each other, not too many at a time."""
 
   def shape(chunk: scan.Chunk) -> tuple[int, int, int]:
-    return chunk.head.kind, chunk.head.frames, len(chunk.records)
+    return chunk.head.kind, chunk.head.frames, len(chunk.entries)
 
   for _, same in itertools.groupby(found, shape):
     while group := list(itertools.islice(same, _GROUP_CHUNKS)):
@@ -217,7 +217,7 @@ def _groups(found: list[scan.Chunk]) -> Iterable[list[scan.Chunk]]:
 def _worse(
   header: header_lib.Header, found: list[scan.Chunk], layers: np.ndarray
 ) -> Iterable[scan.Damage]:
-  """What only the entropy coder could see."""
+  """Returns damage that only the entropy coder could see."""
   for chunk in found:
     if chunk.head.kind != chunks.ENTROPY:
       continue

@@ -30,7 +30,7 @@ class Chunk:
   head: chunks.Head
   layers: tuple[int, ...]  # of each channel: the first layers that are whole
   # Layer by layer, and in a layer channel by channel, up to max(layers).
-  records: list[bytes]
+  entries: list[bytes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class End:
 
 @dataclasses.dataclass(frozen=True)
 class Damage:
-  """What is wrong, and where; `str` says it in one line."""
+  """One place that is damaged; `str` says it in one line."""
 
   seconds: Fraction
   text: str
@@ -72,27 +72,27 @@ def events(
     end of a stream the file is read on, to see that nothing follows: who reads
     a pipe stops there.
   """
-  source = _Source(file)
+  window = _Window(file)
   layers = min(layers or header.num_quantizers, header.num_quantizers)
   position = 0
   while position != header.frames:
-    skipped, head = _next_head(source, header)
+    skipped, head = _next_head(window, header)
     if skipped:
       yield _damage(header, position, f"{skipped} bytes belong to no chunk")
     if head is None:
       break
     if head.kind == chunks.END:
-      end = _end(source, head, header)
+      end = _end(window, head, header)
       if end is None or end.frames < position:
         yield _damage(header, position, "the end chunk is damaged")
-        source.drop(chunks.HEAD_BYTES)
+        window.drop(chunks.HEAD_BYTES)
         continue
       yield from _lost(header, position, end.frames)
-      source.drop(head.chunk_bytes)
+      window.drop(head.chunk_bytes)
       yield end
-      yield from _rest(source, header, end.frames)
+      yield from _rest(window, header, end.frames)
       return
-    chunk, whole_bytes = _chunk(source, head, header, layers)
+    chunk, whole_bytes = _chunk(window, head, header, layers)
     if head.first_frame < position:
       text = f"frames {head.first_frame} to {head.stop_frame - 1} come again"
       yield _damage(header, position, text)
@@ -102,16 +102,16 @@ def events(
       yield from complaints(header, chunk, layers)
       if any(chunk.layers):
         yield chunk
-    source.drop(_extent(source, head, whole_bytes, header))
+    window.drop(_extent(window, head, whole_bytes, header))
   if header.frames is None:
     text = "the stream breaks off without an end chunk"
     yield _damage(header, position, text)
     return
   yield from _lost(header, position, header.frames)
-  yield from _rest(source, header, header.frames)
+  yield from _rest(window, header, header.frames)
 
 
-class _Source:
+class _Window:
   """The bytes of a file that are not taken yet."""
 
   def __init__(self, file: BinaryIO):
@@ -133,32 +133,32 @@ class _Source:
 
 
 def _next_head(
-  source: _Source, header: header_lib.Header
+  window: _Window, header: header_lib.Header
 ) -> tuple[int, chunks.Head | None]:
   """Skips to the next head; returns how many bytes, and it, None at the end."""
   skipped = 0
   while True:
-    source.fill(chunks.HEAD_BYTES)
-    head = chunks.parse(source.data, header)
+    window.fill(chunks.HEAD_BYTES)
+    head = chunks.parse(window.data, header)
     if head is not None:
       return skipped, head
-    if len(source.data) < chunks.HEAD_BYTES:
-      skipped += len(source.data)
-      source.drop(len(source.data))
+    if len(window.data) < chunks.HEAD_BYTES:
+      skipped += len(window.data)
+      window.drop(len(window.data))
       return skipped, None
-    start = source.data.find(chunks.MARKER, 1)
+    start = window.data.find(chunks.MARKER, 1)
     if start < 0:  # a marker may begin in the last bytes
-      start = len(source.data) - len(chunks.MARKER) + 1
-    source.drop(start)
+      start = len(window.data) - len(chunks.MARKER) + 1
+    window.drop(start)
     skipped += start
 
 
 def _end(
-  source: _Source, head: chunks.Head, header: header_lib.Header
+  window: _Window, head: chunks.Head, header: header_lib.Header
 ) -> End | None:
   """Returns an end chunk; None if it is damaged or contradicts itself."""
-  source.fill(head.chunk_bytes)
-  body = bytes(source.data[chunks.HEAD_BYTES : head.chunk_bytes])
+  window.fill(head.chunk_bytes)
+  body = bytes(window.data[chunks.HEAD_BYTES : head.chunk_bytes])
   samples = chunks.end_samples(body, head)
   if samples is None or header.frames_of(samples) != head.first_frame:
     return None
@@ -166,33 +166,33 @@ def _end(
 
 
 def _chunk(
-  source: _Source, head: chunks.Head, header: header_lib.Header, layers: int
+  window: _Window, head: chunks.Head, header: header_lib.Header, layers: int
 ) -> tuple[Chunk, int]:
-  """Reads a chunk; returns it and where its last whole record ends.
+  """Reads a chunk; returns it and where its last whole entry ends.
 
-  A channel's first record that is not whole ends it: what a hostile head costs
+  A channel's first entry that is not whole ends it: what a hostile head costs
   is one plane per channel, whatever body it claims.
   """
-  source.fill(head.chunk_bytes)
+  window.fill(head.chunk_bytes)
   filling = packing.filling_mask(head.frames, header.code_bits)
   wanted = min(layers, head.num_quantizers)
-  good, records = [0] * header.channels, []
+  good, entries = [0] * header.channels, []
   whole_bytes = chunks.HEAD_BYTES
-  for start, stop in chunks.spans(source.data, head, header):
-    layer, channel = divmod(len(records), header.channels)
+  for start, stop in chunks.spans(window.data, head, header):
+    layer, channel = divmod(len(entries), header.channels)
     if layer == wanted or layer > max(good):
       break
-    records.append(bytes(source.data[start:stop]))
+    entries.append(bytes(window.data[start:stop]))
     if good[channel] == layer and chunks.is_whole(
-      records[-1], head, layer=layer, channel=channel, filling=filling
+      entries[-1], head, layer=layer, channel=channel, filling=filling
     ):
       good[channel] += 1
       whole_bytes = stop
   # A layer that is cut off is none, also in channels that have it.
-  cut = len(records) // header.channels
+  cut = len(entries) // header.channels
   good = [min(count, cut) for count in good]
-  records = records[: max(good) * header.channels]
-  return Chunk(head, tuple(good), records), whole_bytes
+  entries = entries[: max(good) * header.channels]
+  return Chunk(head, tuple(good), entries), whole_bytes
 
 
 def complaints(
@@ -219,7 +219,7 @@ def complaints(
 
 
 def _extent(
-  source: _Source,
+  window: _Window,
   head: chunks.Head,
   whole_bytes: int,
   header: header_lib.Header,
@@ -228,9 +228,9 @@ def _extent(
   size = head.chunk_bytes
   if whole_bytes == size:
     return size
-  source.fill(size + chunks.HEAD_BYTES)
-  following = source.data[size : size + chunks.HEAD_BYTES]
-  at_end = len(source.data) == size
+  window.fill(size + chunks.HEAD_BYTES)
+  following = window.data[size : size + chunks.HEAD_BYTES]
+  at_end = len(window.data) == size
   if at_end or chunks.parse(following, header) is not None:
     return size
   return whole_bytes
@@ -245,9 +245,9 @@ def _lost(
 
 
 def _rest(
-  source: _Source, header: header_lib.Header, position: int
+  window: _Window, header: header_lib.Header, position: int
 ) -> Iterator[Damage]:
-  if source.fill(1):
+  if window.fill(1):
     yield _damage(header, position, "more bytes follow the end")
 
 

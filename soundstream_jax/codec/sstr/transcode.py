@@ -1,7 +1,7 @@
-"""Files and streams to a lower bitrate: layers are cut off, no model is needed.
+"""Cuts layers off files and streams: a lower bitrate, without a model.
 
 Layers refine those before them, and a chunk holds them one after the other, so
-a lower bitrate is the first part of every chunk. The result is, byte for byte,
+a lower bitrate is the beginning of every chunk. The result is, byte for byte,
 what encoding at that bitrate would have written.
 """
 
@@ -57,8 +57,8 @@ def transcode(
   for event in scan.events(source, header, layers=layers):
     match event:
       case scan.Chunk():
-        body = b"".join(event.records)
-        kept = len(event.records) // header.channels
+        body = b"".join(event.entries)
+        kept = len(event.entries) // header.channels
         head = dataclasses.replace(
           event.head, num_quantizers=kept, body_bytes=len(body)
         )

@@ -70,7 +70,7 @@ _CHECKSUM = struct.Struct("<I")
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-  """What a file says about itself. Building one checks it.
+  """The header's fields. Building one checks it.
 
   Raises:
     InputError: fields out of range or at odds with each other.

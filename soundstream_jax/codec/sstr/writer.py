@@ -1,4 +1,4 @@
-"""Codes into files and streams of version 2, as they come."""
+"""Writes codes to files and streams of version 2, as they come."""
 
 import io
 import os

@@ -1,9 +1,9 @@
-"""What is heard in place of frames that were lost, and how sound returns.
+"""Conceals lost frames: holds the last sound, fades it out, and back in.
 
 The latents of the last frame that arrived are held, 80 ms at full volume; then
 the sound fades to silence within 40 ms along half a cosine (the times of Lyra
-V2). The first frame that arrives turns the volume up again. Everything goes on
-at its time: a lost frame gives as many samples as any other.
+V2). The first frame that arrives turns the volume up again. Time is kept: a
+lost frame gives as many samples as any other.
 
 Silence, not a noise floor of the sound before: it takes no estimate that a loss
 at the wrong moment leaves wrong, and is heard in gaps beyond 120 ms alone, which

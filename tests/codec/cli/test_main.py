@@ -1,5 +1,6 @@
 """Laws of the command line `soundstream`: help, and mistakes in one line."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 import soundstream_jax
 from soundstream_jax.codec import __main__ as command
+from soundstream_jax.codec.cli import main
 
 
 def test_mistyped_commands_and_options_name_the_nearest(refused):
@@ -44,6 +46,36 @@ def test_help_and_version_print_and_succeed(argv, capsys):
     assert out == f"soundstream_jax {soundstream_jax.__version__}\n"
   else:
     assert out.startswith("usage: soundstream")
+
+
+def test_a_command_is_one_module_with_its_flags_help_and_run():
+  folder = pathlib.Path(main.__file__).parent
+  found = {
+    path.stem
+    for path in folder.glob("*.py")
+    if "\ndef run(" in path.read_text()
+  }
+  assert found == set(main.COMMANDS)
+  for name in main.COMMANDS:
+    module = main.module_of(name)
+    assert module.HELP and module.__doc__.startswith(f"`soundstream {name}`")
+    assert callable(module.add_arguments)
+
+
+def test_help_on_every_command_loads_no_jax():
+  code = (
+    "import sys\n"
+    "from soundstream_jax.codec.cli import main\n"
+    "for argv in (['--help'], *([name, '-h'] for name in main.COMMANDS)):\n"
+    "  try:\n"
+    "    main.main(argv)\n"
+    "  except SystemExit as stop:\n"
+    "    assert stop.code == 0\n"
+    "assert not {'jax', 'flax', 'soundfile', 'absl'} & set(sys.modules)"
+  )
+  subprocess.run(
+    [sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL
+  )
 
 
 def test_info_and_usage_errors_load_no_jax(encoded):

@@ -208,7 +208,7 @@ def test_a_stream_that_claims_a_gap_of_years_is_refused():
   data = STREAM.to_bytes() + head.to_bytes()
   for channel in range(2):
     place = {"first_frame": 2**32 - 2, "frames": 1, "layer": 0}
-    data += chunks.record(b"\0", 0, channel=channel, **place)
+    data += chunks.entry(b"\0", 0, channel=channel, **place)
   with pytest.raises(errors.InputError, match="1 of 4294967295 frames"):
     reader.from_bytes(data, strict=False)
 

@@ -160,12 +160,12 @@ def test_a_sealed_plane_that_no_codes_are_coded_to_costs_its_layers():
   header = dataclasses.replace(CODED, source_samples=24 * 320)
   data = writer.to_bytes(header, CODES[:, :24], tables=TABLES)
   head = chunks.parse(data[120:140], header)
-  records = [
+  entries = [
     data[120 + a : 120 + b] for a, b in chunks.spans(data[120:], head, header)
   ]
   place = {"first_frame": 0, "frames": 24, "layer": 2, "channel": 1}
-  records[5] = chunks.record(b"\x80\0\0", chunks.ENTROPY, **place)
-  body = b"".join(records)
+  entries[5] = chunks.entry(b"\x80\0\0", chunks.ENTROPY, **place)
+  body = b"".join(entries)
   head = dataclasses.replace(head, body_bytes=len(body))
   data = header.to_bytes() + head.to_bytes() + body
   with pytest.raises(

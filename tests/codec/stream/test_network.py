@@ -43,7 +43,9 @@ def test_any_shape_of_model_streams(
   latents, audio, state = [], [], {"encode": {}, "decode": {}}
   step = _step(config)
   hop = config.rates.hop_samples
-  for start in range(0, len(whole.codes), block_frames):
+  # Blocks are of one size: what is computed once from the variables fits it.
+  frames = len(whole.codes) // block_frames * block_frames
+  for start in range(0, frames, block_frames):
     inputs = {
       "encode": noise[start * hop : (start + block_frames) * hop, None],
       "decode": _dequantize(made[2], whole.codes[start : start + block_frames]),
@@ -53,10 +55,13 @@ def test_any_shape_of_model_streams(
       result, state[method] = step(variables | state[method], block, method)
       outputs.append(np.asarray(result[0]))
   np.testing.assert_allclose(
-    np.concatenate(latents), whole.latents, rtol=1e-5, atol=1e-5
+    np.concatenate(latents), whole.latents[:frames], rtol=1e-5, atol=1e-5
   )
   np.testing.assert_allclose(
-    np.concatenate(audio)[:, 0], whole.audio, rtol=1e-5, atol=1e-5
+    np.concatenate(audio)[:, 0],
+    whole.audio[: frames * hop],
+    rtol=1e-5,
+    atol=1e-5,
   )
 
 

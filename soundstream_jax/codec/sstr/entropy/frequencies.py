@@ -1,4 +1,4 @@
-"""Counts of codes into frequencies, in integers alone.
+"""Turns counts of codes into frequencies, in integers alone.
 
 The same counts give the same tables on every machine.
 """

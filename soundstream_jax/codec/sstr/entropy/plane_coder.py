@@ -1,4 +1,4 @@
-"""Planes of codes into fewer bytes and back, without loss.
+"""Codes planes into fewer bytes and back, without loss.
 
 A plane is the codes of one layer in the frames of one chunk, and is coded on
 its own by `range_coder`. One that coding would not make shorter is packed, its
@@ -19,7 +19,7 @@ from soundstream_jax.codec.sstr.entropy import range_coder
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 # Planes coded at once: what a step touches stays in a core's cache.
-_BLOCK_PLANES = 4096
+_BATCH_PLANES = 4096
 
 
 def encode_planes(
@@ -49,9 +49,9 @@ def encode_planes(
   _check_range("layers", layers, tables.num_quantizers)
   layers = layers.astype(np.int64)
   blobs = []
-  for start in range(0, len(planes), _BLOCK_PLANES):
-    block = slice(start, start + _BLOCK_PLANES)
-    blobs += _encode_block(planes[block], layers[block], tables)
+  for start in range(0, len(planes), _BATCH_PLANES):
+    batch = slice(start, start + _BATCH_PLANES)
+    blobs += _encode_batch(planes[batch], layers[batch], tables)
   return blobs
 
 
@@ -92,10 +92,10 @@ def decode_planes(
   data = _joined([blobs[i] for i in packed]).reshape(len(packed), size)
   codes[packed] = packing.unpack(data, frames, tables.code_bits)
   coded = np.flatnonzero(lengths < size)
-  for start in range(0, len(coded), _BLOCK_PLANES):
-    block = coded[start : start + _BLOCK_PLANES]
-    codes[block], bad[block] = _decode_block(
-      [blobs[i] for i in block], lengths[block], layers[block], frames, tables
+  for start in range(0, len(coded), _BATCH_PLANES):
+    batch = coded[start : start + _BATCH_PLANES]
+    codes[batch], bad[batch] = _decode_batch(
+      [blobs[i] for i in batch], lengths[batch], layers[batch], frames, tables
     )
   _refuse(bad, layers, f"is no {frames} codes: damaged, or of other tables")
   return codes
@@ -106,7 +106,7 @@ def packed_bytes(frames: int, tables: tables_lib.Tables) -> int:
   return packing.plane_bytes(frames, tables.code_bits)
 
 
-def _encode_block(
+def _encode_batch(
   planes: np.ndarray, layers: np.ndarray, tables: tables_lib.Tables
 ) -> list[bytes]:
   data, used = range_coder.encode(planes, layers, tables)
@@ -116,14 +116,14 @@ def _encode_block(
     for i, length in enumerate(used.tolist())
   ]
   long = np.flatnonzero(used >= packed_bytes(planes.shape[1], tables))
-  for i, row in zip(
+  for i, packed in zip(
     long, packing.pack(planes[long], tables.code_bits), strict=True
   ):
-    blobs[i] = row.tobytes()
+    blobs[i] = packed.tobytes()
   return blobs
 
 
-def _decode_block(
+def _decode_batch(
   blobs: list[bytes],
   lengths: np.ndarray,
   layers: np.ndarray,

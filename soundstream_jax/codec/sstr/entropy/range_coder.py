@@ -1,12 +1,12 @@
-"""A range coder in whole numbers, for many rows of codes at once.
+"""A range coder in whole numbers, for many planes of codes at once.
 
 Our own, as no library fits: constriction takes probabilities as floats only,
 which another machine may round to other integers, and writes whole 32-bit
 words, of which eight codes of 10 bits would need one for nothing. A range coder
-rather than ANS, as it can end on any byte: a row takes at most one byte more
+rather than ANS, as it can end on any byte: a plane takes at most one byte more
 than its information.
 
-The bytes of a row are one number v in [0, 1), b0/256 + b1/256**2 + ...; bytes
+The bytes of a plane are one number v in [0, 1), b0/256 + b1/256**2 + ...; bytes
 that are not there are 0. An interval [low, low + width) is [0, 1) at first and
 narrows with every code; v is in the last one. With 1 as 2**48 to begin with:
 
@@ -33,30 +33,30 @@ _WORD = np.uint64(16)
 
 
 def encode(
-  rows: np.ndarray, layers: np.ndarray, tables: tables_lib.Tables
+  planes: np.ndarray, layers: np.ndarray, tables: tables_lib.Tables
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Codes rows, each on its own.
+  """Codes planes, each on its own.
 
   Args:
-    rows: integers [P, F], each below the tables' codebook size.
-    layers: int64 [P], the layer whose table a row is coded with.
+    planes: integers [P, F], each below the tables' codebook size.
+    layers: int64 [P], the layer whose table a plane is coded with.
 
   Returns:
-    The bytes, uint8 [P, 2 * F + 2], and how many of each row are used, [P].
+    The bytes, uint8 [P, 2 * F + 2], and how many of each plane are used, [P].
   """
-  count, frames = rows.shape
+  count, frames = planes.shape
   starts, widths = tables.starts.reshape(-1), tables.widths.reshape(-1)
-  entries = np.ascontiguousarray(rows.T, dtype=np.int64)
-  entries += layers * tables.codebook_size
+  indices = np.ascontiguousarray(planes.T, dtype=np.int64)
+  indices += layers * tables.codebook_size
   low = np.zeros((count,), np.uint64)
   width = np.full((count,), _ONE)
-  # 16 bits of each row per line, to which carries are still to be added.
+  # 16 bits of each plane per line, to which carries are still to be added.
   words = np.zeros((frames + 1, count), np.uint32)
   flat, place = words.reshape(-1), np.arange(count)
-  for entry in entries:
+  for index in indices:
     unit = width >> np.uint64(tables.precision)
-    low += unit * starts[entry]
-    width = unit * widths[entry]
+    low += unit * starts[index]
+    width = unit * widths[index]
     narrow = np.flatnonzero(width < _LEAST)
     moved = low[narrow]
     flat[place[narrow]] = moved >> np.uint64(32)
@@ -80,17 +80,17 @@ def decode(
   """Inverse of `encode`.
 
   Args:
-    data: uint8 [P, 2 * F + 6], of each row `used` bytes and then zeros.
+    data: uint8 [P, 2 * F + 6], of each plane `used` bytes and then zeros.
     used: int64 [P].
     layers: int64 [P].
 
   Returns:
-    int32 codes [P, F], and which rows are not what any codes are coded to, [P].
+    int32 codes [P, F], and which planes are not what any codes are coded to, [P].
   """
   count, frames = len(data), data.shape[1] // 2 - 3
   starts, widths = tables.starts.reshape(-1), tables.widths.reshape(-1)
   symbols = tables.symbols.reshape(-1)
-  parts = 1 << tables.precision
+  slots = 1 << tables.precision
   words = np.ascontiguousarray(data.view(">u2").T, dtype=np.uint16).reshape(-1)
   first = words[: 3 * count].reshape(3, count).astype(np.uint64)
   above = (
@@ -102,18 +102,18 @@ def decode(
   codes = np.empty((frames, count), np.int32)
   for i in range(frames):
     unit = width >> np.uint64(tables.precision)
-    part = above // unit
-    bad |= part >= parts
-    # A damaged row goes on with some code; none of its values can do harm.
-    part = np.minimum(part, np.uint64(parts - 1)).astype(np.int64)
-    codes[i] = symbols[layers * parts + part]
-    entry = layers * tables.codebook_size + codes[i]
-    above -= unit * starts[entry]
-    width = unit * widths[entry]
+    slot = above // unit
+    bad |= slot >= slots
+    # A damaged plane continues with some code; none of its values can do harm.
+    slot = np.minimum(slot, np.uint64(slots - 1)).astype(np.int64)
+    codes[i] = symbols[layers * slots + slot]
+    index = layers * tables.codebook_size + codes[i]
+    above -= unit * starts[index]
+    width = unit * widths[index]
     narrow = np.flatnonzero(width < _LEAST)
-    source = place[narrow]
-    above[narrow] = (above[narrow] << _WORD) | words[source]
-    place[narrow] = source + count
+    taken = place[narrow]
+    above[narrow] = (above[narrow] << _WORD) | words[taken]
+    place[narrow] = taken + count
     width[narrow] <<= _WORD
   final = data[np.arange(count), np.maximum(used - 1, 0)]
   moved = 2 * (place // count - 3)

@@ -1,4 +1,4 @@
-"""Where a model's tables are kept: WORKDIR/entropy/IDENTITY.tables.
+"""Files of a model's tables: WORKDIR/entropy/IDENTITY.tables.
 
 Beside the checkpoints, where pruning does not come. Tables are never replaced:
 whoever measures again adds a file, and what was coded with the older tables

@@ -43,7 +43,7 @@ _CHECKSUM = struct.Struct("<I")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tables:
-  """Frequencies of codes, in parts of 2**precision. Building one checks it.
+  """Frequencies of codes, out of 2**precision. Building one checks it.
 
   Raises:
     InputError: frequencies that are no tables.
@@ -85,7 +85,7 @@ class Tables:
 
   @functools.cached_property
   def symbols(self) -> np.ndarray:
-    """The code that has each of the parts, uint16 [Q, 2**precision]."""
+    """The code of each slot, of which it has its frequency: [Q, 2**precision]."""
     codes = np.arange(self.codebook_size, dtype=np.uint16)
     return np.stack([np.repeat(codes, layer) for layer in self.frequencies])
 

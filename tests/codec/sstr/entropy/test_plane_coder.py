@@ -190,7 +190,7 @@ def test_damage_is_refused_or_gives_other_codes():
   print(f"{refused} of {len(damaged)} refused")
 
 
-def test_planes_are_coded_on_their_own_in_blocks_of_any_size(monkeypatch):
+def test_planes_are_coded_on_their_own_in_batches_of_any_size(monkeypatch):
   random = np.random.default_rng(1)
   made = drawn_tables(random, layers=3, bits=6, precision=16, skew=1.0)
   layers = random.integers(0, 3, 20)
@@ -200,7 +200,7 @@ def test_planes_are_coded_on_their_own_in_blocks_of_any_size(monkeypatch):
     plane_coder.encode_planes(planes[i : i + 1], layers[i : i + 1], made)[0]
     for i in range(20)
   ]
-  monkeypatch.setattr(plane_coder, "_BLOCK_PLANES", 3)
+  monkeypatch.setattr(plane_coder, "_BATCH_PLANES", 3)
   assert plane_coder.encode_planes(planes, layers, made) == blobs
   np.testing.assert_array_equal(
     plane_coder.decode_planes(blobs, layers, 16, made), planes
