@@ -12,6 +12,7 @@ PRESETS = ("soundstream_24khz", "tiny", "enhance_tiny")
 # Variant -> the preset and what is different.
 VARIANTS = {
   "bfloat16": ("soundstream_24khz", {"model.compute_dtype": "bfloat16"}),
+  "bfloat16_tiny": ("tiny", {"model.compute_dtype": "bfloat16"}),
   "rematerialised": ("tiny", {"rematerialise": True}),
   "microbatches": ("tiny", {"microbatches": 2}),
   "sharded": (
@@ -67,7 +68,7 @@ def _main() -> Iterator[str]:
   for form in FORMS:
     for model in ("tiny", "soundstream_24khz"):
       yield f"step/{form}/{model}/7hops"
-    for model in ("bfloat16", "odd_hop"):
+    for model in ("bfloat16", "bfloat16_tiny", "odd_hop"):
       yield f"step/{form}/{model}/crop"
     for length in _SHORT:
       yield f"encode/{form}/odd_hop/{length}"

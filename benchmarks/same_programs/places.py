@@ -102,6 +102,12 @@ def stream_form():
 
 def use(checkout: pathlib.Path) -> None:
   """Makes imports of the package come from a checkout."""
+  # An editable installation would find in its own checkout what this one lacks.
+  sys.meta_path[:] = [
+    finder
+    for finder in sys.meta_path
+    if "__editable__" not in getattr(finder, "__module__", "")
+  ]
   sys.meta_path.insert(0, _Finder(checkout))
   package = importlib.import_module(PACKAGE)
   assert pathlib.Path(package.__file__).is_relative_to(checkout)
