@@ -109,14 +109,14 @@ def to_dict(result: PacketLoss) -> dict[str, Any]:
   """Returns plain JSON values."""
   after = ~result.before
   milliseconds = 1_000 * result.since_s
-  rows = {"in a loss": after & (result.since_s == 0)}
-  rows |= {
+  times = {"in a loss": after & (result.since_s == 0)}
+  times |= {
     f"{low} to {high} ms after": after
     & (milliseconds > low)
     & (milliseconds <= high)
     for low, high in itertools.pairwise(EDGES_MS)
   }
-  rows["before any loss"] = result.before
+  times["before any loss"] = result.before
   return {
     "step": result.step,
     "clips": len(result.lost),
@@ -129,7 +129,7 @@ def to_dict(result: PacketLoss) -> dict[str, Any]:
         "mean": float(result.distance[chosen].mean()),
         "frames": int(chosen.sum()),
       }
-      for name, chosen in rows.items()
+      for name, chosen in times.items()
       if chosen.any()
     },
   }
@@ -145,8 +145,8 @@ def to_text(values: dict[str, Any]) -> str:
     "",
     "                     log-mel to what was decoded whole   frames",
   ]
-  for name, row in values["log_mel_to_whole"].items():
-    lines.append(f"  {name:<20}{row['mean']:>33.3f}{row['frames']:>9}")
+  for name, at in values["log_mel_to_whole"].items():
+    lines.append(f"  {name:<20}{at['mean']:>33.3f}{at['frames']:>9}")
   return "\n".join(lines)
 
 
