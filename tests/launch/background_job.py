@@ -8,6 +8,12 @@ import sys
 import threading
 import time
 
+# Training that is started here compiles a lot and computes little: neither
+# LLVM's optimisations nor XLA's emitters of fusions pay.
+QUICK_COMPILATION = (
+  "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
+
 
 class Job:
   """`launch.local` with its lines so far; a context that leaves nothing."""

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 
+import background_job
 import pytest
 
 NEEDED = ("slurmctld", "slurmd", "srun", "sbatch", "munged")
@@ -73,7 +74,7 @@ class Slurm:
       "PATH": PATH,
       "SLURM_CONF": str(folder / "slurm.conf"),
       "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": "--xla_backend_optimization_level=0",
+      "XLA_FLAGS": background_job.QUICK_COMPILATION,
     }
 
   def run(self, *command, check=True, timeout=120, **options):

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import background_job
 import pytest
 
 from soundstream_jax import errors
@@ -33,7 +34,7 @@ def test_every_command_that_can_run_here_does(tmp_path, small_overrides):
       env={
         **os.environ,
         "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "XLA_FLAGS": background_job.QUICK_COMPILATION,
       },
       capture_output=True,
       text=True,

@@ -25,7 +25,7 @@ def _job(*launcher_flags, training):
   return background_job.Job(
     *launcher_flags,
     training=training,
-    xla_flags="--xla_backend_optimization_level=0",
+    xla_flags=background_job.QUICK_COMPILATION,
   )
 
 
@@ -149,7 +149,7 @@ def test_the_survivor_of_a_dead_peer_ends_by_itself(
     port = free.getsockname()[1]
   flags = (
     "--xla_force_host_platform_device_count=4 "
-    "--xla_backend_optimization_level=0"
+    f"{background_job.QUICK_COMPILATION}"
   )
   processes = [
     subprocess.Popen(
