@@ -93,8 +93,8 @@ class Strided:
     return _product(self._windows(x), matrix)
 
   def _windows(self, x: Array) -> Array:
-    blocks = x.reshape(x.shape[0], -1, self.spec.stride * x.shape[2])
-    return _stacked([blocks[:, :-1], blocks[:, 1:]])
+    strided = x.reshape(x.shape[0], -1, self.spec.stride * x.shape[2])
+    return _stacked([strided[:, :-1], strided[:, 1:]])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,8 +36,8 @@ def refold(x: jax.Array, before: int, after: int) -> jax.Array:
   """[..., T / before, before * C] -> [..., T / after, after * C]."""
   if before == after:
     return x
-  *lead, blocks, width = x.shape
-  return x.reshape(*lead, blocks * before // after, width // before * after)
+  *lead, vectors, width = x.shape
+  return x.reshape(*lead, vectors * before // after, width // before * after)
 
 
 def convolve(
