@@ -3,7 +3,8 @@
 import importlib.metadata
 import os
 
-# Tests compile a lot and compute little: LLVM's optimisations do not pay.
+# Tests compile a lot and compute little: LLVM's optimisations do not pay, and
+# XLA's older way to emit fusions compiles a training step in 5 s instead of 12.
 os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "")
   + " --xla_force_host_platform_device_count=8"
