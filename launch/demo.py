@@ -38,15 +38,7 @@ def main(_):
 
 def _demo(out: pathlib.Path) -> None:
   began = time.monotonic()
-  if out.exists():
-    # Only what a demo left behind is replaced.
-    if any(out.iterdir()) and not (out / ".demo").exists():
-      raise errors.InputError(
-        f"--out={out} holds files that no demo made. Use an empty folder."
-      )
-    shutil.rmtree(out)
-  out.mkdir(parents=True)
-  (out / ".demo").touch()
+  _make_empty(out)
   workdir = out / "workdir"
 
   _title(began, f"Make three datasets of {MINUTES} minutes each")
@@ -85,13 +77,8 @@ def _demo(out: pathlib.Path) -> None:
 
   _title(began, "Encode and decode held-out sound at two bitrates")
   original = results / f"00_{KINDS[0]}_original.wav"
-  command = [sys.executable, "-m", "soundstream_jax.codec"]
   for bitrate in BITRATES:
-    coded = results / f"{bitrate}.sstr"
-    model = f"--model={workdir}"
-    _run(*command, "encode", original, coded, model, f"--bitrate={bitrate}")
-    _run(*command, "info", coded)
-    _run(*command, "decode", coded, coded.with_suffix(".wav"), model)
+    _encode_and_decode(original, results / f"{bitrate}.sstr", workdir, bitrate)
 
   text = _explain(out, workdir, sources, values, original)
   (out / "README.txt").write_text(text)
@@ -100,6 +87,36 @@ def _demo(out: pathlib.Path) -> None:
   failed = [n for n, passed in values["criteria"].items() if passed is False]
   if failed:
     raise errors.InputError(f"the model is not what it should be: {failed}.")
+
+
+def _make_empty(out: pathlib.Path) -> None:
+  """Makes the folder, in place of what an earlier demo left.
+
+  Raises:
+    InputError: it holds anything else.
+  """
+  if out.exists():
+    if any(out.iterdir()) and not (out / ".demo").exists():
+      raise errors.InputError(
+        f"--out={out} holds files that no demo made. Use an empty folder."
+      )
+    shutil.rmtree(out)
+  out.mkdir(parents=True)
+  (out / ".demo").touch()
+
+
+def _encode_and_decode(
+  original: pathlib.Path,
+  coded: pathlib.Path,
+  workdir: pathlib.Path,
+  bitrate: int,
+) -> None:
+  """Codes a sound and decodes it to a .wav beside its .sstr."""
+  model = f"--model={workdir}"
+  codec = _module("codec")
+  _run(*codec, "encode", original, coded, model, f"--bitrate={bitrate}")
+  _run(*codec, "info", coded)
+  _run(*codec, "decode", coded, coded.with_suffix(".wav"), model)
 
 
 def _module(name: str) -> list[str]:
