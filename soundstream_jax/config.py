@@ -271,7 +271,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 def _without_dropped_form(values: Mapping[str, Any]) -> Mapping[str, Any]:
   """Replaces the form of a method that is gone by 'auto', with a warning."""
-  form = values.get("form")
+  form = values.get("form") if isinstance(values, Mapping) else None
   if form not in constraints.DROPPED_FORMS:
     return values
   logging.warning("form=%r is no longer there; form='auto' takes over.", form)

@@ -15,7 +15,7 @@ import soundfile
 import soundstream_jax
 from soundstream_jax import config as config_lib
 
-FROZEN = pathlib.Path(__file__).parents[1] / "frozen" / "v0_1"
+FROZEN = pathlib.Path(__file__).parents[2] / "frozen" / "v0_1"
 WAV = FROZEN / "speech.wav"
 
 
@@ -106,7 +106,7 @@ def test_every_field_of_the_configuration_keeps_its_value(run_of_0_1):
   check(saved, found, "config")
 
 
-def test_the_run_goes_on(run_of_0_1, voices, tmp_path):
+def test_the_run_resumes(run_of_0_1, voices, tmp_path):
   workdir = shutil.copytree(run_of_0_1, tmp_path / "run")
   done = subprocess.run(
     [
