@@ -25,7 +25,7 @@ PYTEST := $(PYTHON) -m pytest
 FAST := $(wildcard tests/test_*.py $(addprefix tests/, \
   audio data data_pipelines losses metrics codec))
 
-LONG := $(addprefix tests/,train launch evaluate model)
+LONG := $(addprefix tests/,train launch evaluate convolution model)
 SHORT := $(filter-out $(LONG) tests/__pycache__, \
   $(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py))
 
