@@ -50,6 +50,7 @@ def choose(form: str, platform: str | None = None) -> signal_lib.Method:
   if form not in METHODS:
     raise errors.InputError(
       f"form={form!r} is no method. Use one of auto, {', '.join(METHODS)}."
+      f"{errors.nearest(form, METHODS)}"
     )
   return METHODS[form]
 

@@ -36,3 +36,12 @@ def test_a_forward_pass_is_at_most_25_lines(name):
 @pytest.mark.parametrize("name", ["encoder", "decoder"])
 def test_a_half_of_the_generator_is_at_most_120_lines(name):
   assert len((MODEL / f"{name}.py").read_text().splitlines()) <= 120
+
+
+def test_the_model_knows_no_method_of_convolving():
+  how = ("cpu", "tpu", "stream", "plain", "two_taps", "groups")
+  for path in sorted(MODEL.glob("*.py")):
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, ast.ImportFrom) and "convolution" in node.module:
+        names = {*node.module.split("."), *(alias.name for alias in node.names)}
+        assert names.isdisjoint(how), path.name
