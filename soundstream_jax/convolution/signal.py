@@ -25,6 +25,9 @@ class Method(Protocol):
   def enter(self, x: Array, *, channels: int, granule: int) -> Array:
     """Lays out x [B, *space, C] for a first layer of so many channels."""
 
+  def lay_out(self, spec: spec_lib.Spec, x: "Signal") -> Array:
+    """Returns the values of x as `convolve` takes them, in their own dtype."""
+
   def convolve(
     self,
     spec: spec_lib.Spec,
@@ -36,7 +39,7 @@ class Method(Protocol):
 
     Args:
       spec: what to compute.
-      x: the input.
+      x: the input, as `lay_out` returned it.
       parameters: returns kernel [*k, inputs / groups, features] in the dtype of
         x, and bias [features], float32 (or float64).
       memory: (collection, name, initial, *arguments) -> a variable of flax, which
@@ -80,10 +83,15 @@ class Signal:
   granule: int = flax.struct.field(pytree_node=False)
   method: Method = flax.struct.field(pytree_node=False)
 
-  def convolved(self, spec, parameters, memory) -> "Signal":
-    """Returns the convolution that a spec describes; see `Method.convolve`."""
+  def convolved(self, spec, parameters, memory, *, dtype) -> "Signal":
+    """Returns the convolution that a spec describes, computed in a dtype.
+
+    Spec, parameters and memory are those of `Method.convolve`.
+    """
+    values = self.method.lay_out(spec, self).astype(dtype)
+    x = self.replace(values=values)
     return self.replace(
-      values=self.method.convolve(spec, self, parameters, memory),
+      values=self.method.convolve(spec, x, parameters, memory),
       space=spec.outputs(self.space),
       channels=spec.features,
       granule=granule_after(spec, self.granule),
@@ -107,9 +115,6 @@ class Signal:
   def mean_per_frame(self, values: Array) -> Array:
     """Returns the mean of values laid out like `values` at each time step."""
     return self.method.mean_per_frame(values)
-
-  def astype(self, dtype) -> "Signal":
-    return self.replace(values=self.values.astype(dtype))
 
   def leave(self) -> Array:
     """Returns [B, *space, C]."""

@@ -55,7 +55,7 @@ class Conv(nn.Module):
   @nn.compact
   def __call__(self, x: signal.Signal) -> signal.Signal:
     parameters = functools.partial(self._parameters, x.channels)
-    return x.astype(self.dtype).convolved(self.spec, parameters, self.variable)
+    return x.convolved(self.spec, parameters, self.variable, dtype=self.dtype)
 
   def _parameters(self, channels: int) -> tuple[Array, Array]:
     """Declares or reads kernel and bias."""

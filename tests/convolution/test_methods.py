@@ -46,7 +46,7 @@ def reference(x, kernel, bias, spec):
 def convolve(x, kernel, bias, spec, *, method, granule=1):
   """The same as a network has it: entered, convolved, left."""
   entered = signal.enter(x, method, channels=x.shape[-1], granule=granule)
-  y = entered.convolved(spec, lambda: (kernel, bias), None)
+  y = entered.convolved(spec, lambda: (kernel, bias), None, dtype=kernel.dtype)
   assert y.space == y.leave().shape[1:-1]
   assert y.channels == y.leave().shape[-1]
   return y.leave()

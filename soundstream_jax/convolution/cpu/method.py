@@ -33,35 +33,28 @@ INPUTS_PER_BUNDLE = 16
 MOST_BUNDLES = 16
 
 
+def _is_causal(spec) -> bool:
+  """Whether it is one of the generator's convolutions."""
+  return spec.is_causal and (spec.has_two_taps or spec.stride == 1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Cpu(plain.Plain):
   """For any CPU; 'blocks' in config.form."""
 
   def convolve(self, spec, x, parameters, memory):
     del memory
-    if spec.is_causal and (spec.has_two_taps or spec.stride == 1):
-      values = self._image(x)
+    if _is_causal(spec):
       kernel, bias = parameters()
-      y = self._causal(values, kernel, spec)
+      y = self._causal(x.values, kernel, spec)
     else:
-      spec, values = plain.sampled(spec, self._line(x))
+      spec, values = plain.sampled(spec, x.values)
       kernel, bias = parameters()
       y = self._dense(values, kernel, spec)
     return precision.add_bias(y, bias)
 
   def elu(self, values):
     return self.elementwise(activation.elu, values)
-
-  def leave(self, x):
-    return self._line(x)
-
-  def _image(self, x):
-    """The values [B, T, C] as `_causal` takes them."""
-    return x.values
-
-  def _line(self, x):
-    """The values [B, *space, C]."""
-    return x.values
 
   def _causal(self, x, kernel, spec):
     if spec.has_two_taps:
@@ -120,12 +113,14 @@ class CpuAvx512(Cpu):
   in the generator the signal stays one between layers: [B, 1, T, C].
   """
 
-  def _image(self, x):
+  def lay_out(self, spec, x):
+    if not _is_causal(spec):
+      return self.leave(x)
     return x.values[:, None] if x.values.ndim == 3 else x.values
 
-  def _line(self, x):
-    is_row = x.values.ndim == 2 + len(x.space) + 1
-    return x.values[:, 0] if is_row else x.values
+  def leave(self, x):
+    is_image = x.values.ndim == 2 + len(x.space) + 1
+    return x.values[:, 0] if is_image else x.values
 
   def _convolve_causally(self, x, kernel, spec):
     return conv1d.convolve(x, kernel, spec.padding[0], spec.dilation)
