@@ -33,13 +33,14 @@ class Decoder(nn.Module):
   @nn.compact
   def __call__(self, latents: signal.Signal) -> signal.Signal:
     widest = self.channels * 2 ** len(self.strides)
-    first, last = spec.causal(widest, 7), spec.causal(1, 7)
+    first = spec.causal(widest, 7)
+    last = spec.causal(1, 7)
     x = self._conv(first, name="input")(latents)
     for stage, stride in enumerate(reversed(self.strides)):
-      x = self._block(x, stride, name=f"stage{stage}")
+      x = self._stage(x, stride, name=f"stage{stage}")
     return self._conv(last, gain=layers.OUTPUT_GAIN, name="output")(x.elu())
 
-  def _block(self, x, stride: int, *, name: str) -> signal.Signal:
+  def _stage(self, x, stride: int, *, name: str) -> signal.Signal:
     """Half the channels at `stride` times the rate, then residual units."""
     up = spec.upsampling(x.channels // 2, stride)
     x = self._conv(up, name=f"{name}_up")(x.elu())

@@ -32,16 +32,14 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(self, audio: signal.Signal) -> signal.Signal:
-    first, last = (
-      spec.causal(self.channels, 7),
-      spec.causal(self.embedding_dim, 3),
-    )
+    first = spec.causal(self.channels, 7)
+    last = spec.causal(self.embedding_dim, 3)
     x = self._conv(first, gain=layers.INPUT_GAIN, name="input")(audio)
     for stage, stride in enumerate(self.strides):
-      x = self._block(x, stride, name=f"stage{stage}")
+      x = self._stage(x, stride, name=f"stage{stage}")
     return self._conv(last, name="output")(x.elu())
 
-  def _block(self, x, stride: int, *, name: str) -> signal.Signal:
+  def _stage(self, x, stride: int, *, name: str) -> signal.Signal:
     """Residual units, then twice the channels at 1 / stride of the rate."""
     x = layers.residual_units(
       x,

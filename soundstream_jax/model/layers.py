@@ -21,7 +21,7 @@ from soundstream_jax.model import initialise
 
 Array = jax.Array
 
-# Of the residual units of a block.
+# Of the residual units of a stage.
 DILATIONS = (1, 3, 9)
 # First kernels, relative to the standard deviation that keeps the variance.
 # ELU is linear near zero and audio is small: with INPUT_GAIN = 1 the encoder
@@ -83,7 +83,7 @@ def residual_units(
   dtype: Any,
   name: str,
 ) -> signal.Signal:
-  """The three residual units of a block in Fig. 3.
+  """The three residual units of a stage (Fig. 3).
 
   Args:
     x: [B, T, C].
