@@ -20,9 +20,6 @@ from absl import app, flags
 from soundstream_jax import errors
 from soundstream_jax.launch import arguments
 
-# Ends that starting again cannot change: bad input, asked to stop, diverged.
-FINAL = (0, errors.EXIT_BAD_INPUT, errors.EXIT_PREEMPTED, errors.EXIT_BAD_STEPS)
-
 # Seconds that survivors get to end by themselves once all must.
 GRACE_SECONDS = 10
 
@@ -61,7 +58,7 @@ def _launch(training: list[str]) -> int:
     job = _Job(training)
     stop.job = job
     culprit, code = job.wait(stop)
-    if code in FINAL:
+    if code in errors.FINAL:
       if code:
         _say(f"process {culprit} ended first, with exit code {code}")
       return code

@@ -53,8 +53,9 @@ work() {
     wait $! || code=$?
     echo "[launch] training ended with exit code $code"
     case $code in
-      # Done; bad input; stopped and saved; too many bad steps; stopped early.
-      0 | 2 | 75 | 76 | 143) break ;;
+      # Done; bad input; a full disk; stopped and saved; too many bad steps;
+      # stopped early.
+      0 | 2 | 74 | 75 | 76 | 143) break ;;
     esac
     failures=$((failures + 1))
     [ "$failures" -le "$restarts" ] || break

@@ -1,23 +1,78 @@
-"""Bad input from a user: one line, exit code 2, nothing lost.
+"""What a user has to mend: one line, an exit code of its own, nothing lost.
 
 A value that a person typed (a flag, a path, a file) is checked where it enters
-and reported by `InputError`, whose message is one whole line: what, where, the
-value, the fix. `run` turns it into that line and exit code 2 at the edge of
-every command. Anything else is our own bug and keeps its traceback.
+and reported by `InputError`; a disk that cannot be written or read by
+`DiskError`. Their messages are one whole line: what, where, the value, the fix.
+`run` turns them into that line and an exit code at the edge of every command.
+Anything else is our own bug and keeps its traceback.
 """
 
+import contextlib
 import difflib
+import os
+import pathlib
+import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-# Exit codes beside 0; launchers tell them apart.
+# Exit codes beside 0; launchers tell them apart (launch/README.md).
 EXIT_BAD_INPUT = 2
+EXIT_DISK = 74
 EXIT_PREEMPTED = 75
 EXIT_BAD_STEPS = 76
+EXIT_STUCK = 77
+
+# Ends that the same command would come to again, or that were asked for.
+FINAL = (0, EXIT_BAD_INPUT, EXIT_DISK, EXIT_PREEMPTED, EXIT_BAD_STEPS)
 
 
 class InputError(ValueError):
   """A user's value cannot be used; the message says what to type instead."""
+
+
+class DiskError(Exception):
+  """A disk is full, read-only or broken; the message names it and its space."""
+
+
+@contextlib.contextmanager
+def writing(what: str, path: str | os.PathLike) -> Iterator[None]:
+  """Turns an OSError inside into a DiskError that names the disk.
+
+  Args:
+    what: is written, as in "the checkpoint of step 20".
+    path: where, a file or folder that need not exist.
+  """
+  try:
+    yield
+  except OSError as error:
+    raise unwritable(what, path, error.strerror or error) from error
+
+
+def unwritable(what: str, path: str | os.PathLike, reason: object) -> DiskError:
+  """Returns the error for something that could not be written.
+
+  Args:
+    what: was to be written.
+    path: where.
+    reason: as the system gives it.
+  """
+  return DiskError(
+    f"{what} could not be written to {path} ({reason}; {space(path)}). Free "
+    "space there or use another disk, and run the same command again: what "
+    "was saved before is whole."
+  )
+
+
+def space(path: str | os.PathLike) -> str:
+  """Says how much of the disk of a path is free."""
+  folder = pathlib.Path(path).absolute()
+  while not folder.exists():
+    folder = folder.parent
+  try:
+    disk = shutil.disk_usage(folder)
+  except OSError as error:
+    return f"the disk of {folder} cannot be asked: {error.strerror}"
+  return f"{disk.free / 1e6:.0f} of {disk.total / 1e6:.0f} MB free"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -46,16 +101,18 @@ def check_mounted(name: str, path: str) -> None:
   )
 
 
-def report(error: Exception) -> int:
-  """Prints the error as one line on stderr; returns the exit code 2."""
+def report(error: InputError | DiskError) -> int:
+  """Prints the error as one line on stderr; returns its exit code."""
   line = " ".join(str(error).split())
-  print(f"error: {line}", file=sys.stderr, flush=True)
-  return EXIT_BAD_INPUT
+  # A stderr that cannot be written either changes nothing.
+  with contextlib.suppress(OSError, ValueError):
+    print(f"error: {line}", file=sys.stderr, flush=True)
+  return EXIT_DISK if isinstance(error, DiskError) else EXIT_BAD_INPUT
 
 
 def run(main: Callable[..., int | None], *args) -> int:
-  """Calls main(*args); an InputError becomes one line and exit code 2."""
+  """Calls main(*args); an InputError or DiskError becomes a line and a code."""
   try:
     return main(*args) or 0
-  except InputError as error:
+  except (InputError, DiskError) as error:
     return report(error)

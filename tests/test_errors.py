@@ -38,3 +38,19 @@ def test_the_nearest_known_name_is_offered_and_a_far_one_is_not():
   assert errors.nearest("soundstream24", known).endswith("'soundstream_24khz'?")
   assert errors.nearest("xqw", known) == ""
   assert errors.nearest("tiny", ()) == ""
+
+
+def test_a_disk_that_cannot_be_written_is_one_line_with_its_space(
+  capsys, tmp_path
+):
+  def fill():
+    with errors.writing("step 3", tmp_path / "there" / "not"):
+      raise OSError(28, "No space left on device")
+
+  assert errors.run(fill) == errors.EXIT_DISK == 74
+  out, err = capsys.readouterr()
+  assert out == ""
+  assert err.count("\n") == 1
+  assert f"step 3 could not be written to {tmp_path}/there/not" in err
+  assert "No space left on device" in err
+  assert "MB free" in err
