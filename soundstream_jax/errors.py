@@ -1,4 +1,4 @@
-"""What a user has to mend: one line, an exit code of its own, nothing lost.
+"""Errors that a user can mend: one line, an exit code of its own, nothing lost.
 
 A value that a person typed (a flag, a path, a file) is checked where it enters
 and reported by `InputError`; a disk that cannot be written or read by
