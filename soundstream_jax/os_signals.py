@@ -1,8 +1,13 @@
-"""Installs handlers of signals for a while, and puts the earlier ones back."""
+"""Signals of the system: handlers for a while, and requests to stop."""
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable
+
+# Both a terminal's group and a launcher may pass one request on.
+_SAME_SECONDS = 1.0
 
 
 class Handlers:
@@ -25,3 +30,62 @@ class Handlers:
     """Puts back the handlers of these signals; of all, if none is named."""
     for number in numbers or self._previous:
       signal.signal(number, self._previous[number])
+
+
+class StopRequest:
+  """SIGTERM or SIGINT, kept until somebody asks for it; a context manager.
+
+  Noticed at once and by any thread, also while the main thread is inside
+  compiled code, where Python's own handlers have to wait. Another one, a second
+  later or more, ends the process. Outside the main thread nothing is caught.
+  """
+
+  def __init__(self):
+    self._event = threading.Event()
+    self._first: float | None = None  # when it came
+    self._handlers = Handlers()
+    self._pipe: tuple[int, int] | None = None
+
+  @property
+  def asked(self) -> bool:
+    return self._event.is_set()
+
+  def wait(self, seconds: float) -> bool:
+    """Waits for the request for so long; returns whether it has come."""
+    return self._event.wait(seconds)
+
+  def __enter__(self):
+    if threading.current_thread() is threading.main_thread():
+      self._pipe = os.pipe()
+      os.set_blocking(self._pipe[1], False)
+      self._fd_before = signal.set_wakeup_fd(
+        self._pipe[1], warn_on_full_buffer=False
+      )
+      self._handlers.install(
+        (signal.SIGTERM, signal.SIGINT), lambda *_: self._event.set()
+      )
+      self._reader = threading.Thread(target=self._read, daemon=True)
+      self._reader.start()
+    return self
+
+  def __exit__(self, *_):
+    if self._pipe is not None:
+      self._handlers.restore()
+      signal.set_wakeup_fd(self._fd_before)
+      os.write(self._pipe[1], b"\0")
+      self._reader.join()
+      for end in self._pipe:
+        os.close(end)
+      self._pipe = None
+
+  def _read(self) -> None:
+    """Runs in a thread: Python writes a signal's number into the pipe."""
+    while number := os.read(self._pipe[0], 1)[0]:
+      if number not in (signal.SIGTERM, signal.SIGINT):
+        continue
+      now = time.monotonic()
+      if self._first is None:
+        self._first = now
+      elif now - self._first >= _SAME_SECONDS:
+        os._exit(128 + number)
+      self._event.set()
