@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from soundstream_jax import errors
-from soundstream_jax.devices import distributed
+from soundstream_jax.devices import joining
 
 ALLOCATION = {
   "SLURM_JOB_ID": "7",
@@ -68,25 +68,26 @@ def calls(monkeypatch):
 
 @pytest.mark.parametrize("place", ALONE)
 def test_a_process_on_its_own_joins_nobody(place, calls, monkeypatch):
-  assert not distributed.in_cluster(ALONE[place])
+  assert not joining.in_cluster(ALONE[place])
   for name, value in ALONE[place].items():
     monkeypatch.setenv(name, value)
-  distributed.initialize()
+  joining.initialize()
   assert calls == []
 
 
 @pytest.mark.parametrize("place", SEVERAL)
 def test_one_of_several_lets_jax_find_the_others(place, calls, monkeypatch):
-  assert distributed.in_cluster(SEVERAL[place])
+  assert joining.in_cluster(SEVERAL[place])
   for name, value in SEVERAL[place].items():
     monkeypatch.setenv(name, value)
-  distributed.initialize(heartbeat_seconds=7)
+  joining.initialize(heartbeat_seconds=7)
   assert calls == [
     {
       "coordinator_address": None,
       "num_processes": None,
       "process_id": None,
       "heartbeat_timeout_seconds": 7,
+      "initialization_timeout": joining.JOIN_SECONDS + 60,
     }
   ]
 
@@ -94,9 +95,7 @@ def test_one_of_several_lets_jax_find_the_others(place, calls, monkeypatch):
 def test_flags_go_before_the_environment(calls, monkeypatch):
   for name, value in ALLOCATION.items():
     monkeypatch.setenv(name, value)
-  distributed.initialize(
-    coordinator="10.0.0.1:1234", num_processes=1, process_id=0
-  )
+  joining.initialize(coordinator="10.0.0.1:1234", num_processes=1, process_id=0)
   (given,) = calls
   assert given["coordinator_address"] == "10.0.0.1:1234"
   assert (given["num_processes"], given["process_id"]) == (1, 0)
@@ -136,14 +135,14 @@ def test_flags_go_before_the_environment(calls, monkeypatch):
 )
 def test_flags_that_do_not_fit_are_refused(flags, line, calls):
   with pytest.raises(errors.InputError) as error:
-    distributed.initialize(**flags)
+    joining.initialize(**flags)
   assert str(error.value).startswith(line)
   assert calls == []
 
 
 JOIN = """
-from soundstream_jax.devices import distributed
-distributed.initialize()
+from soundstream_jax.devices import joining
+joining.initialize()
 import jax
 print(jax.process_count())
 """

@@ -5,6 +5,7 @@ a process computes, compiles or waits, from any thread. A process on its own has
 a board of its own.
 """
 
+import itertools
 import threading
 import time
 
@@ -17,6 +18,25 @@ _LOOK_SECONDS = 0.02
 
 _own: dict[str, str] = {}
 _own_lock = threading.Lock()
+_folders = itertools.count()
+
+
+def num_processes() -> int:
+  """Returns how many have joined the job; no device is touched."""
+  return distributed.global_state.num_processes or 1
+
+
+def process_id() -> int:
+  """Returns this process's number; no device is touched."""
+  return distributed.global_state.process_id or 0
+
+
+def folder(name: str) -> str:
+  """Returns a folder that no notice is in, the same in all processes.
+
+  They must all ask for the same folders in the same order.
+  """
+  return f"{name}/{next(_folders)}"
 
 
 def post(name: str, text: str) -> None:

@@ -4,11 +4,13 @@ Every process runs every collective; only the writing of text is guarded by
 `is_primary`.
 """
 
-import os
+import json
 import pathlib
 import secrets
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,96 +19,18 @@ from jax.sharding import AxisType, Mesh
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
+from soundstream_jax.devices import board
 
 # The batch is split over both axes, parameters over the second.
 AXES = ("data", "fsdp")
 
-# Seconds without a sign of life after which a process counts as dead, and all
-# others are aborted.
-HEARTBEAT_SECONDS = 100
+# What a network's file system may take to show what another host has written:
+# NFS keeps what it knows of a folder for up to a minute.
+SHARED_SECONDS = 75
 
-# What a network's file system may take to show what another host has written.
-SHARED_SECONDS = 20
-
-
-def initialize(
-  *,
-  coordinator: str | None = None,
-  num_processes: int | None = None,
-  process_id: int | None = None,
-  heartbeat_seconds: int = HEARTBEAT_SECONDS,
-) -> None:
-  """Joins the processes of a job; before any other call to jax.
-
-  With nothing given, SLURM, Kubernetes, TPU and Open MPI are recognised by
-  their environment, and a process on its own stays on its own.
-
-  Args:
-    coordinator: HOST:PORT of process 0.
-    num_processes: of the whole job.
-    process_id: of this process, from 0.
-    heartbeat_seconds: after which a silent process is given up.
-
-  Raises:
-    InputError: some of the three are given and some are missing, or they do
-      not fit each other.
-  """
-  given = {
-    "--coordinator": coordinator,
-    "--num_processes": num_processes,
-    "--process_id": process_id,
-  }
-  missing = [name for name, value in given.items() if value is None]
-  if missing and len(missing) < len(given):
-    raise errors.InputError(
-      f"{', '.join(missing)} is missing beside "
-      f"{', '.join(name for name in given if name not in missing)}. Give all "
-      "three, or none where the cluster says them."
-    )
-  if not missing:
-    if not 0 <= process_id < num_processes:
-      raise errors.InputError(
-        f"--process_id={process_id} is not one of the "
-        f"--num_processes={num_processes} processes. Use 0 to "
-        f"{num_processes - 1}."
-      )
-    host, colon, port = coordinator.rpartition(":")
-    if not (host and colon and port.isdecimal()):
-      raise errors.InputError(
-        f"--coordinator={coordinator} is not HOST:PORT, as in 10.0.0.1:1234."
-      )
-  elif not in_cluster(os.environ):
-    return
-  jax.distributed.initialize(
-    coordinator_address=coordinator,
-    num_processes=num_processes,
-    process_id=process_id,
-    heartbeat_timeout_seconds=heartbeat_seconds,
-  )
-
-
-def in_cluster(environment: Mapping[str, str]) -> bool:
-  """True where the environment says that this process is one of several.
-
-  The variables of an allocation are not enough: a shell or a notebook inside
-  one has them too, and would wait for processes that nobody starts. So SLURM
-  counts by the tasks of the step that `srun` made.
-  """
-  several = (
-    _int(environment.get("SLURM_STEP_NUM_TASKS")) > 1,
-    _int(environment.get("OMPI_COMM_WORLD_SIZE")) > 1,
-    len(environment.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1,
-    len(environment.get("TPU_PROCESS_ADDRESSES", "").split(",")) > 1,
-    _int(environment.get("MEGASCALE_NUM_SLICES")) > 1,
-    "JAX_COORDINATOR_ADDRESS" in environment,
-    "JOB_COMPLETION_INDEX" in environment
-    and "KUBERNETES_SERVICE_HOST" in environment,
-  )
-  return any(several)
-
-
-def _int(text: str | None) -> int:
-  return int(text) if text and text.isdecimal() else 0
+# What process 0 may take for what the others wait for: it reads whole
+# checkpoints, and waits for another job's sign of life. If it fails, it says so.
+_PRIMARY_SECONDS = 3600
 
 
 def make_mesh(mesh: config_lib.Mesh, devices=None) -> Mesh:
@@ -142,16 +66,42 @@ def make_mesh(mesh: config_lib.Mesh, devices=None) -> Mesh:
 
 def is_primary() -> bool:
   """True in the one process that writes logs. Never guard a collective."""
-  return jax.process_index() == 0
+  return board.process_id() == 0
 
 
-def stop_asked(step: int) -> bool:
-  """True in all processes at the same step once one of them got SIGTERM.
+def from_primary(find: Callable[[], Any]) -> Any:
+  """Returns what process 0 finds, in every process; the others do not look.
 
-  Every process of several asks before every step. jax keeps SIGTERM for this
-  from `initialize` on: nobody else may handle it.
+  A file that several hosts read may differ between them for a while, and what
+  they do must not.
+
+  Args:
+    find: returns JSON; called in process 0 alone.
+
+  Raises:
+    InputError: in every process, if `find` raises it.
+    DiskError: likewise.
   """
-  return multihost_utils.reached_preemption_sync_point(step)
+  if board.num_processes() == 1:
+    return find()
+  name = board.folder("found")
+  if is_primary():
+    try:
+      found = find()
+    except (errors.InputError, errors.DiskError) as error:
+      kind = type(error) if type(error) in _RAISED else errors.InputError
+      board.post(name, json.dumps({kind.__name__: str(error)}))
+      raise
+    board.post(name, json.dumps({"found": found}))
+    return found
+  answer = json.loads(board.wait_for(name, seconds=_PRIMARY_SECONDS))
+  for kind in _RAISED:
+    if kind.__name__ in answer:
+      raise kind(answer[kind.__name__])
+  return answer["found"]
+
+
+_RAISED = (errors.InputError, errors.DiskError)
 
 
 def wait_for_all(what: str) -> None:
@@ -170,21 +120,40 @@ def _appears(path: pathlib.Path) -> bool:
   return True
 
 
+def wait_until_seen(*paths: pathlib.Path) -> None:
+  """Waits until this process sees what process 0 has seen.
+
+  Raises:
+    InputError: it does not, however long a network's file system may take.
+  """
+  for path in paths:
+    if not _appears(path):
+      raise errors.InputError(
+        f"process {jax.process_index()} on {socket.gethostname()} does not "
+        f"see {path}, which process 0 sees. Mount the same folder on all "
+        "hosts."
+      )
+
+
 def check_shared(folder: pathlib.Path) -> None:
   """Proves that every process sees the same folder; creates it.
 
   Raises:
     InputError: in every process, where one of them does not.
+    DiskError: likewise, where it cannot be created.
   """
-  folder.mkdir(parents=True, exist_ok=True)
+
+  def write() -> str:
+    with errors.writing("the run", folder):
+      folder.mkdir(parents=True, exist_ok=True)
+      proof = folder / f".seen-{secrets.token_hex(16)}"
+      if jax.process_count() > 1:
+        proof.touch()
+    return proof.name
+
+  proof = folder / from_primary(write)
   if jax.process_count() == 1:
     return
-  token = np.frombuffer(secrets.token_bytes(16), np.uint8)
-  token = np.asarray(multihost_utils.broadcast_one_to_all(token), np.uint8)
-  proof = folder / f".seen-{token.tobytes().hex()}"
-  if is_primary():
-    proof.touch()
-  wait_for_all("workdir written")
   seen = np.asarray(
     multihost_utils.process_allgather(np.asarray(_appears(proof)))
   )

@@ -178,8 +178,8 @@ def test_bad_input_ends_a_job_at_once(submit):
 
 
 JOIN = """
-from soundstream_jax.devices import distributed
-distributed.initialize()
+from soundstream_jax.devices import joining
+joining.initialize()
 import jax
 print(jax.process_index(), jax.process_count())
 """

@@ -16,7 +16,7 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import precision
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.data import loader as loader_lib
-from soundstream_jax.devices import distributed, sharding
+from soundstream_jax.devices import distributed, joining, sharding
 from soundstream_jax.model import soundstream
 from soundstream_jax.train import kmeans_start
 from soundstream_jax.train import state as state_lib
@@ -147,7 +147,7 @@ def main():
   task = json.loads(pathlib.Path(sys.argv[1]).read_text())
   process = int(sys.argv[2])
   jax.config.update("jax_enable_x64", task["x64"])
-  distributed.initialize(
+  joining.initialize(
     coordinator=task["coordinator"],
     num_processes=task["processes"],
     process_id=process,
