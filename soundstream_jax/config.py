@@ -29,6 +29,7 @@ preset_files = presets.preset_files
 parse_sources = constraints.parse_sources
 parse_profile_steps = constraints.parse_profile_steps
 get = fields.get
+walk = fields.walk
 MAY_CHANGE_ON_RESUME = resume.MAY_CHANGE
 
 

@@ -28,8 +28,11 @@ def write_config(workdir, config: config_lib.Config) -> None:
   """Writes WORKDIR/config.json, whole or not at all."""
   path = pathlib.Path(workdir) / "config.json"
   temporary = path.with_suffix(".json.tmp")
-  temporary.write_text(json.dumps(config_lib.to_dict(config), indent=2) + "\n")
-  os.replace(temporary, path)
+  with errors.writing(path.name, path.parent):
+    temporary.write_text(
+      json.dumps(config_lib.to_dict(config), indent=2) + "\n"
+    )
+    os.replace(temporary, path)
 
 
 def read_config(workdir) -> dict[str, Any] | None:

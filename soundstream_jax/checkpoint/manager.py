@@ -4,16 +4,31 @@ They are written while training continues, and pruned but for those to keep.
 `folder` has their layout on disk.
 """
 
+import contextlib
+import errno
+import os
 import pathlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orbax.checkpoint as ocp
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import errors
 from soundstream_jax.checkpoint import folder, integrity
 from soundstream_jax.devices import distributed
+
+_DISK = (
+  errno.ENOSPC,
+  errno.EDQUOT,
+  errno.EFBIG,
+  errno.EROFS,
+  errno.EIO,
+  errno.EACCES,
+  errno.EPERM,
+  errno.ESTALE,
+)
 
 
 class _Preservation:
@@ -34,13 +49,37 @@ class _Preservation:
     ]
 
 
+def disk_failure(error: BaseException) -> str | None:
+  """Returns how the system names a disk's failure behind an error, or None.
+
+  Orbax and TensorStore pass it on in errors of their own, as text.
+  """
+  chain = []
+  while error is not None and error not in chain:
+    chain.append(error)
+    error = error.__cause__ or error.__context__
+  for link in chain:
+    if isinstance(link, OSError) and link.errno in _DISK:
+      return os.strerror(link.errno)
+    for number in _DISK:
+      if os.strerror(number) in str(link):
+        return os.strerror(number)
+  return None
+
+
 class Checkpoints:
   """The checkpoints of one workdir, written while training continues."""
 
   def __init__(self, workdir, settings: config_lib.Checkpoint):
     self._workdir = pathlib.Path(workdir).absolute()
     self._sealing: threading.Thread | None = None
-    self._manager = ocp.CheckpointManager(
+    self._saving: int | None = None  # the newest save that was started
+    self._unchecked = False  # whether nobody has asked how it ended
+    with self._writing(step=None):
+      self._manager = self._open(settings)
+
+  def _open(self, settings: config_lib.Checkpoint) -> ocp.CheckpointManager:
+    return ocp.CheckpointManager(
       self._workdir / "checkpoints",
       item_names=folder.ITEMS,
       options=ocp.CheckpointManagerOptions(
@@ -80,6 +119,26 @@ class Checkpoints:
       "data": dict(data),
       "rollback_count": rollback_count,
     }
+    with self._writing(step):
+      self._save(step, meta, items)
+    if distributed.is_primary():
+      self._join()
+      self._sealing = threading.Thread(
+        target=integrity.seal,
+        args=(folder.of_step(self._workdir, step),),
+        daemon=True,
+      )
+      self._sealing.start()
+
+  def check(self) -> None:
+    """Raises DiskError if a save that was started has failed; never waits."""
+    if self._unchecked and not self._manager.is_saving_in_progress():
+      self._unchecked = False
+      with self._writing():
+        self._manager.wait_until_finished()
+
+  def _save(self, step: int, meta: Mapping, items: Mapping[str, Any]) -> None:
+    self._saving, self._unchecked = step, True
     self._manager.save(
       step,
       args=ocp.args.Composite(
@@ -92,14 +151,20 @@ class Checkpoints:
       ),
       force=True,
     )
-    if distributed.is_primary():
-      self._join()
-      self._sealing = threading.Thread(
-        target=integrity.seal,
-        args=(folder.of_step(self._workdir, step),),
-        daemon=True,
-      )
-      self._sealing.start()
+
+  @contextlib.contextmanager
+  def _writing(self, step: int | None = None) -> Iterator[None]:
+    """Turns what a full or broken disk leads to into a DiskError."""
+    try:
+      yield
+    except Exception as error:
+      reason = disk_failure(error)
+      if reason is None:
+        raise
+      failed = self._saving if step is None else step
+      raise errors.unwritable(
+        f"the checkpoint of step {failed}", self._workdir, reason
+      ) from error
 
   def restore(self, abstract: Mapping[str, Any], step: int) -> dict[str, Any]:
     """Returns the items of a step on the shardings of the abstract arrays."""
@@ -117,7 +182,8 @@ class Checkpoints:
 
   def wait(self) -> None:
     """Returns when everything that was saved is on disk."""
-    self._manager.wait_until_finished()
+    with self._writing():
+      self._manager.wait_until_finished()
     self._join()
 
   def close(self) -> None:

@@ -1,19 +1,22 @@
 """The training loop: set up or resume, step, log, save, stop cleanly."""
 
+import contextlib
 import dataclasses
 import pathlib
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 from absl import logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
-from soundstream_jax.checkpoint import folder, manager
+from soundstream_jax import errors, os_signals
+from soundstream_jax.checkpoint import folder, holder, manager
 from soundstream_jax.data import held_out
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.data import source as source_lib
-from soundstream_jax.devices import distributed, sharding
+from soundstream_jax.devices import distributed, ending, sharding
 from soundstream_jax.train import (
   compiled,
   preemption,
@@ -27,39 +30,61 @@ from soundstream_jax.train import step as step_lib
 from soundstream_jax.train.monitoring import alarms, clock, metric_writer
 from soundstream_jax.train.monitoring import profile as profile_lib
 
+# For closing what may never answer.
+_CLOSE_SECONDS = 5.0
 
-def train(config: config_lib.Config, workdir) -> int:
+
+def train(
+  config: config_lib.Config,
+  workdir,
+  *,
+  request: os_signals.StopRequest | None = None,
+  take_over: bool = False,
+) -> int:
   """Trains until config.num_steps; returns the process's exit code.
 
   The same call resumes: from the newest checkpoint, with the batch that the
   interrupted run would have taken next. SIGTERM and SIGINT, to any one of the
-  processes, finish the step, save and return errors.EXIT_PREEMPTED in all of
-  them. After too many bad steps in a row training returns to a checkpoint and
-  continues with other data, a bounded number of times (see `rollback`); then it
-  saves the last good state, names the first bad term and returns
+  processes at any moment, end in a saved step and errors.EXIT_PREEMPTED in all
+  of them. After too many bad steps in a row training returns to a checkpoint
+  and continues with other data, a bounded number of times (see `rollback`);
+  then it saves the last good state, names the first bad term and returns
   errors.EXIT_BAD_STEPS.
 
+  Args:
+    config: what to train.
+    workdir: folder of the run, the same for all processes.
+    request: to stop, if it is heard since the process's start.
+    take_over: takes the workdir from another job that writes there.
+
   Raises:
-    InputError: data, mesh or workdir do not fit the configuration.
+    InputError: data, mesh or workdir do not fit the configuration, or another
+      job writes into the workdir.
+    DiskError: a checkpoint cannot be written.
   """
   workdir = pathlib.Path(workdir)
-  start.check(config, workdir)
-  mesh = distributed.make_mesh(config.mesh)
-  sharding.check_batch(
-    config.batch_size, mesh, microbatches=config.microbatches
-  )
-  # Data next: what is wrong with it shows before anything takes time.
-  rows = sharding.process_rows(sharding.batch(mesh), config.batch_size)
-  loader = loader_lib.train_loader(config, rows=rows)
-  clips = _held_out(config)
-  # Compiled when first called, so a run compiles what it needs.
-  steps = {}
-  for adversarial in (False, True):
-    step, abstract = step_lib.build(config, mesh, adversarial=adversarial)
-    name = f"step {'with' if adversarial else 'without'} discriminators"
-    steps[adversarial] = compiled.Compiled(step, abstract, name=name)
-  distributed.check_shared(workdir)
-  try:
+  with contextlib.ExitStack() as stack:
+    if request is None:
+      request = stack.enter_context(os_signals.StopRequest())
+    stopping = stack.enter_context(preemption.Stopping(request))
+    start.check(config, workdir)
+    mesh = distributed.make_mesh(config.mesh)
+    sharding.check_batch(
+      config.batch_size, mesh, microbatches=config.microbatches
+    )
+    # Data next: what is wrong with it shows before anything takes time.
+    rows = sharding.process_rows(sharding.batch(mesh), config.batch_size)
+    loader = loader_lib.train_loader(config, rows=rows)
+    stack.callback(_within_seconds, loader.close)
+    clips = _held_out(config)
+    # Compiled when first called, so a run compiles what it needs.
+    steps = {}
+    for adversarial in (False, True):
+      step, abstract = step_lib.build(config, mesh, adversarial=adversarial)
+      name = f"step {'with' if adversarial else 'without'} discriminators"
+      steps[adversarial] = compiled.Compiled(step, abstract, name=name)
+    distributed.check_shared(workdir)
+    stack.enter_context(_held(workdir, take_over=take_over))
     run = _Run(
       config=config,
       workdir=workdir,
@@ -71,13 +96,11 @@ def train(config: config_lib.Config, workdir) -> int:
       validate=(
         None if clips is None else validation.build(config, clips, mesh)
       ),
+      stopping=stopping,
     )
-    with preemption.StopSignals() as stop:
-      while (exit_code := _start(run, stop)) is None:
-        pass  # rolled back: start again from the checkpoint before
-      return exit_code
-  finally:
-    loader.close()
+    while (exit_code := _start(run)) is None:
+      pass  # rolled back: start again from the checkpoint before
+    return exit_code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,16 +118,25 @@ class _Run:
   loader: loader_lib.Loader
   profile: profile_lib.Profile
   validate: validation.Validator | None  # None without held-out clips
+  stopping: preemption.Stopping
 
 
-def _start(run: _Run, stop: preemption.StopSignals) -> int | None:
+def _start(run: _Run) -> int | None:
   """Trains from what the workdir holds; returns None after a rollback."""
   config, workdir = run.config, run.workdir
-  rollback.prepare(workdir)
+  found = start.find(config, workdir)
+  if distributed.is_primary():
+    start.check_space(config, workdir, run.abstract[0])
   checkpoints = manager.Checkpoints(workdir, config.checkpoint)
   try:
     state = start.state(
-      config, workdir, run.mesh, run.loader, checkpoints, run.abstract[0]
+      config,
+      workdir,
+      run.mesh,
+      run.loader,
+      checkpoints,
+      run.abstract[0],
+      found=found,
     )
     if distributed.is_primary():
       folder.write_config(workdir, config)
@@ -119,30 +151,35 @@ def _start(run: _Run, stop: preemption.StopSignals) -> int | None:
       clock=clock.Clock(config, int(state.step)),
       rollback_count=int(state.rollback_count),
     )
-    return _train(run, outputs, state, stop)
-  finally:
-    checkpoints.wait()
-    checkpoints.close()
+    exit_code = _train(run, outputs, state, saved=found.latest)
+  except BaseException:
+    # Saves that are under way may wait for a disk, or for a process, for ever.
+    _within_seconds(checkpoints.close)
+    raise
+  checkpoints.close()
+  return exit_code
 
 
 def _train(
   run: _Run,
   outputs: progress_lib.Outputs,
   state: state_lib.TrainState,
-  stop: preemption.StopSignals,
+  *,
+  saved: int | None,
 ) -> int | None:
-  """Trains to the last step, a stop signal or too many bad steps."""
-  config, first = run.config, int(state.step)
+  """Trains to the last step, a request to stop or too many bad steps."""
+  config = run.config
   data_offset = int(state.data_offset)
-  saved = first if outputs.checkpoints.latest_step() == first else None
-  progress = progress_lib.Progress(step=first, saved=saved)
-  run.loader.seek(first + data_offset)
+  run.loader.seek(int(state.step) + data_offset)
+  progress = progress_lib.Progress(
+    step=int(state.step), saved=saved, data=run.loader.state()
+  )
   stopped = False
   while (
     progress.step < config.num_steps and not stopped and progress.bad is None
   ):
-    state, progress = _step(run, outputs, state, progress)
-    stopped = stop.asked(progress.step)
+    state, progress, stopped = _step(run, outputs, state, progress)
+    outputs.checkpoints.check()
   run.profile.close()
   progress = progress_lib.read_all(progress, outputs)
   if progress.bad is not None and rollback.is_allowed(
@@ -160,13 +197,13 @@ def _train(
   if stopped:
     logging.info("asked to stop: saving step %d", progress.step)
   if progress.saved != progress.step:
-    progress_lib.save(
-      progress, outputs, state, progress.step, run.loader.state()
+    progress = progress_lib.save(
+      progress, outputs, state, progress.step, progress.data
     )
   _close(outputs)
   if progress.bad is not None:
     return errors.EXIT_BAD_STEPS
-  if stopped:
+  if stopped or run.stopping.was_asked():
     return errors.EXIT_PREEMPTED
   metric_writer.say("finished %d steps", progress.step)
   return 0
@@ -177,18 +214,28 @@ def _step(
   outputs: progress_lib.Outputs,
   state: state_lib.TrainState,
   progress: progress_lib.Progress,
-) -> tuple[state_lib.TrainState, progress_lib.Progress]:
-  """Hands the device one step, and reads the one before."""
+) -> tuple[state_lib.TrainState, progress_lib.Progress, bool]:
+  """Hands the device one step, and reads the one before.
+
+  Returns:
+    (state, progress, False); or both as they were, and True, where the run
+    stops before this step.
+  """
   config = run.config
+  step = run.steps[progress.step >= config.discriminator.start_step]
+  _, stopped = run.stopping.unless_due(step.compile)
+  if stopped:
+    return state, progress, True
   run.profile.before(progress.step + 1)
   computed = progress.pending[-1].metrics if progress.pending else None
   with outputs.clock.waiting(computed):
-    batch = next(run.loader)
+    batch, stopped = run.stopping.unless_due(lambda: next(run.loader))
+  if stopped or not run.stopping.goes_on():
+    return state, progress, True
   batch = sharding.global_batch(
     sharding.batch(run.mesh), config.batch_size, batch
   )
-  adversarial = progress.step >= config.discriminator.start_step
-  state, metrics = run.steps[adversarial](state, batch)
+  state, metrics = step(state, batch)
   progress = progress_lib.hand_over(
     progress, metrics, state, run.loader.state(), config=config
   )
@@ -200,7 +247,7 @@ def _step(
     progress = progress_lib.read_all(progress, outputs)
     with outputs.clock.paused():
       run.validate(state, outputs.writer, progress.step)
-  return state, progress
+  return state, progress, False
 
 
 def _validates_at(run: _Run, step: int) -> bool:
@@ -216,6 +263,31 @@ def _close(outputs: progress_lib.Outputs) -> None:
   """Waits for checkpoints on their way to disk, and closes the log."""
   outputs.checkpoints.wait()
   outputs.writer.close()
+
+
+@contextlib.contextmanager
+def _held(workdir: pathlib.Path, *, take_over: bool) -> Iterator[None]:
+  """Keeps other jobs out of the workdir, and ends this one if it is taken."""
+  held = holder.Holder(
+    workdir, on_lost=lambda line: ending.fail(errors.InputError(line))
+  )
+  distributed.from_primary(lambda: held.claim(take_over=take_over))
+  try:
+    yield
+  finally:
+    held.release()
+
+
+def _within_seconds(close: Callable[[], None]) -> None:
+  """Closes something that failed, and leaves it if that takes too long."""
+
+  def attempt() -> None:
+    with contextlib.suppress(Exception):  # the first one is on its way up
+      close()
+
+  thread = threading.Thread(target=attempt, daemon=True)
+  thread.start()
+  thread.join(timeout=_CLOSE_SECONDS)
 
 
 def _held_out(config: config_lib.Config):

@@ -47,6 +47,7 @@ class Progress:
 
   step: int  # that the device was handed last
   saved: int | None  # newest step that is on disk, or on its way there
+  data: dict[str, Any]  # the loader's position, after this step
   bad: rollback.BadSteps | None = None  # too many in a row
   pending: tuple[Finished, ...] = ()  # handed to the device, not read yet
 
@@ -77,7 +78,7 @@ def hand_over(
     data=data if due else None,
   )
   return dataclasses.replace(
-    progress, step=step, pending=(*progress.pending, finished)
+    progress, step=step, data=data, pending=(*progress.pending, finished)
   )
 
 

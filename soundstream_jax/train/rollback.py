@@ -18,6 +18,7 @@ import pathlib
 from absl import logging
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import errors
 from soundstream_jax.checkpoint import folder
 from soundstream_jax.devices import distributed
 
@@ -136,9 +137,10 @@ def begin(
 
 def write(workdir: pathlib.Path, rollback: Rollback) -> None:
   """Writes the journal; from here on the rollback will happen."""
-  temporary = workdir / "rollback.json.tmp"
-  temporary.write_text(json.dumps(dataclasses.asdict(rollback)) + "\n")
-  os.replace(temporary, workdir / "rollback.json")
+  with errors.writing("rollback.json", workdir):
+    temporary = workdir / "rollback.json.tmp"
+    temporary.write_text(json.dumps(dataclasses.asdict(rollback)) + "\n")
+    os.replace(temporary, workdir / "rollback.json")
 
 
 def read(workdir: pathlib.Path) -> Rollback | None:
@@ -150,26 +152,24 @@ def read(workdir: pathlib.Path) -> Rollback | None:
 def prepare(workdir: pathlib.Path) -> None:
   """Leaves checkpoints that can be used, and that the journal allows.
 
-  Every process calls this before it opens the checkpoints; process 0 works.
+  Process 0 calls this before any process opens the checkpoints.
   """
-  if distributed.is_primary():
-    rollback = read(workdir)
-    if rollback is not None and _unfinished(workdir, rollback):
-      for step in folder.steps_on_disk(workdir):
-        if step > rollback.target:
-          _set_aside(workdir, step, f"rollback{rollback.rollback_count}")
-    for step in reversed(folder.steps_on_disk(workdir)):
-      reason = folder.damage(workdir, step)
-      if reason is None:
-        break
-      logging.error(
-        "the checkpoint of step %d is damaged: %s. It is set aside, the one "
-        "before it is used.",
-        step,
-        reason,
-      )
-      _set_aside(workdir, step, "damaged")
-  distributed.wait_for_all("workdir prepared")
+  rollback = read(workdir)
+  if rollback is not None and _unfinished(workdir, rollback):
+    for step in folder.steps_on_disk(workdir):
+      if step > rollback.target:
+        _set_aside(workdir, step, f"rollback{rollback.rollback_count}")
+  for step in reversed(folder.steps_on_disk(workdir)):
+    reason = folder.damage(workdir, step)
+    if reason is None:
+      break
+    logging.error(
+      "the checkpoint of step %d is damaged: %s. It is set aside, the one "
+      "before it is used.",
+      step,
+      reason,
+    )
+    _set_aside(workdir, step, "damaged")
 
 
 def _unfinished(workdir: pathlib.Path, rollback: Rollback) -> bool:
@@ -184,10 +184,11 @@ def _unfinished(workdir: pathlib.Path, rollback: Rollback) -> bool:
 def _set_aside(workdir: pathlib.Path, step: int, why: str) -> None:
   """Moves a checkpoint out of the way, never over another one."""
   aside = workdir / "set_aside"
-  aside.mkdir(exist_ok=True)
   name, number = f"{step}-{why}", 1
-  while (aside / name).exists():
-    number += 1
-    name = f"{step}-{why}-{number}"
-  os.rename(folder.of_step(workdir, step), aside / name)
+  with errors.writing(f"set_aside/{name}", workdir):
+    aside.mkdir(exist_ok=True)
+    while (aside / name).exists():
+      number += 1
+      name = f"{step}-{why}-{number}"
+    os.rename(folder.of_step(workdir, step), aside / name)
   logging.warning("set aside %s", aside / name)

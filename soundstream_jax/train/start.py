@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -11,19 +12,53 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import errors, rates
 from soundstream_jax.checkpoint import folder
 from soundstream_jax.checkpoint import weights as weights_lib
-from soundstream_jax.devices import sharding
+from soundstream_jax.devices import distributed, sharding
 from soundstream_jax.train import kmeans_start
 from soundstream_jax.train import rollback as rollback_lib
 from soundstream_jax.train import state as state_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+  """Everything in a workdir that decides how a run goes on.
+
+  Process 0 has looked; what another host sees may be older for a while.
+  """
+
+  latest: int | None  # newest step to resume from
+  rollback: rollback_lib.Rollback | None  # the newest, finished or not
+  init_step: int | None  # of config.init_from, where the run begins with it
 
 
 def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
   """Refuses what cannot start, before anything is computed or written.
 
   Raises:
-    InputError: the workdir holds another run, init_from another model, or
-      k-means would see too few frames.
+    InputError: in every process. The workdir holds another run, init_from
+      another model, k-means would see too few frames, or the processes were
+      given different configurations.
   """
+
+  def look() -> dict:
+    _check_here(config, workdir)
+    return config_lib.to_dict(config)
+
+  of_process_0 = config_lib.from_dict(distributed.from_primary(look))
+  names = dict(config_lib.walk(config))
+  differences = [
+    f"{name}: {config_lib.get(of_process_0, name)} there, {value} here"
+    for name, value in names.items()
+    if config_lib.get(of_process_0, name) != value
+  ]
+  if differences:
+    raise errors.InputError(
+      f"process {jax.process_index()} was given another configuration than "
+      f"process 0: {'; '.join(differences)}. Give all the same flags."
+    )
+
+
+def _check_here(config: config_lib.Config, workdir: pathlib.Path) -> None:
+  """Looks for what `check` refuses; raises InputError."""
   saved = folder.read_config(workdir)
   if saved is not None:
     differences = config_lib.resume_differences(
@@ -43,35 +78,97 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
     kmeans_start.check(config)
 
 
-def state(config, workdir, mesh, loader, checkpoints, abstract):
+def find(config: config_lib.Config, workdir: pathlib.Path) -> Found:
+  """Looks into the workdir, once it is prepared; the same in all processes."""
+
+  def look() -> dict:
+    rollback_lib.prepare(workdir)
+    rollback = rollback_lib.read(workdir)
+    latest = max(folder.steps(workdir), default=None)
+    if latest is not None:
+      folder.read_meta(workdir, latest)  # refuses another format
+    init = None
+    if latest is None and config.init_from:
+      init = folder.steps(config.init_from)[-1]
+    return {
+      "latest": latest,
+      "rollback": None if rollback is None else dataclasses.asdict(rollback),
+      "init_step": init,
+    }
+
+  found = distributed.from_primary(look)
+  if found["rollback"] is not None:
+    found["rollback"] = rollback_lib.Rollback(**found["rollback"])
+  return Found(**found)
+
+
+def check_space(
+  config: config_lib.Config, workdir: pathlib.Path, abstract
+) -> None:
+  """Warns early where the disk will not hold the checkpoints to be kept."""
+  each = sum(
+    leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract)
+  )
+  # One more is there while it is written.
+  missing = max(1, config.checkpoint.keep + 1 - len(folder.steps(workdir)))
+  try:
+    free = shutil.disk_usage(workdir).free
+  except OSError:
+    return
+  if free < missing * each:
+    logging.warning(
+      "%s has %s; %d more checkpoints of %.0f MB each are to be kept. Free "
+      "space, or use a smaller --config.checkpoint.keep, or another --workdir.",
+      workdir,
+      errors.space(workdir),
+      missing,
+      each / 1e6,
+    )
+
+
+def state(
+  config, workdir, mesh, loader, checkpoints, abstract, *, found: Found
+):
   """Returns the state to train from: resumed, rolled back, warm or fresh.
 
   Args:
     config: what to train.
-    workdir: of the run; `rollback.prepare` has been called.
+    workdir: of the run.
     mesh: of the run.
     loader: of this process's rows.
     checkpoints: open.
     abstract: of `step.build`.
+    found: in the workdir.
+
+  Raises:
+    InputError: this process does not see the checkpoint that process 0 sees.
   """
-  rollback = rollback_lib.read(workdir)
-  latest = checkpoints.latest_step()
+  rollback, latest = found.rollback, found.latest
   if latest is None:
     first = 0 if rollback is None else rollback.next_batch
-    found = begin(config, mesh, loader, abstract, first_batch=first)
+    begun = begin(
+      config,
+      mesh,
+      loader,
+      abstract,
+      first_batch=first,
+      init_step=found.init_step,
+    )
   else:
-    folder.read_meta(workdir, latest)  # refuses another format
+    distributed.wait_until_seen(
+      *(folder.of_step(workdir, latest) / item for item in folder.ITEMS)
+    )
     items = checkpoints.restore(state_lib.to_items(abstract), latest)
     logging.info("resuming %s at step %d", workdir, latest)
-    found = state_lib.from_items(items)
-  if rollback is None or int(found.rollback_count) >= rollback.rollback_count:
-    return found
+    begun = state_lib.from_items(items)
+  if rollback is None or int(begun.rollback_count) >= rollback.rollback_count:
+    return begun
   counters = {
     "bad_steps": 0,
-    "data_offset": rollback.next_batch - int(found.step),
+    "data_offset": rollback.next_batch - int(begun.step),
     "rollback_count": rollback.rollback_count,
   }
-  return found.replace(
+  return begun.replace(
     **{
       name: state_lib.place(np.asarray(value, np.int32), abstract.step.sharding)
       for name, value in counters.items()
@@ -79,12 +176,20 @@ def state(config, workdir, mesh, loader, checkpoints, abstract):
   )
 
 
-def begin(config, mesh, loader, abstract, *, first_batch: int = 0):
+def begin(
+  config,
+  mesh,
+  loader,
+  abstract,
+  *,
+  first_batch: int = 0,
+  init_step: int | None = None,
+):
   """Returns step 0: fresh, or with the weights of config.init_from."""
   shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
   fresh = state_lib.init(config, shardings)
   if config.init_from:
-    return _warm_start(config, fresh)
+    return _warm_start(config, fresh, step=init_step)
   logging.info(
     "k-means on %d frames for %d codes",
     kmeans_start.num_frames(config),
@@ -129,9 +234,9 @@ def describe(config, mesh, state) -> None:
   )
 
 
-def _warm_start(config, fresh) -> state_lib.TrainState:
+def _warm_start(config, fresh, *, step: int | None) -> state_lib.TrainState:
   """Takes averaged parameters and codebooks of another run."""
-  other = weights_lib.restore(config.init_from)
+  other = weights_lib.restore(config.init_from, step=step)
   logging.info("warm start from %s, step %d", config.init_from, other.step)
 
   def placed(new, old):

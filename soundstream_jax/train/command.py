@@ -1,0 +1,135 @@
+"""The command that trains: flags, the job's processes, and how they end."""
+
+import os
+import pathlib
+from typing import NoReturn
+
+import jax
+from absl import app, flags, logging
+
+from soundstream_jax import config as config_lib
+from soundstream_jax import errors, os_signals
+from soundstream_jax.checkpoint import folder as folder_lib
+from soundstream_jax.devices import (
+  distributed,
+  ending,
+  host_memory,
+  joining,
+)
+from soundstream_jax.train import loop
+
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Where checkpoints, logs and the configuration go."
+)
+flags.DEFINE_string(
+  "config",
+  None,
+  "Preset name or path to a .py file; --config.a.b=value overrides a field. "
+  "May be left out when the workdir holds a run.",
+)
+flags.DEFINE_string(
+  "coordinator",
+  None,
+  "HOST:PORT of process 0, where the cluster does not say it.",
+)
+flags.DEFINE_integer("num_processes", None, "Of the whole job, likewise.")
+flags.DEFINE_integer("process_id", None, "Of this process, from 0, likewise.")
+flags.DEFINE_integer(
+  "heartbeat_seconds",
+  joining.HEARTBEAT_SECONDS,
+  "A process that is silent for so long is dead, and the job ends.",
+  lower_bound=1,
+)
+flags.DEFINE_integer(
+  "join_seconds",
+  joining.JOIN_SECONDS,
+  "How long the processes of a job look for each other.",
+  lower_bound=1,
+)
+_TAKE_OVER = flags.DEFINE_bool(
+  "take_over",
+  False,
+  "Take the workdir from another job that writes there; that one ends.",
+)
+
+# For a process that joins its job only to say that it has failed.
+_BRIEFLY_SECONDS = 10
+
+
+def run(request: os_signals.StopRequest) -> NoReturn:
+  """Trains as the command line says, and ends the process.
+
+  Args:
+    request: to stop; heard since the process's start.
+  """
+
+  def main(_) -> NoReturn:
+    logging.set_verbosity(logging.INFO)
+    # JAX and Orbax remark on much; a run logs one line per event.
+    logging.get_absl_handler().addFilter(_is_for_users)
+    try:
+      code = _train(request)
+    except Exception as error:
+      ending.fail(
+        error, join=lambda code: _join(_BRIEFLY_SECONDS, give_up_code=code)
+      )
+    jax.distributed.shutdown()
+    # Not by way of threads that a stop, or a broken disk, has left behind.
+    ending.end(code)
+
+  app.run(main, flags_parser=config_lib.parse_flags)
+
+
+def _train(request: os_signals.StopRequest) -> int:
+  if not _WORKDIR.value:
+    raise errors.InputError("--workdir is missing. Name a folder for the run.")
+  errors.check_mounted("--workdir", _WORKDIR.value)
+  workdir = pathlib.Path(_WORKDIR.value)
+  for folder in (workdir, *workdir.parents):
+    if folder.is_file():
+      raise errors.InputError(
+        f"--workdir={workdir}: {folder} is a file, not a folder."
+      )
+  # What is wrong with flags shows before other processes are waited for.
+  config = config_lib.from_flags() if flags.FLAGS.config else None
+  if (jax.config.jax_platforms or "cpu") == "cpu":
+    host_memory.keep()
+  _join(flags.FLAGS.join_seconds)
+  if config is None:
+    config = config_lib.from_flags(
+      distributed.from_primary(lambda: folder_lib.read_config(workdir))
+    )
+  _use_compilation_cache(config.compilation_cache)
+  return loop.train(
+    config, workdir, request=request, take_over=_TAKE_OVER.value
+  )
+
+
+def _join(seconds: int, *, give_up_code: int = 1) -> None:
+  joining.initialize(
+    coordinator=flags.FLAGS.coordinator,
+    num_processes=flags.FLAGS.num_processes,
+    process_id=flags.FLAGS.process_id,
+    heartbeat_seconds=flags.FLAGS.heartbeat_seconds,
+    join_seconds=seconds,
+    give_up_code=give_up_code,
+  )
+
+
+def _use_compilation_cache(where: str) -> None:
+  """Keeps compiled programs between runs; a damaged entry is compiled anew."""
+  if not where or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    return
+  if where == "auto":
+    cache = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
+    where = os.path.join(cache, "soundstream_jax", "xla")
+  jax.config.update("jax_compilation_cache_dir", where)
+  jax.config.update("jax_raise_persistent_cache_errors", False)
+
+
+def _is_for_users(record) -> bool:
+  """Drops remarks of libraries, and errors that Orbax also raises."""
+  ours = "soundstream_jax" in record.pathname
+  if record.exc_info and not ours and "orbax" in record.pathname:
+    return False
+  return ours or record.levelno > logging.converter.STANDARD_INFO
