@@ -15,30 +15,10 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.devices import distributed, host_memory
+from soundstream_jax.settings import training_flags
 from soundstream_jax.train import loop
 
-_WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Where checkpoints, logs and the configuration go."
-)
-flags.DEFINE_string(
-  "config",
-  None,
-  "Preset name or path to a .py file; --config.a.b=value overrides a field. "
-  "May be left out when the workdir holds a run.",
-)
-flags.DEFINE_string(
-  "coordinator",
-  None,
-  "HOST:PORT of process 0, where the cluster does not say it.",
-)
-flags.DEFINE_integer("num_processes", None, "Of the whole job, likewise.")
-flags.DEFINE_integer("process_id", None, "Of this process, from 0, likewise.")
-flags.DEFINE_integer(
-  "heartbeat_seconds",
-  distributed.HEARTBEAT_SECONDS,
-  "A process that is silent for so long is dead, and the job ends.",
-  lower_bound=1,
-)
+training_flags.define()
 
 
 def main(_):
@@ -49,10 +29,10 @@ def main(_):
 
 
 def _train() -> int:
-  if not _WORKDIR.value:
+  if not flags.FLAGS.workdir:
     raise errors.InputError("--workdir is missing. Name a folder for the run.")
-  errors.check_mounted("--workdir", _WORKDIR.value)
-  workdir = pathlib.Path(_WORKDIR.value)
+  errors.check_mounted("--workdir", flags.FLAGS.workdir)
+  workdir = pathlib.Path(flags.FLAGS.workdir)
   for folder in (workdir, *workdir.parents):
     if folder.is_file():
       raise errors.InputError(
