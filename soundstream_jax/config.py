@@ -305,6 +305,21 @@ def from_flags(
   return from_dict(chosen)
 
 
+def check_resume(workdir: Any, saved: Config, now: Config) -> None:
+  """Refuses to go on with a run under another configuration.
+
+  Raises:
+    InputError: with every field that must not differ, and did.
+  """
+  differences = resume_differences(saved, now)
+  if differences:
+    raise errors.InputError(
+      f"{workdir} holds a run with another configuration: "
+      f"{'; '.join(differences)}. Undo these overrides, or use a new "
+      "--workdir (--config.init_from takes over its weights)."
+    )
+
+
 def resume_differences(saved: Config, now: Config) -> list[str]:
   """Returns 'field: saved -> now' of what must not differ; `resume` says what."""
   return resume.differences(to_dict(saved), to_dict(now))

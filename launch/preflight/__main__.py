@@ -17,6 +17,7 @@ from absl import app, flags
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.launch.preflight import step_report, table, topologies
+from soundstream_jax.settings import mesh as mesh_lib
 
 EXIT_DOES_NOT_FIT = 1
 
@@ -54,6 +55,10 @@ def _main() -> int:
     )
   topology = topologies.parse(_TOPOLOGY.value)
   config = config_lib.from_flags()
+  data, fsdp = mesh_lib.axes(config.mesh, topology.size, few=True)
+  mesh_lib.check_batch(
+    config.batch_size, data * fsdp, microbatches=config.microbatches
+  )
   topologies.prepare(topology)
   report = step_report.examine(
     config,
