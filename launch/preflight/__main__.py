@@ -54,6 +54,8 @@ def _main() -> int:
       "--topology is missing. Use v5e:16x16, or cpu:8 without a TPU's compiler."
     )
   topology = topologies.parse(_TOPOLOGY.value)
+  for flag, file in (("--json", _JSON.value), ("--hlo", _HLO.value)):
+    _check_file(flag, file)
   config = config_lib.from_flags()
   data, fsdp = mesh_lib.axes(config.mesh, topology.size, few=True)
   mesh_lib.check_batch(
@@ -80,6 +82,17 @@ def _main() -> int:
   if _JSON.value:
     pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=2) + "\n")
   return EXIT_DOES_NOT_FIT if report["fits"] is False else 0
+
+
+def _check_file(flag: str, file: str | None) -> None:
+  """Refuses a file that could not be written after the compilation."""
+  if file is None:
+    return
+  path = pathlib.Path(file).absolute()
+  if path.is_dir() or not os.access(path.parent, os.W_OK):
+    raise errors.InputError(
+      f"{flag}={file} cannot be written. Name a file in a folder that is there."
+    )
 
 
 def _cache_folder(value: str) -> pathlib.Path | None:

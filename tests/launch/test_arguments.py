@@ -1,6 +1,8 @@
 """Training's flags as launchers read them, before anything is queued."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -185,3 +187,69 @@ def test_mesh_and_batch_have_to_fit_the_devices(
   with pytest.raises(errors.InputError) as refused:
     arguments.check_devices(config, devices, processes=processes)
   assert said in str(refused.value)
+
+
+def test_the_check_alone_is_a_command(tmp_path):
+  def run(*words):
+    return subprocess.run(
+      [sys.executable, "-m", "soundstream_jax.launch.check", *words],
+      cwd=tmp_path,
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+
+  good = run("--devices=4", "--", *GOOD)
+  assert (good.returncode, good.stdout, good.stderr) == (0, "", "")
+  bad = run("--devices=3", "--", *GOOD)
+  assert (bad.returncode, bad.stdout) == (2, "")
+  assert bad.stderr == (
+    "error: batch_size=4 is not a multiple of the 3 devices. Use 3.\n"
+  )
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_launcher_loads_no_jax():
+  code = (
+    "import sys; from soundstream_jax.launch import check, slices\n"
+    "print([m for m in ('jax', 'numpy', 'grain') if m in sys.modules])"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True, check=True
+  )
+  assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+  ("command", "line"),
+  [
+    ("demo --steps=0", "flag --steps=0"),
+    (
+      "preflight --config=tiny --topology=cpu:4 --json=none/a.json",
+      "--json=none/a.json cannot be written.",
+    ),
+    (
+      "preflight --config=tiny --topology=cpu:4 --hlo=.",
+      "--hlo=. cannot be written.",
+    ),
+    (
+      "preflight --config=tiny --topology=cpu:3",
+      "batch_size=4 is not a multiple of the 3 devices.",
+    ),
+  ],
+)
+def test_what_is_read_at_the_end_is_checked_at_the_start(
+  tmp_path, command, line
+):
+  name, *words = command.split()
+  done = subprocess.run(
+    [sys.executable, "-m", f"soundstream_jax.launch.{name}", *words],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert (done.returncode, done.stdout) == (2, "")
+  assert done.stderr.startswith(f"error: {line}")
+  assert done.stderr.count("\n") == 1
+  assert list(tmp_path.iterdir()) == []
