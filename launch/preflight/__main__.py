@@ -48,6 +48,17 @@ def main(_):
   sys.exit(errors.run(_main))
 
 
+def _check_file(flag: str, file: str | None) -> None:
+  """Refuses a file that could not be written after the compilation."""
+  if file is None:
+    return
+  path = pathlib.Path(file).absolute()
+  if path.is_dir() or not path.parent.is_dir():
+    raise errors.InputError(
+      f"{flag}={file} cannot be written. Name a file in a folder that is there."
+    )
+
+
 def _main() -> int:
   if not _TOPOLOGY.value:
     raise errors.InputError(
@@ -82,17 +93,6 @@ def _main() -> int:
   if _JSON.value:
     pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=2) + "\n")
   return EXIT_DOES_NOT_FIT if report["fits"] is False else 0
-
-
-def _check_file(flag: str, file: str | None) -> None:
-  """Refuses a file that could not be written after the compilation."""
-  if file is None:
-    return
-  path = pathlib.Path(file).absolute()
-  if path.is_dir() or not os.access(path.parent, os.W_OK):
-    raise errors.InputError(
-      f"{flag}={file} cannot be written. Name a file in a folder that is there."
-    )
 
 
 def _cache_folder(value: str) -> pathlib.Path | None:
