@@ -28,7 +28,7 @@ BITRATES = (6000, 375)
 
 _OUT = flags.DEFINE_string("out", "out/demo", "Where everything goes.")
 _STEPS = flags.DEFINE_integer(
-  "steps", None, "Training steps; default the preset's."
+  "steps", None, "Training steps; default the preset's.", lower_bound=1
 )
 
 

@@ -6,7 +6,6 @@ on nodes with GPUs (--gpu=nvidia-h100-80gb --nodes=4), with its workdir in a
 bucket (--bucket) or on a volume (--claim), which is mounted at /mnt/ITS_NAME.
 """
 
-import math
 import pathlib
 import re
 import sys
@@ -15,20 +14,11 @@ import yaml
 from absl import app, flags
 
 from soundstream_jax import errors
-from soundstream_jax.launch import arguments, names
+from soundstream_jax.launch import arguments, names, slices
 
 TEMPLATE = pathlib.Path(__file__).with_name("jobset.yaml")
 PORT = 8482
 
-# Generation -> (GKE's name, axes of its topologies).
-TPUS = {
-  "v4": ("tpu-v4-podslice", 3),
-  "v5e": ("tpu-v5-lite-podslice", 2),
-  "v5p": ("tpu-v5p-slice", 3),
-  "v6e": ("tpu-v6e-slice", 2),
-}
-# Of every host of a slice, in all of these generations.
-CHIPS_PER_HOST = 4
 # The JobSet's names for pods add to its own, up to 63.
 LONGEST_NAME = 40
 
@@ -79,8 +69,8 @@ def main(argv):
   sys.exit(errors.run(_launch, argv[1:]))
 
 
-def _launch(training: list[str]) -> None:
-  arguments.check(training, example="--topology=v5e:4x4 --bucket=NAME")
+def _launch(words: list[str]) -> None:
+  training = arguments.check(words, example="--topology=v5e:4x4 --bucket=NAME")
   names.check("--name", _NAME.value, longest=LONGEST_NAME)
   if not _IMAGE.value or not _IMAGE_NAME.fullmatch(_IMAGE.value):
     raise errors.InputError(
@@ -88,13 +78,14 @@ def _launch(training: list[str]) -> None:
       "has soundstream_jax, and give its name; launch/README.md says how."
     )
   volume, folder = _volume()
-  workdir = arguments.workdir(training)
-  if not pathlib.PurePosixPath(workdir).is_relative_to(folder):
+  if not pathlib.PurePosixPath(training.workdir).is_relative_to(folder):
     raise errors.InputError(
-      f"--workdir={workdir} would be lost with its pod. Use a folder of the "
+      f"--workdir={training.workdir} would be lost with its pod. Use a folder of the "
       f"volume, as in --workdir={folder}/{_NAME.value}."
     )
   hosts, selector, limits = _hosts()
+  (devices,) = limits.values()
+  arguments.check_devices(training.config, hosts * devices, processes=hosts)
   if _SPOT.value:
     selector["cloud.google.com/gke-spot"] = "true"
 
@@ -119,7 +110,7 @@ def _launch(training: list[str]) -> None:
   container["resources"] = {"limits": limits}
   container["volumeMounts"] = [{"name": volume["name"], "mountPath": folder}]
   # Kubernetes replaces $(NAME), and reads $$ as $.
-  container["args"] = [word.replace("$", "$$") for word in training]
+  container["args"] = [word.replace("$", "$$") for word in words]
   if _GPU.value:
     # Several jobs may share a pool of GPU nodes.
     del jobset["metadata"]["annotations"]
@@ -186,38 +177,17 @@ def _hosts() -> tuple[int, dict[str, str], dict[str, int]]:
 
 
 def _tpu_hosts(topology: str) -> tuple[int, dict[str, str], dict[str, int]]:
-  generation, _, shape = topology.partition(":")
-  if generation not in TPUS:
+  found = slices.parse(topology)
+  if _NODES.value not in (None, found.hosts):
     raise errors.InputError(
-      f"--topology={topology}: there is no TPU {generation!r} here."
-      f"{errors.nearest(generation, TPUS)} Use one of {', '.join(TPUS)}, as in "
-      "v5e:4x4."
-    )
-  label, axes = TPUS[generation]
-  sizes = shape.split("x")
-  if len(sizes) != axes or not all(re.fullmatch("[1-9]\\d*", s) for s in sizes):
-    example = "x".join(["4"] * axes)
-    raise errors.InputError(
-      f"--topology={topology}: {generation} has {axes} axes, as in "
-      f"{generation}:{example}."
-    )
-  chips = math.prod(map(int, sizes))
-  per_host = min(chips, CHIPS_PER_HOST)
-  if chips % per_host:
-    raise errors.InputError(
-      f"--topology={topology} has {chips} chips, which do not fill hosts of "
-      f"{CHIPS_PER_HOST}."
-    )
-  if _NODES.value not in (None, chips // per_host):
-    raise errors.InputError(
-      f"--nodes={_NODES.value}: {topology} has {chips // per_host} hosts. "
+      f"--nodes={_NODES.value}: {topology} has {found.hosts} hosts. "
       "Leave --nodes out."
     )
   selector = {
-    "cloud.google.com/gke-tpu-accelerator": label,
-    "cloud.google.com/gke-tpu-topology": shape,
+    "cloud.google.com/gke-tpu-accelerator": found.chip.gke,
+    "cloud.google.com/gke-tpu-topology": found.sizes,
   }
-  return chips // per_host, selector, {"google.com/tpu": per_host}
+  return found.hosts, selector, {"google.com/tpu": found.chips_per_host}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ let all processes save and stop; a second one ends them at once.
 """
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +23,9 @@ from soundstream_jax.launch import arguments
 
 # Seconds that survivors get to end by themselves once all must.
 GRACE_SECONDS = 10
+
+# What training says of another process that has ended the job.
+_BLAME = re.compile(r"error: process (\d+) of \S+ ended: ")
 
 _PROCESSES = flags.DEFINE_integer(
   "processes", 2, "How many processes.", lower_bound=1
@@ -50,12 +54,17 @@ def main(argv):
   sys.exit(errors.run(_launch, argv[1:]))
 
 
-def _launch(training: list[str]) -> int:
-  arguments.check(training, example="--processes=2")
+def _launch(words: list[str]) -> int:
+  training = arguments.check(words, example="--processes=2")
+  arguments.check_devices(
+    training.config,
+    _PROCESSES.value * _DEVICES.value,
+    processes=_PROCESSES.value,
+  )
   _pin()
   stop = _Stop()
   for attempt in range(_RESTARTS.value + 1):
-    job = _Job(training)
+    job = _Job(words)
     stop.job = job
     culprit, code = job.wait(stop)
     if code in errors.FINAL:
@@ -128,8 +137,12 @@ class _Job:
       )
       for index in range(count)
     ]
+    # Processes that the others say ended first, as it is heard.
+    self._blamed = []
     self._readers = [
-      threading.Thread(target=_copy, args=(index, process), daemon=True)
+      threading.Thread(
+        target=_copy, args=(index, process, self._blamed), daemon=True
+      )
       for index, process in enumerate(self._processes)
     ]
     for reader in self._readers:
@@ -151,27 +164,39 @@ class _Job:
     deadline = None
     while any(process.poll() is None for process in self._processes):
       time.sleep(0.05)
-      for index, process in enumerate(self._processes):
-        code = process.poll()
-        if code and first is None:
-          first = (index, code)
-          # Those that save together end together; others never will.
-          patience = GRACE_SECONDS
-          if code == errors.EXIT_PREEMPTED or stop.asked:
-            patience = _HEARTBEAT.value + GRACE_SECONDS
-          deadline = time.monotonic() + patience
+      if first is None and (first := self._first()) is not None:
+        # Those that save together end together; others never will.
+        patience = GRACE_SECONDS
+        if first[1] == errors.EXIT_PREEMPTED or stop.asked:
+          patience = _HEARTBEAT.value + GRACE_SECONDS
+        deadline = time.monotonic() + patience
       if deadline is not None and time.monotonic() > deadline:
         self.signal(signal.SIGKILL)
     for reader in self._readers:
       reader.join(timeout=5)
-    codes = [process.returncode for process in self._processes]
-    if first is None and any(codes):
-      first = next((i, code) for i, code in enumerate(codes) if code)
-    return first or (0, 0)
+    first = first or self._first()
+    if first is None:
+      return 0, 0
+    if not self._blamed:
+      return first
+    # It may end after those that it has ended.
+    culprit = self._blamed[0]
+    return culprit, max(self._processes[culprit].returncode, 0) or first[1]
+
+  def _first(self) -> tuple[int, int] | None:
+    """Returns a process that has ended badly, and its exit code.
+
+    Of several rather one that was not ended by jax for the sake of another.
+    """
+    codes = [process.poll() for process in self._processes]
+    bad = [(index, code) for index, code in enumerate(codes) if code]
+    return min(bad, key=lambda b: b[1] == -signal.SIGABRT, default=None)
 
 
-def _copy(index: int, process: subprocess.Popen) -> None:
+def _copy(index: int, process: subprocess.Popen, blamed: list[int]) -> None:
   for line in process.stdout:
+    if found := _BLAME.match(line):
+      blamed.append(int(found[1]))
     if not line.startswith("[Gloo]"):
       print(f"[{index}] {line}", end="", flush=True)
 

@@ -5,6 +5,7 @@ with FLAGS on every node, saves and stops when SLURM wants the nodes back, and
 is requeued until it is done. `--dry_run` prints the script instead.
 """
 
+import os
 import pathlib
 import re
 import shlex
@@ -14,8 +15,10 @@ import sys
 
 from absl import app, flags
 
+from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.launch import arguments, names
+from soundstream_jax.settings import mesh as mesh_lib
 
 TEMPLATE = pathlib.Path(__file__).with_name("slurm.sbatch")
 WRITTEN = "# Written by soundstream_jax.launch.slurm."
@@ -72,12 +75,13 @@ def main(argv):
   sys.exit(errors.run(_launch, argv[1:]))
 
 
-def _launch(training: list[str]) -> None:
-  arguments.check(training, example="--nodes=2")
-  arguments.workdir(training)
+def _launch(words: list[str]) -> None:
+  training = arguments.check(words, example="--nodes=2")
+  options = _options()
+  _check_devices(training.config, {**_template_options(), **options})
   script = render(
-    training,
-    options=_options(),
+    words,
+    options=options,
     python=sys.executable,
     restarts=_RESTARTS.value,
   )
@@ -106,12 +110,7 @@ def render(
   """
   shebang, *lines = TEMPLATE.read_text().splitlines()
   code = lines.index("set -u")
-  present = {}
-  for line in lines[:code]:
-    if line.startswith("#SBATCH --"):
-      name, _, value = line.removeprefix("#SBATCH --").partition("=")
-      present[name] = value
-  chosen = {**present, **options}
+  chosen = {**_template_options(), **options}
   values = [f"PYTHON={shlex.quote(python)}"]
   if restarts is not None:
     values.append(f"RESTARTS={restarts}")
@@ -130,6 +129,34 @@ def render(
       "",
     ]
   )
+
+
+def _template_options() -> dict[str, str]:
+  """Returns the options of sbatch that the template has."""
+  found = {}
+  for line in TEMPLATE.read_text().splitlines():
+    if line.startswith("#SBATCH --"):
+      name, _, value = line.removeprefix("#SBATCH --").partition("=")
+      found[name] = value
+  return found
+
+
+def _check_devices(
+  config: config_lib.Config, options: dict[str, str | None]
+) -> None:
+  """Refuses a batch that the job's tasks cannot share.
+
+  A task has one device: its GPU, or all of its CPUs.
+  """
+  nodes, per_node = options["nodes"], options["ntasks-per-node"]
+  if "ntasks" in options or not (nodes.isdecimal() and per_node.isdecimal()):
+    return  # as in --sbatch=ntasks=8: only the cluster knows
+  tasks = int(nodes) * int(per_node)
+  if "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+    # sbatch passes the environment on, and with it more devices.
+    mesh_lib.check_batch(config.batch_size, tasks)
+    return
+  arguments.check_devices(config, tasks, processes=tasks)
 
 
 def _options() -> dict[str, str | None]:

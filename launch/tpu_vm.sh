@@ -12,6 +12,8 @@
 # continues when this terminal is gone; log follows worker 0; stop lets all of
 # them save and end, and `train` once more resumes. Training that fails starts
 # again, $RESTARTS times (default 10). DRY_RUN=1 prints the commands instead.
+# Before anything is started, the package checks training's flags here, where
+# $PYTHON (default python3) has it.
 set -euo pipefail
 
 RESTARTS=${RESTARTS:-10}
@@ -97,6 +99,17 @@ on_all() { gcloud_tpu ssh "$name" --worker=all "--command=$1"; }
 
 quoted() { printf ' %q' "$@"; }
 
+# Training's flags, as far as this machine can tell.
+check() {
+  local python=${PYTHON:-python3}
+  if "$python" -c "import soundstream_jax.launch.check" 2>/dev/null; then
+    "$python" -m soundstream_jax.launch.check -- "$@" || exit
+  else
+    echo "[launch] training's flags were not checked: $python has no" \
+      "soundstream_jax (PYTHON=... names another)" >&2
+  fi
+}
+
 [ $# -ge 3 ] || fail "NAME ZONE ACTION are needed; the head of $0 lists them."
 name=$1 zone=$2 action=$3
 shift 3
@@ -134,6 +147,7 @@ case $action in
         fail "$word is an address. Mount the bucket (mount BUCKET) and use" \
           "--workdir=/mnt/BUCKET/RUN."
     done
+    check "$@"
     on_all "$(declare -f peers work start); start $RESTARTS$(quoted "$@")"
     ;;
   log) gcloud_tpu ssh "$name" --worker=0 "--command=tail -F ~/soundstream.log" ;;

@@ -279,18 +279,21 @@ def _without_dropped_form(values: Mapping[str, Any]) -> Mapping[str, Any]:
   return {**values, "form": "auto"}
 
 
-def from_flags(saved: Mapping[str, Any] | None = None) -> Config:
-  """Returns the Config that the flags of this process describe.
+def from_flags(
+  saved: Mapping[str, Any] | None = None, given: presets.Given | None = None
+) -> Config:
+  """Returns the Config that the --config flags describe.
 
   Args:
     saved: the configuration of the workdir, used where --config is left out.
+    given: the flags; default those of this process.
 
   Raises:
     InputError: neither --config nor a saved configuration, or a bad override.
   """
-  name, overrides = presets.given()
-  if name is not None:
-    chosen = load(name)
+  given = presets.given() if given is None else given
+  if given.name is not None:
+    chosen = load(given.name)
   elif saved is not None:
     chosen = ml_collections.ConfigDict(dataclasses.asdict(from_dict(saved)))
   else:
@@ -298,9 +301,24 @@ def from_flags(saved: Mapping[str, Any] | None = None) -> Config:
       "--config is missing and the workdir holds no run to resume. "
       f"Use one of: {', '.join(preset_files())}."
     )
-  for key, text in overrides:
+  for key, text in given.overrides:
     override(chosen, key, text)
   return from_dict(chosen)
+
+
+def check_resume(workdir: Any, saved: Config, now: Config) -> None:
+  """Refuses to go on with a run under another configuration.
+
+  Raises:
+    InputError: with every field that must not differ, and did.
+  """
+  differences = resume_differences(saved, now)
+  if differences:
+    raise errors.InputError(
+      f"{workdir} holds a run with another configuration: "
+      f"{'; '.join(differences)}. Undo these overrides, or use a new "
+      "--workdir (--config.init_from takes over its weights)."
+    )
 
 
 def resume_differences(saved: Config, now: Config) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from soundstream_jax import errors
 from soundstream_jax.devices import joining
+from soundstream_jax.settings import training_flags
 
 ALLOCATION = {
   "SLURM_JOB_ID": "7",
@@ -87,7 +88,7 @@ def test_one_of_several_lets_jax_find_the_others(place, calls, monkeypatch):
       "num_processes": None,
       "process_id": None,
       "heartbeat_timeout_seconds": 7,
-      "initialization_timeout": joining.JOIN_SECONDS + 60,
+      "initialization_timeout": training_flags.JOIN_SECONDS + 60,
     }
   ]
 

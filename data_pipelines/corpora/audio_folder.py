@@ -26,13 +26,14 @@ def describe(kind: str | None, *, group_by: str) -> corpus.Corpus:
     group_by: see `grouping`.
 
   Raises:
-    InputError: another kind.
+    InputError: another kind, or a `group_by` that is none.
   """
   if kind is not None and kind not in _KINDS:
     raise errors.InputError(
       f"--kind={kind} is none of {', '.join(_KINDS)}."
       f"{errors.nearest(kind, _KINDS)}"
     )
+  grouping(group_by)  # archives take hours until it is used
   return corpus.Corpus(
     name="audio_folder",
     title="",

@@ -69,11 +69,11 @@ def begin(
   described = catalog.load(values.dataset, values.kind, _own_flags(values))
   settings = _settings(values, described)
   percentages = records.parse_split(values.split)
+  out = _check_out(values.out)
   if described.compute:
     found = inputs.Found(described.compute(percentages, values.sample_rate))
   else:
     found = inputs.look(values.input, described)
-  out = _check_out(values.out)
   folder = _working_folder(out)
   with dataset_files.writing(out):
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from absl import app, flags
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.launch.preflight import step_report, table, topologies
+from soundstream_jax.settings import mesh as mesh_lib
 
 EXIT_DOES_NOT_FIT = 1
 
@@ -47,13 +48,30 @@ def main(_):
   sys.exit(errors.run(_main))
 
 
+def _check_file(flag: str, file: str | None) -> None:
+  """Refuses a file that could not be written after the compilation."""
+  if file is None:
+    return
+  path = pathlib.Path(file).absolute()
+  if path.is_dir() or not path.parent.is_dir():
+    raise errors.InputError(
+      f"{flag}={file} cannot be written. Name a file in a folder that is there."
+    )
+
+
 def _main() -> int:
   if not _TOPOLOGY.value:
     raise errors.InputError(
       "--topology is missing. Use v5e:16x16, or cpu:8 without a TPU's compiler."
     )
   topology = topologies.parse(_TOPOLOGY.value)
+  for flag, file in (("--json", _JSON.value), ("--hlo", _HLO.value)):
+    _check_file(flag, file)
   config = config_lib.from_flags()
+  data, fsdp = mesh_lib.axes(config.mesh, topology.size, few=True)
+  mesh_lib.check_batch(
+    config.batch_size, data * fsdp, microbatches=config.microbatches
+  )
   topologies.prepare(topology)
   report = step_report.examine(
     config,

@@ -2,7 +2,7 @@
 
 import collections
 
-from soundstream_jax.launch.preflight import topologies
+from soundstream_jax.launch import slices
 
 # Collectives listed one by one, the largest first.
 LARGEST = 6
@@ -11,7 +11,7 @@ LARGEST = 6
 def render(report: dict) -> str:
   """Returns two columns: a quantity and its value."""
   kind = report["topology"].partition(":")[0]
-  chip = topologies.CHIPS.get(kind)
+  chip = slices.CHIPS.get(kind)
   lines = [
     ("topology", f"{report['topology']}, {_mesh(report)}"),
     (

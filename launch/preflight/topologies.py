@@ -1,71 +1,38 @@
-"""Accelerators to compile for that are elsewhere: names, environment, limits.
-
-Figures per chip: Google Cloud's TPU documentation, "System architecture", the
-pages on v4, v5e, v5p and v6e (memory, peak in bfloat16). No page gives a
-clock. It is taken from the peak, which is clock * matrix units * 2 * 128 * 128
-with the pages' count of units: 1.05 GHz for v4 agrees with Jouppi et al. 2023,
-arXiv:2304.01433. For v6e the count is not clear, and none is given.
-"""
+"""Accelerators to compile for that are elsewhere: names and environment."""
 
 import dataclasses
 import importlib.util
-import math
 import os
 import re
 import sys
 
 from soundstream_jax import errors
-
-GIB = 2**30
-
-
-@dataclasses.dataclass(frozen=True)
-class Chip:
-  accelerator: str  # as in TPU_ACCELERATOR_TYPE
-  cores: int  # that count in the accelerator's name
-  memory_bytes: int
-  peak_flops: float  # bfloat16, per second
-  clock_hz: float | None
-
-
-CHIPS = {
-  "v4": Chip("v4", 2, 32 * GIB, 275e12, 1.05e9),
-  "v5e": Chip("v5litepod", 1, 16 * GIB, 197e12, 1.5e9),
-  "v5p": Chip("v5p", 2, 95 * GIB, 459e12, 1.75e9),
-  "v6e": Chip("v6e", 1, 32 * GIB, 918e12, None),
-}
+from soundstream_jax.launch import slices
 
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
   name: str  # as typed: v5e:16x16, cpu:8
-  kind: str  # 'cpu' or a key of CHIPS
-  size: int
-
-  @property
-  def chip(self) -> Chip | None:
-    return CHIPS.get(self.kind)
+  size: int  # devices
+  chip: slices.Chip | None  # None is a CPU
 
 
 def parse(name: str) -> Topology:
   """Reads --topology.
 
   Raises:
-    InputError: no such kind, or a size that is not understood.
+    InputError: no such kind, or a slice that does not exist.
   """
-  kind, _, sizes = name.partition(":")
-  if kind != "cpu" and kind not in CHIPS:
+  kind, _, size = name.partition(":")
+  if kind != "cpu":
+    found = slices.parse(name, others=("cpu:8",))
+    return Topology(name, found.num_chips, found.chip)
+  if not re.fullmatch(r"[1-9]\d{0,4}", size):
     raise errors.InputError(
-      f"--topology={name}: {kind!r} is none of cpu, {', '.join(CHIPS)}."
-      f"{errors.nearest(kind, ('cpu', *CHIPS))} Write v5e:2x2 or cpu:8."
+      f"--topology={name}: {size!r} is no number of devices. Write it as in "
+      "cpu:8."
     )
-  pattern = r"[1-9]\d*" if kind == "cpu" else r"[1-9]\d*(x[1-9]\d*){1,2}"
-  if not re.fullmatch(pattern, sizes):
-    example = "cpu:8" if kind == "cpu" else f"{kind}:2x2"
-    raise errors.InputError(
-      f"--topology={name}: {sizes!r} is no size. Write it as in {example}."
-    )
-  return Topology(name, kind, math.prod(map(int, sizes.split("x"))))
+  return Topology(name, int(size), None)
 
 
 def prepare(topology: Topology) -> None:

@@ -21,6 +21,7 @@ import scipy.signal
 from soundstream_jax import config as config_lib
 from soundstream_jax.audio import io
 from soundstream_jax.data import batch as batch_lib
+from soundstream_jax.data import kinds
 
 # A crop below this level (RMS of full scale 1) is drawn again; of so many
 # crops that are all silent the loudest is taken.
@@ -36,31 +37,6 @@ FILTER_BOUND = 3 / 8
 LONGEST_ROOM_SECONDS = 1.0
 # Transforms that pocketfft computes at once: float32 in 128 bits.
 _LANES = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class Kind:
-  """How examples of one name in data.mixture are made."""
-
-  name: str
-  of: str  # field of config.data whose records are heard
-  noisy: bool = False
-  reverberant: bool = False
-  flag: bool = True  # whether denoising may be asked for
-
-
-NOISY = Kind("noisy_speech", of="speech", noisy=True)
-KINDS = (
-  Kind("speech", of="speech"),
-  NOISY,
-  Kind("reverberant_speech", of="speech", reverberant=True),
-  Kind("noisy_reverberant_speech", of="speech", noisy=True, reverberant=True),
-  Kind("music", of="music"),
-  # Nothing would be left of it.
-  Kind("noise", of="noise", flag=False),
-)
-# data.sources, where the mixture has no shares.
-ANY = Kind("sources", of="sources")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +58,7 @@ class Example:
   """Makes an example of one kind; a callable for Grain's `random_map`."""
 
   config: config_lib.Config
-  kind: Kind
+  kind: kinds.Kind
   noise: Pool | None = None
   rooms: Pool | None = None
 

@@ -10,7 +10,7 @@ from absl import logging
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.audio import io
-from soundstream_jax.data import examples, mixtures
+from soundstream_jax.data import examples, kinds, mixtures
 from soundstream_jax.data import source as source_lib
 
 # Records looked at per source to find clips; a split may hold far more.
@@ -91,7 +91,7 @@ def noisy(
   """
 
   def clips(name):
-    named = mixtures.datasets(config, name, examples.NOISY)
+    named = kinds.datasets(config, name, kinds.NOISY)
     folders = [folder for folder, _ in named]
     return _clips(config, folders=folders, split=split, num=num)
 

@@ -3,17 +3,8 @@
 import dataclasses
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
-from soundstream_jax.data import examples
+from soundstream_jax.data import examples, kinds
 from soundstream_jax.data import source as source_lib
-from soundstream_jax.settings import fields
-
-_PREPARE = "python -m soundstream_jax.data_pipelines.prepare"
-_NO_SOURCES = (
-  "data.sources is empty: there is nothing to train on. Make a dataset with "
-  f"{_PREPARE} --dataset=synthetic --out=DIR (or --dataset=audio_folder "
-  "--input=FOLDER --out=DIR), then set --config.data.sources=DIR."
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,21 +16,12 @@ class Ingredient:
   weight: float
 
 
-def kinds(config: config_lib.Config) -> dict[examples.Kind, float]:
-  """Returns the kinds of example that are trained on, with their shares."""
-  shares = dict(fields.walk(config.data.mixture))
-  found = {kind: shares[kind.name] for kind in examples.KINDS}
-  return {k: share for k, share in found.items() if share} or {
-    examples.ANY: 1.0
-  }
-
-
 def heard(config: config_lib.Config) -> list[str]:
   """Returns the folders whose records are coded, each once, in order."""
   folders = [
     folder
-    for kind in kinds(config)
-    for folder, _ in datasets(config, kind.of, kind)
+    for kind in kinds.shares(config)
+    for folder, _ in kinds.datasets(config, kind.of, kind)
   ]
   return list(dict.fromkeys(folders))
 
@@ -53,7 +35,7 @@ def ingredients(config: config_lib.Config, split: str) -> list[Ingredient]:
     InputError: a kind without a dataset, or a dataset that cannot be read.
   """
   found = []
-  for kind, share in kinds(config).items():
+  for kind, share in kinds.shares(config).items():
     example = examples.Example(
       config,
       kind,
@@ -70,14 +52,14 @@ def ingredients(config: config_lib.Config, split: str) -> list[Ingredient]:
 
 
 def pool(
-  config: config_lib.Config, name: str, split: str, kind: examples.Kind
+  config: config_lib.Config, name: str, split: str, kind: kinds.Kind
 ) -> examples.Pool:
   """Opens the datasets of config.data.NAME for a kind of example.
 
   Raises:
     InputError: none is named, or one cannot be read.
   """
-  folders = datasets(config, name, kind)
+  folders = kinds.datasets(config, name, kind)
   opened = [
     source_lib.open_source(
       folder,
@@ -90,26 +72,3 @@ def pool(
     for folder, _ in folders
   ]
   return examples.Pool(tuple(opened), tuple(weight for _, weight in folders))
-
-
-def datasets(
-  config: config_lib.Config, name: str, kind: examples.Kind
-) -> list[tuple[str, float]]:
-  """Returns (folder, weight) of config.data.NAME.
-
-  Raises:
-    InputError: it is empty.
-  """
-  folders = config_lib.parse_sources(
-    getattr(config.data, name), name=f"data.{name}"
-  )
-  if folders:
-    return folders
-  if kind is examples.ANY:
-    raise errors.InputError(_NO_SOURCES)
-  share = getattr(config.data.mixture, kind.name)
-  raise errors.InputError(
-    f"data.{name} is empty, but data.mixture.{kind.name}={share:g} needs it. "
-    f"Prepare a dataset with {_PREPARE} and set --config.data.{name}=DIR, or "
-    f"set --config.data.mixture.{kind.name}=0."
-  )

@@ -20,6 +20,7 @@ from jax.sharding import AxisType, Mesh
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.devices import board
+from soundstream_jax.settings import mesh as mesh_lib
 
 # The batch is split over both axes, parameters over the second.
 AXES = ("data", "fsdp")
@@ -42,19 +43,7 @@ def make_mesh(mesh: config_lib.Mesh, devices=None) -> Mesh:
     InputError: the sizes do not fit the number of devices.
   """
   devices = jax.devices() if devices is None else devices
-  data, fsdp = mesh.data, mesh.fsdp
-  if data == -1:
-    data = max(1, len(devices) // fsdp)
-    fits = data * fsdp == len(devices)
-  else:
-    few = jax.process_count() == 1 and 1 <= data * fsdp < len(devices)
-    fits = few or data * fsdp == len(devices)
-  if not fits:
-    raise errors.InputError(
-      f"mesh.data={mesh.data}, mesh.fsdp={mesh.fsdp} do not cover the "
-      f"{len(devices)} devices. Use --config.mesh.data=-1 and an fsdp that "
-      f"divides {len(devices)}."
-    )
+  data, fsdp = mesh_lib.axes(mesh, len(devices), few=jax.process_count() == 1)
   # Auto axes: Explicit ones, the default, refuse ordinary gathers and STFTs.
   return jax.make_mesh(
     (data, fsdp),

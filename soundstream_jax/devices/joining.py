@@ -8,13 +8,7 @@ import jax
 
 from soundstream_jax import errors
 from soundstream_jax.devices import ending
-
-# Seconds without a sign of life after which a process counts as dead, and all
-# others are aborted.
-HEARTBEAT_SECONDS = 100
-
-# Seconds that processes have to find each other.
-JOIN_SECONDS = 300
+from soundstream_jax.settings import training_flags
 
 
 def initialize(
@@ -22,8 +16,8 @@ def initialize(
   coordinator: str | None = None,
   num_processes: int | None = None,
   process_id: int | None = None,
-  heartbeat_seconds: int = HEARTBEAT_SECONDS,
-  join_seconds: int = JOIN_SECONDS,
+  heartbeat_seconds: int = training_flags.HEARTBEAT_SECONDS,
+  join_seconds: int = training_flags.JOIN_SECONDS,
   give_up_code: int = 1,
 ) -> None:
   """Joins the processes of a job; before any other call to jax.

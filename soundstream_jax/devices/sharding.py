@@ -5,8 +5,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from soundstream_jax import errors
 from soundstream_jax.devices import distributed
+from soundstream_jax.settings import mesh as mesh_lib
 
 # Arrays below this many elements are replicated: gathering them costs more
 # than keeping them.
@@ -96,12 +96,4 @@ def check_batch(batch_size: int, mesh: Mesh, *, microbatches: int = 1) -> None:
   Raises:
     InputError: with the sizes that work.
   """
-  shares = mesh.size * microbatches
-  if batch_size % shares:
-    by = f"the {mesh.size} devices"
-    if microbatches > 1:
-      by += f" times microbatches={microbatches}"
-    raise errors.InputError(
-      f"batch_size={batch_size} is not a multiple of {by}. "
-      f"Use {max(1, batch_size // shares) * shares}."
-    )
+  mesh_lib.check_batch(batch_size, mesh.size, microbatches=microbatches)

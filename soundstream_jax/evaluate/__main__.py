@@ -68,6 +68,8 @@ def _evaluate() -> None:
   workdir = _WORKDIR.value
   if not workdir:
     raise errors.InputError("--workdir is missing. Name a training run's.")
+  if _OUT.value and pathlib.Path(_OUT.value).is_file():
+    raise errors.InputError(f"--out={_OUT.value} is a file. Name a folder.")
   try:
     bitrates = [float(text) for text in _BITRATES.value]
   except ValueError:

@@ -165,6 +165,32 @@ def parse_profile_steps(text: str) -> range:
   return range(int(first), int(last) + 1)
 
 
+def kmeans_frames(config: Any) -> int:
+  """Frames that the k-means start of the codebooks sees."""
+  per_batch = config.batch_size * config.rates.num_frames(
+    config.data.crop_samples
+  )
+  return config.quantizer.kmeans_batches * per_batch
+
+
+def check_kmeans(config: Any) -> None:
+  """Refuses fewer frames than codes, for a run that starts with k-means.
+
+  Raises:
+    InputError: with the numbers and the number of batches that suffices.
+  """
+  frames, size = kmeans_frames(config), config.quantizer.codebook_size
+  if frames < size:
+    batches = config.quantizer.kmeans_batches
+    needed = -(-size * batches // frames)
+    raise errors.InputError(
+      f"quantizer.kmeans_batches={batches} gives k-means {frames} frames for "
+      f"{size} codes (batch_size={config.batch_size}, data.crop_samples="
+      f"{config.data.crop_samples}). Use quantizer.kmeans_batches={needed} or "
+      "more; 16 frames per code are better."
+    )
+
+
 def _check_data(config: Any) -> None:
   data = config.data
   for name in ("data.gain_db", "data.noise_gain_db"):

@@ -111,37 +111,52 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
   line and exit code 2, with the nearest flag's name.
   """
   try:
-    return _parse_flags(argv)
+    positional, found = read(argv, flags.FLAGS)
   except errors.InputError as error:
     sys.exit(errors.report(error))
-
-
-def given() -> tuple[str | None, list[tuple[str, str]]]:
-  """Returns what --config was, and the (field, text) of every --config.field."""
-  return _GIVEN.name, list(_GIVEN.overrides)
+  _GIVEN.name, _GIVEN.overrides = found.name, found.overrides
+  return positional
 
 
 @dataclasses.dataclass
-class _Given:
-  """The --config flags of this process; absl keeps its own the same way."""
+class Given:
+  """The --config flags of a command line."""
 
-  name: str | None = None
+  name: str | None = None  # of --config itself
+  # (field, text) of every --config.field
   overrides: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
 
-_GIVEN = _Given()
+# Those of this process; absl keeps its own flags the same way.
+_GIVEN = Given()
 
 
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-  _GIVEN.name, _GIVEN.overrides = None, []
+def given() -> Given:
+  """Returns the --config flags of this process."""
+  return _GIVEN
+
+
+def read(
+  argv: Sequence[str], values: flags.FlagValues
+) -> tuple[list[str], Given]:
+  """Parses a command line into `values` and the --config flags.
+
+  Returns:
+    ([argv[0]], the --config flags).
+
+  Raises:
+    InputError: a flag that `values` does not have, with the nearest one, a
+      value of another type, or a word that is no flag.
+  """
+  found = Given()
   try:
     # Files named by --flagfile may hold --config flags too.
-    arguments = flags.FLAGS.read_flags_from_files(list(argv[1:]))
-    positional = flags.FLAGS([argv[0], *_take_config_flags(arguments)])
+    arguments = values.read_flags_from_files(list(argv[1:]))
+    positional = values([argv[0], *_take_config_flags(arguments, found)])
   except flags.UnrecognizedFlagError as error:
     raise errors.InputError(
       f"there is no flag --{error.flagname}."
-      f"{errors.nearest(error.flagname, flags.FLAGS)} --help lists them."
+      f"{errors.nearest(error.flagname, values)} --help lists them."
     ) from None
   except flags.Error as error:
     raise errors.InputError(str(error)) from None
@@ -150,11 +165,11 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
       f"unexpected argument {positional[1]!r}; options are written "
       "--name=value."
     )
-  return positional
+  return positional, found
 
 
-def _take_config_flags(arguments: Sequence[str]) -> list[str]:
-  """Moves the --config flags to `_GIVEN`; returns the other arguments."""
+def _take_config_flags(arguments: Sequence[str], found: Given) -> list[str]:
+  """Moves the --config flags to `found`; returns the other arguments."""
   rest, waiting = [], list(arguments)
   while waiting:
     argument = waiting.pop(0)
@@ -172,9 +187,9 @@ def _take_config_flags(arguments: Sequence[str]) -> list[str]:
         )
       text = waiting.pop(0)
     if key is None:
-      _GIVEN.name = text
+      found.name = text
     else:
-      _GIVEN.overrides.append((key, text))
+      found.overrides.append((key, text))
   return rest
 
 

@@ -18,40 +18,6 @@ from soundstream_jax.devices import (
 )
 from soundstream_jax.train import loop
 
-_WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Where checkpoints, logs and the configuration go."
-)
-flags.DEFINE_string(
-  "config",
-  None,
-  "Preset name or path to a .py file; --config.a.b=value overrides a field. "
-  "May be left out when the workdir holds a run.",
-)
-flags.DEFINE_string(
-  "coordinator",
-  None,
-  "HOST:PORT of process 0, where the cluster does not say it.",
-)
-flags.DEFINE_integer("num_processes", None, "Of the whole job, likewise.")
-flags.DEFINE_integer("process_id", None, "Of this process, from 0, likewise.")
-flags.DEFINE_integer(
-  "heartbeat_seconds",
-  joining.HEARTBEAT_SECONDS,
-  "A process that is silent for so long is dead, and the job ends.",
-  lower_bound=1,
-)
-flags.DEFINE_integer(
-  "join_seconds",
-  joining.JOIN_SECONDS,
-  "How long the processes of a job look for each other.",
-  lower_bound=1,
-)
-_TAKE_OVER = flags.DEFINE_bool(
-  "take_over",
-  False,
-  "Take the workdir from another job that writes there; that one ends.",
-)
-
 # For a process that joins its job only to say that it has failed.
 _BRIEFLY_SECONDS = 10
 
@@ -81,10 +47,10 @@ def run(request: os_signals.StopRequest) -> NoReturn:
 
 
 def _train(request: os_signals.StopRequest) -> int:
-  if not _WORKDIR.value:
+  if not flags.FLAGS.workdir:
     raise errors.InputError("--workdir is missing. Name a folder for the run.")
-  errors.check_mounted("--workdir", _WORKDIR.value)
-  workdir = pathlib.Path(_WORKDIR.value)
+  errors.check_mounted("--workdir", flags.FLAGS.workdir)
+  workdir = pathlib.Path(flags.FLAGS.workdir)
   for folder in (workdir, *workdir.parents):
     if folder.is_file():
       raise errors.InputError(
@@ -101,7 +67,7 @@ def _train(request: os_signals.StopRequest) -> int:
     )
   _use_compilation_cache(config.compilation_cache)
   return loop.train(
-    config, workdir, request=request, take_over=_TAKE_OVER.value
+    config, workdir, request=request, take_over=flags.FLAGS.take_over
   )
 
 

@@ -7,36 +7,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, rng
+from soundstream_jax import rng
 from soundstream_jax.devices import sharding
 from soundstream_jax.model import codebook, soundstream
+from soundstream_jax.settings import constraints
 from soundstream_jax.train import state as state_lib
 
-
-def num_frames(config: config_lib.Config) -> int:
-  """Frames that k-means sees."""
-  per_batch = config.batch_size * config.rates.num_frames(
-    config.data.crop_samples
-  )
-  return config.quantizer.kmeans_batches * per_batch
-
-
-def check(config: config_lib.Config) -> None:
-  """Refuses fewer frames than codes.
-
-  Raises:
-    InputError: with the numbers and the number of batches that suffices.
-  """
-  frames, size = num_frames(config), config.quantizer.codebook_size
-  if frames < size:
-    batches = config.quantizer.kmeans_batches
-    needed = -(-size * batches // frames)
-    raise errors.InputError(
-      f"quantizer.kmeans_batches={batches} gives k-means {frames} frames for "
-      f"{size} codes (batch_size={config.batch_size}, data.crop_samples="
-      f"{config.data.crop_samples}). Use quantizer.kmeans_batches={needed} or "
-      "more; 16 frames per code are better."
-    )
+num_frames = constraints.kmeans_frames
+check = constraints.check_kmeans
 
 
 def initialise(

@@ -61,15 +61,7 @@ def _check_here(config: config_lib.Config, workdir: pathlib.Path) -> None:
   """Looks for what `check` refuses; raises InputError."""
   saved = folder.read_config(workdir)
   if saved is not None:
-    differences = config_lib.resume_differences(
-      config_lib.from_dict(saved), config
-    )
-    if differences:
-      raise errors.InputError(
-        f"{workdir} holds a run with another configuration: "
-        f"{'; '.join(differences)}. Undo these overrides, or use a new "
-        "--workdir (--config.init_from takes over its weights)."
-      )
+    config_lib.check_resume(workdir, config_lib.from_dict(saved), config)
   if folder.steps(workdir):
     return
   if config.init_from:

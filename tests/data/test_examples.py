@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soundstream_jax import config as config_lib
-from soundstream_jax.data import examples
+from soundstream_jax.data import examples, kinds
 
 RATE_HZ = 24_000
 CONFIG = config_lib.Config()
@@ -48,7 +48,7 @@ def _pool(*records):
 
 def _noisy(**data):
   config = _config(**data)
-  return examples.Example(config, examples.NOISY, noise=_pool(_hiss(2)))
+  return examples.Example(config, kinds.NOISY, noise=_pool(_hiss(2)))
 
 
 def _share_above(audio, hertz):
@@ -166,7 +166,7 @@ def test_a_narrow_voice_gets_noise_that_ends_where_it_does():
 
 def test_without_film_noisy_speech_is_what_is_coded():
   config = _config(film="none")
-  example = examples.Example(config, examples.NOISY, noise=_pool(_hiss(2)))
+  example = examples.Example(config, kinds.NOISY, noise=_pool(_hiss(2)))
   made = example({"audio": _tone(300, 2)}, np.random.default_rng(0))
   assert made.target is None
   assert made.denoise is None
@@ -174,7 +174,7 @@ def test_without_film_noisy_speech_is_what_is_coded():
 
 
 def test_nobody_asks_for_noise_without_noise():
-  (noise,) = [k for k in examples.KINDS if k.name == "noise"]
+  (noise,) = [k for k in kinds.ALL if k.name == "noise"]
   example = examples.Example(_config(denoise_share=1.0), noise)
   made = example({"audio": _hiss()}, np.random.default_rng(0))
   assert not made.denoise
@@ -210,13 +210,13 @@ def test_reverberation_is_convolution_at_the_level_of_the_audio(
 
 
 def test_a_reverberant_target_keeps_the_room_and_loses_the_noise():
-  kinds = {kind.name: kind for kind in examples.KINDS}
+  by_name = {kind.name: kind for kind in kinds.ALL}
   room = np.zeros(3_000, np.int16)
   room[[0, 2_000]] = 29_000, 20_000
   config = _config(denoise_share=1.0, noise_gain_db=(0.0, 0.0))
   made = examples.Example(
     config,
-    kinds["noisy_reverberant_speech"],
+    by_name["noisy_reverberant_speech"],
     noise=_pool(_hiss(2)),
     rooms=_pool(room),
   )({"audio": _tone(300, 2)}, np.random.default_rng(0))
@@ -226,8 +226,8 @@ def test_a_reverberant_target_keeps_the_room_and_loses_the_noise():
 
 def test_filters_are_stable_and_take_place_in_their_share():
   voice = {"audio": _hiss(2)}
-  plain = examples.Example(_config(), examples.ANY)
-  always = examples.Example(_config(filter_share=1.0), examples.ANY)
+  plain = examples.Example(_config(), kinds.ANY)
+  always = examples.Example(_config(filter_share=1.0), kinds.ANY)
   changed = 0
   for seed in range(50):
     audio = always(voice, np.random.default_rng(seed)).audio

@@ -24,8 +24,9 @@ TEMPLATE = pathlib.Path(launch.__file__).with_name("jobset.yaml")
 IMAGE = "--image=europe-docker.pkg.dev/project/images/soundstream:1"
 TPU = [IMAGE, "--topology=v5e:4x4", "--bucket=sounds"]
 GPU = [IMAGE, "--gpu=nvidia-h100-80gb", "--nodes=3", "--claim=runs"]
-TRAINING = ["--config=soundstream_24khz", "--workdir=/mnt/sounds/first"]
-ON_CLAIM = ["--config=soundstream_24khz", "--workdir=/mnt/runs/first"]
+PRESET = ["--config=soundstream_24khz", "--config.data.sources=/mnt/data"]
+TRAINING = [*PRESET, "--workdir=/mnt/sounds/first"]
+ON_CLAIM = [*PRESET, "--config.batch_size=96", "--workdir=/mnt/runs/first"]
 
 
 def run(*launcher, training):
@@ -140,7 +141,7 @@ def test_hosts_follow_from_the_topology(topology, hosts, chips):
     f"--topology={topology}",
     "--bucket=sounds",
     "--spot",
-    training=TRAINING,
+    training=[*TRAINING, "--config.batch_size=256"],
   )
   assert job_of(manifest)["parallelism"] == hosts
   assert container_of(manifest)["resources"]["limits"] == {
@@ -220,8 +221,8 @@ def test_what_training_ends_with_decides_what_follows(on_tpu):
 
 def test_arguments_arrive_as_they_were_written():
   odd = [
-    "--config.data.sources=a: b # c",
-    '--config.notes={"x": [1, "$(HOME) $$ y"]}\n- z',
+    "--config.data.rooms=a b # c",
+    '--config.data.music={"x"/ [1/ "$(HOME) $$ y"]}\n- z',
   ]
   manifest = render(*TPU, training=[*TRAINING, *odd])
   # Kubernetes reads $$ as $, and $(NAME) as a variable.
@@ -243,7 +244,7 @@ def test_arguments_arrive_as_they_were_written():
     (
       [IMAGE, "--topology=v5:4x4", TPU[2]],
       TRAINING,
-      "--topology=v5:4x4: there",
+      "--topology=v5:4x4: 'v5' is none of",
     ),
     (
       [IMAGE, "--topology=v5e:4x4x4", TPU[2]],
@@ -251,9 +252,10 @@ def test_arguments_arrive_as_they_were_written():
       "--topology=v5e:4x4x4:",
     ),
     (
-      [IMAGE, "--topology=v5e:1x5", TPU[2]],
+      [IMAGE, "--topology=v5e:3x4", TPU[2]],
       TRAINING,
-      "--topology=v5e:1x5 has 5",
+      "--topology=v5e:3x4: there is no such slice; those of v5e have 2 axes. "
+      "Use v5e:4x4 or v5e:2x4.",
     ),
     ([*TPU, "--nodes=3"], TRAINING, "--nodes=3: v5e:4x4 has 4 hosts."),
     ([IMAGE, "--gpu=H100!", TPU[2]], TRAINING, "--gpu=H100! is not GKE's name"),
@@ -264,8 +266,24 @@ def test_arguments_arrive_as_they_were_written():
     ),
     ([*TPU[:2], "--bucket=a/b"], TRAINING, "--bucket=a/b is not a bucket's"),
     (TPU, ["--config=tiny"], "training has no --workdir."),
-    (TPU, ["--workdir", "/tmp/x"], "--workdir=/tmp/x would be lost"),
-    (TPU, ["--workdir=/mnt/soundsx/y"], "--workdir=/mnt/soundsx/y would be"),
+    (TPU, [*PRESET, "--workdir", "/tmp/x"], "--workdir=/tmp/x would be lost"),
+    (TPU, [*PRESET, "--workdir=/mnt/soundsx/y"], "--workdir=/mnt/soundsx/y "),
+    (TPU, ["--config=tinny", *TRAINING[1:]], "--config=tinny is not a preset."),
+    (
+      [IMAGE, "--topology=v5e:16x16", TPU[2]],
+      TRAINING,
+      "batch_size=64 is not a multiple of the 256 devices.",
+    ),
+    (
+      GPU,
+      ON_CLAIM[:2] + ON_CLAIM[3:],
+      "batch_size=64 is not a multiple of the 24",
+    ),
+    (
+      TPU,
+      [*TRAINING, "--config.mesh.fsdp=3"],
+      "mesh.data=-1, mesh.fsdp=3 do not cover the 16 devices.",
+    ),
     (TPU, ["--workdir=gs://sounds/a"], "--workdir=gs://sounds/a is an address"),
   ],
 )

@@ -9,8 +9,6 @@ import sys
 import background_job
 import pytest
 
-from soundstream_jax import errors
-
 ROOT = pathlib.Path(__file__).parents[2]
 TEXT = (ROOT / "launch/README.md").read_text()
 
@@ -54,23 +52,13 @@ def test_the_readme_names_only_files_that_exist():
     assert (ROOT / path).exists(), path
 
 
-def test_every_exit_code_is_explained():
-  explained = re.findall(r"^\| (\d+) \|", TEXT, re.M)
-  assert [int(code) for code in explained] == [
-    0,
-    errors.EXIT_BAD_INPUT,
-    errors.EXIT_PREEMPTED,
-    errors.EXIT_BAD_STEPS,
-  ]
-
-
 def test_every_launcher_has_its_row():
   folder = ROOT / "launch"
   # Launchers are what passes training's flags on.
   found = {
     f"launch.{path.stem}"
     for path in folder.glob("*.py")
-    if "arguments.check(" in path.read_text()
+    if "def _launch(" in path.read_text()
   } | {f"launch/{path.name}" for path in folder.glob("*.sh")}
   rows = re.findall(r"^\| [\w ]+?: `([^ `]+)[^`]*` \|", TEXT, re.M)
   assert set(rows) == found

@@ -185,8 +185,10 @@ def test_the_survivor_of_a_dead_peer_ends_by_itself(
 
 
 def test_bad_input_is_not_tried_again(training, tmp_path):
-  wrong = training(tmp_path, batch_size=3)
+  """What the launcher cannot know: here, what a folder of data holds."""
+  (tmp_path / "data").mkdir()
+  wrong = training(tmp_path, **{"data.sources": tmp_path / "data"})
   with _job("--processes=2", "--devices=1", training=wrong) as job:
     assert job.end() == errors.EXIT_BAD_INPUT, job.text
-    assert "batch_size=3 is not a multiple of the 2 devices" in job.text
+    assert f"{tmp_path / 'data'} is empty" in job.text
     assert "starting the job again" not in job.text

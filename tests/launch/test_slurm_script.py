@@ -12,7 +12,8 @@ import pytest
 from soundstream_jax import launch
 
 TEMPLATE = pathlib.Path(launch.__file__).with_name("slurm.sbatch")
-TRAINING = ["--config=tiny", "--workdir=/runs/first"]
+PRESET = ["--config=tiny", "--config.data.sources=/data"]
+TRAINING = [*PRESET, "--workdir=/runs/first"]
 
 # Stand in for a cluster, whose srun ends with a code of $CODES for each start.
 PROGRAMS = {
@@ -46,6 +47,7 @@ def cluster(tmp_path):
         **os.environ,
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
         "SLURM_SUBMIT_DIR": str(tmp_path),
+        "XLA_FLAGS": "",
         **environment,
       },
       capture_output=True,
@@ -86,7 +88,7 @@ def test_the_template_is_bash_and_has_what_a_preempted_job_needs():
 def test_flags_replace_the_options_of_the_template(cluster):
   done = cluster(
     *launcher(
-      "--nodes=3",
+      "--nodes=4",
       "--tasks_per_node=8",
       "--time=2-00:00:00",
       "--save_seconds=300",
@@ -95,12 +97,13 @@ def test_flags_replace_the_options_of_the_template(cluster):
       "--sbatch=gpus-per-node=8",
       "--sbatch=exclusive",
       "--dry_run",
+      training=[*TRAINING, "--config.batch_size=32"],
     )
   )
   assert (done.returncode, done.stderr) == (0, "")
   options = options_of(done.stdout)
   assert options == options_of(TEMPLATE.read_text()) | {
-    "nodes": "3",
+    "nodes": "4",
     "ntasks-per-node": "8",
     "time": "2-00:00:00",
     "signal": "TERM@300",
@@ -131,6 +134,19 @@ def test_what_runs_is_the_template(cluster):
   ]
 
 
+def test_what_only_the_cluster_knows_is_left_to_it(cluster):
+  """As the number of tasks, or of devices that XLA is told to make."""
+  known = cluster(*launcher("--nodes=3", "--dry_run"))
+  assert known.returncode == 2
+  unknown = ("--sbatch=ntasks=8", "--dry_run")
+  assert cluster(*launcher("--nodes=3", *unknown)).returncode == 0
+  more = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+  fsdp = [*TRAINING, "--config.mesh.fsdp=4"]
+  assert cluster(*launcher("--dry_run", training=fsdp)).returncode == 2
+  done = cluster(*launcher("--dry_run", training=fsdp), **more)
+  assert done.returncode == 0, done.stderr
+
+
 def test_a_dry_run_writes_nothing(cluster, tmp_path):
   before = sorted(tmp_path.iterdir())
   assert cluster(*launcher("--dry_run")).returncode == 0
@@ -143,14 +159,14 @@ def test_the_script_is_written_and_submitted(cluster, tmp_path):
   script = (tmp_path / "first.sbatch").read_text()
   assert (tmp_path / "submitted").read_text() == script
   # A second time it replaces what it wrote.
-  assert cluster(*launcher("--name=first", "--nodes=9")).returncode == 0
-  assert "--nodes=9" in (tmp_path / "first.sbatch").read_text()
+  assert cluster(*launcher("--name=first", "--nodes=4")).returncode == 0
+  assert "--nodes=4" in (tmp_path / "first.sbatch").read_text()
 
 
 def test_every_task_gets_the_arguments_as_they_were_written(cluster, tmp_path):
   odd = [
-    "--config.model.strides=(2, 4)",
-    "--x=$(touch a) `b` 'c' \"d\"\n#SBATCH",
+    "--config.loss.spectral_windows=(256, 512)",
+    "--config.data.rooms=$(touch a) `b` 'c' \"d\"\n#SBATCH",
   ]
   done = cluster(*launcher("--dry_run", training=[*TRAINING, *odd]))
   script = tmp_path / "script"
@@ -221,6 +237,30 @@ def test_a_job_starts_again_until_its_end_is_final(
     (["--script=bin"], TRAINING, "--script=bin: "),
     (["--script=bin/srun"], TRAINING, "--script=bin/srun exists and was not"),
     (["--nodse=3"], TRAINING, "there is no flag --nodse."),
+    # What training itself would refuse, on the nodes.
+    ([], ["--config=tinny", *TRAINING[1:]], "--config=tinny is not a preset."),
+    (
+      [],
+      [*TRAINING, "--config.batchsize=3"],
+      "--config.batchsize: there is no",
+    ),
+    ([], [*TRAINING, "--workdirr=x"], "there is no flag --workdirr. Did you"),
+    (["--config=tiny"], TRAINING, "--config stands before --,"),
+    (
+      ["--nodes=3"],
+      TRAINING,
+      "batch_size=4 is not a multiple of the 3 devices",
+    ),
+    (
+      ["--nodes=2", "--tasks_per_node=4"],
+      TRAINING,
+      "batch_size=4 is not a multiple of the 8 devices. Use 8.",
+    ),
+    (
+      ["--nodes=4"],
+      [*TRAINING, "--config.mesh.data=2"],
+      "mesh.data=2, mesh.fsdp=1 do not cover the 4 devices.",
+    ),
   ],
 )
 def test_bad_input_is_one_line_and_submits_nothing(

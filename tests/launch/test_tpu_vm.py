@@ -82,12 +82,14 @@ class Workers:
     return [self.folder / "worker0", self.folder / "worker1"]
 
   def run(self, *words, **environment):
+    """Runs the script, whose python has the package, unless told otherwise."""
     return subprocess.run(
       ["bash", str(SCRIPT), *words],
       cwd=self.folder,
       env={
         **os.environ,
         "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+        "PYTHON": sys.executable,
         **environment,
       },
       capture_output=True,
@@ -125,7 +127,8 @@ def workers(tmp_path):
 
 ARGUMENTS = [
   "--config=tiny",
-  "--config.model.strides=(2, 4)",
+  "--config.data.sources=/data",
+  "--config.loss.spectral_windows=(256, 512)",
   '--workdir=/mnt/b/it\'s $(touch x) & "y"',
 ]
 
@@ -163,6 +166,41 @@ def test_a_worker_that_cannot_know_the_others_does_not_train(workers):
       time.sleep(0.05)
     assert log.read_text().startswith("error: the metadata server does not")
     assert pod.starts(home) == []
+
+
+@pytest.mark.parametrize(
+  ("flags", "line"),
+  [
+    (["--config=tinny", *ARGUMENTS[1:]], "--config=tinny is not a preset."),
+    ([*ARGUMENTS, "--config.batchsize=3"], "--config.batchsize: there is no"),
+    ([*ARGUMENTS, "--workdirr=x"], "there is no flag --workdirr. Did you"),
+    ([*ARGUMENTS, "--process_id=0"], "--process_id is for processes that are"),
+    (ARGUMENTS[:1] + ARGUMENTS[2:], "data.sources is empty: there is nothing"),
+  ],
+)
+@pytest.mark.parametrize("dry_run", ["", "1"])
+def test_what_training_would_refuse_reaches_no_machine(
+  workers, flags, line, dry_run
+):
+  pod = workers(0)
+  done = pod.run("pod", "us-west4-a", "train", *flags, DRY_RUN=dry_run)
+  assert (done.returncode, done.stdout) == (2, "")
+  assert done.stderr.startswith(f"error: {line}")
+  assert done.stderr.count("\n") == 1
+  assert pod.calls() == []
+
+
+def test_without_the_package_here_it_says_that_nothing_was_checked(workers):
+  pod = workers(0)
+  python = pod.folder / "bin/python3"
+  python.write_text("#!/bin/bash\nexit 1\n")
+  python.chmod(0o755)
+  wrong = ["--config=tinny", *ARGUMENTS[1:]]
+  done = pod.run("pod", "us-west4-a", "train", *wrong, DRY_RUN="1", PYTHON="")
+  assert done.returncode == 0
+  said, command = done.stderr.splitlines()
+  assert said.startswith("[launch] training's flags were not checked: python3 ")
+  assert command.startswith("$ gcloud compute")
 
 
 @pytest.mark.parametrize("final", [0, 2, 75, 76, 143])

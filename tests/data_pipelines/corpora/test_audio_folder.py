@@ -249,3 +249,9 @@ def test_names_that_are_not_utf8_are_read(tmp_path):
   assert _prepare(tmp_path / "in", tmp_path / "out", "--split=100,0,0") == 0
   (record,) = _read(tmp_path / "out")["train"]
   assert record["source"] == "\ufffd.wav"
+
+
+@pytest.mark.parametrize("wrong", ["(", "depth:0", "speaker"])
+def test_a_wrong_grouping_is_refused_before_anything_is_unpacked(wrong):
+  with pytest.raises(errors.InputError, match="--group_by="):
+    audio_folder.describe(None, group_by=wrong)

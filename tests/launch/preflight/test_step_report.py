@@ -223,9 +223,12 @@ def test_the_command_prints_a_table_and_writes_json(small_overrides, tmp_path):
   ("arguments", "line"),
   [
     ([], "--topology is missing"),
-    (["--topology=v5x:2x2"], "'v5x' is none of cpu, v4, v5e"),
-    (["--topology=v5e:2"], "'2' is no size. Write it as in v5e:2x2"),
-    (["--topology=cpu:8x2"], "'8x2' is no size"),
+    (["--topology=v5x:2x2"], "'v5x' is none of v4, v5e, v5p, v6e, cpu."),
+    (
+      ["--topology=v5e:2"],
+      "there is no such slice; those of v5e have 2 axes. Use",
+    ),
+    (["--topology=cpu:8x2"], "'8x2' is no number of devices."),
     (["--topology=cpu:8", "--config.batch_size=6"], "not a multiple of the 8"),
     (["--topology=cpu:2", "--config.mesh.fsdp=3"], "do not cover the 2"),
   ],
