@@ -1,6 +1,7 @@
 """The training loop: set up or resume, step, log, save, stop cleanly."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -18,6 +19,7 @@ from soundstream_jax.train import (
   compiled,
   preemption,
   rollback,
+  saves,
   start,
   validation,
 )
@@ -112,6 +114,11 @@ def _start(run: _Run, stop: preemption.StopSignals) -> int | None:
     outputs = progress_lib.Outputs(
       config=config,
       checkpoints=checkpoints,
+      saves=saves.Saves(
+        config.checkpoint,
+        first=int(state.step),
+        start=int(state.rollback_count),
+      ),
       writer=metric_writer.MetricWriter(
         workdir, tensorboard=config.logging.tensorboard
       ),
@@ -189,17 +196,25 @@ def _step(
   )
   adversarial = progress.step >= config.discriminator.start_step
   state, metrics = run.steps[adversarial](state, batch)
+  measure = None
+  if _validates_at(run, progress.step + 1):
+    measure = functools.partial(
+      run.validate, state, outputs.writer, progress.step + 1
+    )
   progress = progress_lib.hand_over(
-    progress, metrics, state, run.loader.state(), config=config
+    progress,
+    metrics,
+    state,
+    run.loader.state(),
+    outputs=outputs,
+    measure=measure,
   )
   run.profile.after(progress.step, metrics)
   # Read, and saved, one step late: the device always has the next to do.
   if len(progress.pending) > 1:
     progress = progress_lib.read(progress, outputs)
-  if _validates_at(run, progress.step):
+  if measure is not None:
     progress = progress_lib.read_all(progress, outputs)
-    with outputs.clock.paused():
-      run.validate(state, outputs.writer, progress.step)
   return state, progress
 
 
@@ -223,5 +238,10 @@ def _held_out(config: config_lib.Config):
   try:
     return held_out.held_out(config).audio
   except source_lib.SplitMissing as error:
+    if config.checkpoint.best_of:
+      raise errors.InputError(
+        f"checkpoint.best_of={config.checkpoint.best_of} needs held-out clips: "
+        f"{error}"
+      ) from None
     logging.warning("training without held-out clips: %s", error)
     return None

@@ -9,7 +9,7 @@ from absl import logging
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, rates
-from soundstream_jax.checkpoint import folder
+from soundstream_jax.checkpoint import best, folder
 from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.devices import sharding
 from soundstream_jax.train import kmeans_start
@@ -21,9 +21,10 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
   """Refuses what cannot start, before anything is computed or written.
 
   Raises:
-    InputError: the workdir holds another run, init_from another model, or
-      k-means would see too few frames.
+    InputError: the workdir holds another run, init_from another model,
+      k-means would see too few frames, or checkpoint.best_of is no metric.
   """
+  best.check_metric(config.checkpoint.best_of)
   saved = folder.read_config(workdir)
   if saved is not None:
     differences = config_lib.resume_differences(
