@@ -68,7 +68,7 @@ class Saves:
     self._alone = primary is None and jax.process_count() == 1
     self._begun = time.monotonic()
     # No checkpoint is promised before the first decision could be about it.
-    self._through = first + AHEAD
+    self._first, self._through = first, first + AHEAD
     self._promised: list[int] = []
 
   def due(self, step: int) -> bool:
@@ -95,7 +95,7 @@ class Saves:
     """Decides about step + AHEAD, and tells."""
     self._through = step + AHEAD
     # Those that may not have begun, or that are to come anyhow, are enough.
-    near = range(step - 1, self._through + 1)
+    near = range(max(step - 1, self._first + 1), self._through + 1)
     enough = any(
       other % self._settings.every_steps == 0 or other in self._promised
       for other in near
