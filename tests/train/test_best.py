@@ -2,7 +2,12 @@
 
 import dataclasses
 import json
+import os
+import socket
+import subprocess
+import sys
 
+import background_job
 import numpy as np
 import pytest
 
@@ -161,3 +166,72 @@ def test_a_best_without_held_out_clips_is_refused(config, tmp_path):
   ):
     loop.train(absent, tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+# Training, of which process 1 measures other distances than the primary, and
+# has a clock that never comes to a checkpoint.
+DISAGREEING = """
+import math, runpy, sys, time, types
+import numpy as np
+from soundstream_jax import metrics
+from soundstream_jax.train import saves
+found = [[3.0, 1.0, 2.0, 1.5], [1.0, 2.0, 0.5, math.nan]]
+process = int(sys.argv[-1].partition("=")[2])
+def measure(reference, output, *, sample_rate_hz):
+  value = np.full(len(reference), found[process].pop(0))
+  return {"log_mel": value, "si_sdr_db": -value}
+metrics.measure = measure
+if process:
+  saves.time = types.SimpleNamespace(monotonic=lambda: 0.0, sleep=time.sleep)
+runpy.run_module("soundstream_jax.train", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_measure_otherwise_save_what_the_primary_says(
+  small_overrides, voices, tmp_path
+):
+  workdir = tmp_path / "run"
+  overrides = {
+    **small_overrides,
+    "data.sources": voices,
+    "num_steps": 16,
+    "mesh.data": -1,
+    "discriminator.start_step": 1_000,
+    "evaluation.every_steps": 4,
+    "checkpoint.every_steps": 1_000,
+    "checkpoint.every_seconds": 1e-6,
+    "checkpoint.keep": 9,
+    "checkpoint.best_of": "log_mel",
+  }
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+  command = [
+    *(sys.executable, "-c", DISAGREEING, "--config=tiny"),
+    *(f"--config.{name}={value}" for name, value in overrides.items()),
+    *(f"--workdir={workdir}", f"--coordinator=127.0.0.1:{port}"),
+    "--num_processes=2",
+  ]
+  logs = [tmp_path / f"{index}.log" for index in range(2)]
+  flags = background_job.QUICK_COMPILATION
+  processes = []
+  try:
+    for index, log in enumerate(logs):
+      with log.open("w") as file:
+        processes.append(
+          subprocess.Popen(
+            [*command, f"--process_id={index}"],
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+            stdout=file,
+            stderr=file,
+          )
+        )
+    for process, log in zip(processes, logs, strict=True):
+      assert process.wait(timeout=150) == 0, log.read_text()[-5000:]
+  finally:
+    for process in processes:
+      process.kill()
+      process.wait()
+  assert _held_out(workdir) == {4: 3.0, 8: 1.0, 9: None, 14: None, 16: 1.5}
+  assert best.chosen(workdir, "best") == 8
