@@ -10,13 +10,16 @@ has handed that step over. Hence
 
 * in its due(k) a process has read k-2, so the primary has handed over k-2 and
   left due(k-3), in which it posted for step k-3+AHEAD = k: the answer is there;
-* in its due(k) the primary has read k-2 likewise, so the slowest other process
-  may still be about to ask about k-2. A step that was promised is promised
-  again no sooner than its own checkpoint could have begun, due(k+2) for k, with
-  k+2+AHEAD. So who still asks about k finds it among the last two promises.
+* in its due(k) the primary has read k-2 likewise, so the slowest of the others
+  may still be about to ask about k-2, but about none before. After it promised
+  to save step p it promises nothing until that checkpoint has begun, which is
+  by due(p+2), for step p+2+AHEAD at the earliest; a third promise comes no
+  sooner than in due(p+2+AHEAD+2), when nobody asks about p any more. So a
+  notice of the last two promises answers whatever is still asked.
 
 Nothing but the speed depends on this: who finds no answer waits for one, and
-who finds one that is too late for it fails.
+who finds one of a time too late for it fails. No clock but the primary's is
+read, and that one never goes back (time.monotonic).
 """
 
 import json
