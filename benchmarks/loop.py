@@ -94,6 +94,7 @@ def _measure() -> None:
         "data.crop_samples": values.audio.sample_rate_hz,
         "discriminator.start_step": 0,
         "checkpoint.every_steps": _SAVE.value,
+        "checkpoint.every_seconds": 0.0,
         "logging.every_steps": _LOG.value,
         "evaluation.every_steps": 10 * _STEPS.value,
         "evaluation.at_steps": (),

@@ -130,4 +130,8 @@ def _config(given: presets.Given, workdir: pathlib.Path) -> config_lib.Config:
     config_lib.check_resume(workdir, config_lib.from_dict(saved), config)
   if not config.init_from and not steps:
     constraints.check_kmeans(config)
+  if config.checkpoint.best_of:
+    from soundstream_jax.checkpoint import best  # it loads jax
+
+    best.check_metric(config.checkpoint.best_of)
   return config

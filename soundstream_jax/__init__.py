@@ -8,7 +8,7 @@ def load(folder, *, step=None, weights=None):
 
   Args:
     folder: the workdir of a training run, or what `soundstream export` wrote.
-    step: of a checkpoint; None takes the newest.
+    step: of a checkpoint, or 'best'; None takes the newest.
     weights: 'ema' (averaged parameters; None is these) or 'raw'.
 
   Raises:

@@ -192,9 +192,14 @@ class Evaluation:
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
   every_steps: int = 1_000
+  # Also when so many seconds have passed since the last one was begun; 0: never.
+  every_seconds: float = 0.0
   keep: int = 3
   # Every checkpoint at a multiple of this is kept for ever; 0 keeps none.
   keep_every_steps: int = 0
+  # A metric of metrics/, by its held-out mean: the best checkpoint is kept
+  # beside the newest, as `--step=best`. '' keeps none.
+  best_of: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,6 +60,7 @@ OTHERS = {
   "data.gain_db": (-6.0, 0.0),
   "evaluation.clip_samples": 24_000,
   "evaluation.at_steps": (5, 50),
+  "checkpoint.every_seconds": 600.0,
 }
 
 
@@ -222,6 +223,7 @@ def test_no_number_may_be_infinite_or_undefined(name, value):
     ("data.min_bandwidth_hz", 13_000.0, "Use 9600"),
     ("evaluation.clip_samples", 100, "Use 320."),
     ("checkpoint.keep", 0, "at least 1"),
+    ("checkpoint.every_seconds", -1.0, "at least 0"),
     ("mesh.fsdp", 0, "at least 1"),
   ],
 )

@@ -62,5 +62,10 @@ def test_the_papers_presets_have_the_papers_bitrates(built, name, bitrate_bps):
   assert built[name].rates.frame_rate_hz == 75
 
 
+@pytest.mark.parametrize("name", BITRATES)
+def test_a_job_of_the_papers_presets_loses_ten_minutes_at_most(built, name):
+  assert 0 < built[name].checkpoint.every_seconds <= 600
+
+
 def test_the_scalable_preset_drops_quantizers(built):
   assert built["soundstream_24khz"].quantizer.dropout

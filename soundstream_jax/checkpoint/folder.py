@@ -6,7 +6,8 @@
 
 `params`, `ema_params` and `codebooks` are items of their own, so that a codec
 reads them without knowing the optimizers. `meta` is JSON: format version,
-configuration, data position and rollbacks so far. `sums.sha256` in a step's
+configuration, data position, rollbacks so far and, where the step was
+validated, the means of its held-out metrics. `sums.sha256` in a step's
 folder tells damage. Reading a checkpoint never runs code.
 """
 

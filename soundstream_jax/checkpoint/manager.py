@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.checkpoint import folder, integrity
+from soundstream_jax.checkpoint import best, folder, integrity
 from soundstream_jax.devices import distributed
 
 _DISK = (
@@ -32,14 +32,22 @@ _DISK = (
 
 
 class _Preservation:
-  """Keeps the newest `keep`, the multiples of `every`, and every pin."""
+  """Keeps the newest `keep`, the multiples of `every`, the best, every pin.
 
-  def __init__(self, workdir: pathlib.Path, keep: int, every: int):
-    self._workdir, self._keep, self._every = workdir, keep, every
+  Orbax asks when it has begun to write a checkpoint, and deletes what is not
+  kept once that one is on disk: a best one outlives a save that fails.
+  """
+
+  def __init__(
+    self, workdir: pathlib.Path, settings: config_lib.Checkpoint, record
+  ):
+    self._workdir, self._best = workdir, record
+    self._keep, self._every = settings.keep, settings.keep_every_steps
 
   def should_preserve(self, checkpoints: Sequence, *, context) -> list[bool]:
     del context
     kept = folder.pinned(self._workdir)
+    kept.add(self._best.among(checkpoint.step for checkpoint in checkpoints))
     oldest_kept = len(checkpoints) - self._keep
     return [
       index >= oldest_kept
@@ -75,6 +83,7 @@ class Checkpoints:
     self._sealing: threading.Thread | None = None
     self._saving: int | None = None  # the newest save that was started
     self._unchecked = False  # whether nobody has asked how it ended
+    self.best = best.Record(self._workdir, settings.best_of)
     with self._writing(step=None):
       self._manager = self._open(settings)
 
@@ -84,9 +93,7 @@ class Checkpoints:
       item_names=folder.ITEMS,
       options=ocp.CheckpointManagerOptions(
         save_interval_steps=1,
-        preservation_policy=_Preservation(
-          self._workdir, settings.keep, settings.keep_every_steps
-        ),
+        preservation_policy=_Preservation(self._workdir, settings, self.best),
         cleanup_tmp_directories=True,
       ),
     )
@@ -102,6 +109,7 @@ class Checkpoints:
     config: config_lib.Config,
     data: Mapping[str, Any],
     rollback_count: int = 0,
+    held_out: Mapping[str, float] | None = None,
   ) -> None:
     """Starts writing a checkpoint; every process calls this.
 
@@ -111,6 +119,8 @@ class Checkpoints:
       config: what the run is.
       data: the loader's position, JSON.
       rollback_count: rollbacks of this run so far.
+      held_out: metric -> mean over the held-out clips, finite, of a step that
+        was validated.
     """
     meta = {
       "format_version": folder.FORMAT_VERSION,
@@ -119,6 +129,9 @@ class Checkpoints:
       "data": dict(data),
       "rollback_count": rollback_count,
     }
+    if held_out:
+      meta["held_out"] = dict(held_out)
+    self.best.note(step, held_out)
     with self._writing(step):
       self._save(step, meta, items)
     if distributed.is_primary():

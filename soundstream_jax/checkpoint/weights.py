@@ -8,7 +8,7 @@ import orbax.checkpoint as ocp
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, precision
-from soundstream_jax.checkpoint import folder
+from soundstream_jax.checkpoint import best, folder
 from soundstream_jax.model import codebook, soundstream
 
 # Kind of parameters -> item of a checkpoint.
@@ -26,13 +26,14 @@ class Weights:
 
 
 def restore(
-  workdir, *, step: int | None = None, weights: str = "ema"
+  workdir, *, step: int | str | None = None, weights: str = "ema"
 ) -> Weights:
   """Reads generator parameters and codebooks onto one local device.
 
   Args:
     workdir: of a training run.
-    step: None takes the newest checkpoint.
+    step: None takes the newest checkpoint, 'best' the best one by the held-out
+      metric that the run has in checkpoint.best_of.
     weights: 'ema' (the default everywhere) or 'raw'.
 
   Raises:
@@ -76,8 +77,8 @@ def abstract_codebooks(config: config_lib.Config) -> codebook.Codebooks:
   )
 
 
-def _chosen(workdir, step: int | None) -> int:
-  """Returns the step to read: the one asked for, or the newest."""
+def _chosen(workdir, step: int | str | None) -> int:
+  """Returns the step to read: the one asked for, the best, or the newest."""
   present = folder.steps(workdir)
   if not present:
     raise errors.InputError(
@@ -86,8 +87,7 @@ def _chosen(workdir, step: int | None) -> int:
     )
   if step is None:
     return present[-1]
-  folder.check_step(workdir, step)
-  return step
+  return best.chosen(workdir, step)
 
 
 def _check_undamaged(workdir, step: int, item: str) -> None:

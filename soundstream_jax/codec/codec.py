@@ -73,14 +73,14 @@ class Codec:
     cls,
     folder: str | os.PathLike,
     *,
-    step: int | None = None,
+    step: int | str | None = None,
     weights: str | None = None,
   ) -> "Codec":
     """Loads a checkpoint of a run, or an exported model.
 
     Args:
       folder: the workdir of a training run, or what `soundstream export` wrote.
-      step: of the checkpoint; None takes the newest.
+      step: of the checkpoint, or 'best'; None takes the newest.
       weights: 'ema' (averaged parameters; None is these) or 'raw'.
 
     Raises:

@@ -93,7 +93,7 @@ def write(folder: str | os.PathLike, model: Exported) -> int:
 def read(
   folder: str | os.PathLike,
   *,
-  step: int | None = None,
+  step: int | str | None = None,
   weights: str | None = None,
 ) -> Exported:
   """Reads a model and checks it against its fingerprint.

@@ -107,7 +107,7 @@ class HasModel(Protocol):
 def load(
   folder: str | os.PathLike,
   *,
-  step: int | None = None,
+  step: int | str | None = None,
   weights: str | None = None,
 ) -> TrainedModel:
   """Loads a checkpoint of a run, or an exported model; see `read`."""
@@ -117,14 +117,14 @@ def load(
 def read(
   folder: str | os.PathLike,
   *,
-  step: int | None = None,
+  step: int | str | None = None,
   weights: str | None = None,
 ) -> exported.Exported:
   """Reads a checkpoint of a run, or an exported model, for `place`.
 
   Args:
     folder: the workdir of a training run, or what `soundstream export` wrote.
-    step: of the checkpoint; None takes the newest.
+    step: of the checkpoint, or 'best'; None takes the newest.
     weights: 'ema' (averaged parameters; None is these) or 'raw'.
 
   Raises:

@@ -21,7 +21,7 @@ from absl import app, flags, logging
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, metrics
 from soundstream_jax.audio import io
-from soundstream_jax.checkpoint import folder
+from soundstream_jax.checkpoint import best, folder
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.evaluate import (
   enhancement,
@@ -35,7 +35,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Of a training run.")
 _WEIGHTS = flags.DEFINE_enum(
   "weights", "ema", ["ema", "raw"], "Averaged or raw parameters."
 )
-_STEP = flags.DEFINE_integer("step", None, "Checkpoint; default the newest.")
+_STEP = flags.DEFINE_string(
+  "step", None, "Of a checkpoint, or 'best'; default the newest."
+)
 _SPLIT = flags.DEFINE_string(
   "split", None, "Of the datasets; default the one that training measures on."
 )
@@ -77,9 +79,8 @@ def _evaluate() -> None:
       f"--bitrates={','.join(_BITRATES.value)} must be numbers in bit/s, for "
       "example 3000,6000."
     ) from None
-  codec = codec_lib.Codec.load(
-    workdir, step=_STEP.value, weights=_WEIGHTS.value
-  )
+  step = None if _STEP.value is None else best.parse(_STEP.value)
+  codec = codec_lib.Codec.load(workdir, step=step, weights=_WEIGHTS.value)
   config = config_lib.from_flags(folder.read_config(workdir))
   split = _SPLIT.value or config.evaluation.split
   if _SNR.value is not None:

@@ -41,6 +41,7 @@ _LEAST = {
     "optimizer.clip_norm",
     "data.num_workers",
     "data.min_bandwidth_hz",
+    "checkpoint.every_seconds",
     "checkpoint.keep_every_steps",
     "max_rollbacks",
   ),

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from soundstream_jax.train import (
   compiled,
   preemption,
   rollback,
+  saves,
   start,
   validation,
 )
@@ -144,6 +146,11 @@ def _start(run: _Run) -> int | None:
     outputs = progress_lib.Outputs(
       config=config,
       checkpoints=checkpoints,
+      saves=saves.Saves(
+        config.checkpoint,
+        first=int(state.step),
+        start=int(state.rollback_count),
+      ),
       writer=metric_writer.MetricWriter(
         workdir, tensorboard=config.logging.tensorboard
       ),
@@ -236,17 +243,25 @@ def _step(
     sharding.batch(run.mesh), config.batch_size, batch
   )
   state, metrics = step(state, batch)
+  measure = None
+  if _validates_at(run, progress.step + 1):
+    measure = functools.partial(
+      run.validate, state, outputs.writer, progress.step + 1
+    )
   progress = progress_lib.hand_over(
-    progress, metrics, state, run.loader.state(), config=config
+    progress,
+    metrics,
+    state,
+    run.loader.state(),
+    outputs=outputs,
+    measure=measure,
   )
   run.profile.after(progress.step, metrics)
   # Read, and saved, one step late: the device always has the next to do.
   if len(progress.pending) > 1:
     progress = progress_lib.read(progress, outputs)
-  if _validates_at(run, progress.step):
+  if measure is not None:
     progress = progress_lib.read_all(progress, outputs)
-    with outputs.clock.paused():
-      run.validate(state, outputs.writer, progress.step)
   return state, progress, False
 
 
@@ -295,5 +310,10 @@ def _held_out(config: config_lib.Config):
   try:
     return held_out.held_out(config).audio
   except source_lib.SplitMissing as error:
+    if config.checkpoint.best_of:
+      raise errors.InputError(
+        f"checkpoint.best_of={config.checkpoint.best_of} needs held-out clips: "
+        f"{error}"
+      ) from None
     logging.warning("training without held-out clips: %s", error)
     return None

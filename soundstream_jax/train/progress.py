@@ -1,10 +1,12 @@
 """How far a run has come: finished steps are read, logged, saved and counted.
 
 The device always has its next step when the metrics of the one before are
-waited for, so every step is read one step late.
+waited for, so every step is read one step late; but for one that is validated,
+which is read, measured and then saved at once.
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,9 +14,10 @@ import numpy as np
 from absl import logging
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import metrics as metrics_lib
 from soundstream_jax.checkpoint import manager
 from soundstream_jax.devices import distributed
-from soundstream_jax.train import bad_steps, rollback
+from soundstream_jax.train import bad_steps, rollback, saves
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train.monitoring import alarms, clock, metric_writer
 
@@ -25,6 +28,7 @@ class Outputs:
 
   config: config_lib.Config
   checkpoints: manager.Checkpoints
+  saves: saves.Saves
   writer: metric_writer.MetricWriter
   alarms: alarms.Alarms
   clock: clock.Clock
@@ -37,8 +41,12 @@ class Finished:
 
   step: int
   metrics: dict[str, jax.Array]
-  snapshot: state_lib.TrainState | None  # to save, if the step was good
-  data: dict[str, Any] | None  # the loader's position at the snapshot
+  due: bool  # to be saved, if the step was good
+  # What may be saved: the state itself for a step that is measured, whose turn
+  # comes before the next step; a copy for others that are due.
+  state: state_lib.TrainState | None
+  data: dict[str, Any] | None  # the loader's position at that state
+  measure: Callable[[], Mapping[str, Any]] | None  # of a step to be validated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +58,9 @@ class Progress:
   data: dict[str, Any]  # the loader's position, after this step
   bad: rollback.BadSteps | None = None  # too many in a row
   pending: tuple[Finished, ...] = ()  # handed to the device, not read yet
+  # Metric -> mean over the held-out clips, of the step that was read last,
+  # where that was good and measured.
+  held_out: Mapping[str, float] | None = None
 
 
 def hand_over(
@@ -58,7 +69,8 @@ def hand_over(
   state: state_lib.TrainState,
   data: dict[str, Any],
   *,
-  config: config_lib.Config,
+  outputs: Outputs,
+  measure: Callable[[], Mapping[str, Any]] | None = None,
 ) -> Progress:
   """Adds the step that the device was just handed.
 
@@ -67,25 +79,29 @@ def hand_over(
     metrics: of the step.
     state: after it; copied where a checkpoint is due.
     data: the loader's position after it.
-    config: what to train.
+    outputs: say whether it is.
+    measure: validates the step, whose metrics are read before the next one is
+      handed over.
   """
   step = progress.step + 1
-  due = step % config.checkpoint.every_steps == 0
-  finished = Finished(
-    step,
-    metrics,
-    snapshot=state_lib.snapshot(state) if due else None,
-    data=data if due else None,
-  )
+  due = outputs.saves.due(step)
+  if measure is None:
+    state = state_lib.snapshot(state) if due else None
+  finished = Finished(step, metrics, due, state, data, measure)
   return dataclasses.replace(
     progress, step=step, data=data, pending=(*progress.pending, finished)
   )
 
 
 def read(progress: Progress, outputs: Outputs) -> Progress:
-  """Waits for the oldest pending step; logs it, saves it, or counts it as bad."""
+  """Waits for the oldest pending step; logs, measures, saves it where due.
+
+  A bad one is counted and not saved.
+  """
   finished, *pending = progress.pending
-  progress = dataclasses.replace(progress, pending=tuple(pending))
+  progress = dataclasses.replace(
+    progress, pending=tuple(pending), held_out=None
+  )
   config = outputs.config
   step, metrics = finished.step, finished.metrics
   in_a_row = int(metrics["bad/steps"])
@@ -97,11 +113,18 @@ def read(progress: Progress, outputs: Outputs) -> Progress:
     if in_a_row >= config.max_bad_steps and progress.bad is None:
       bad = rollback.BadSteps(step=step, count=in_a_row, term=term)
       progress = dataclasses.replace(progress, bad=bad)
-  # Not amid bad steps: what is saved is what a rollback may return to.
-  elif finished.snapshot is not None:
-    progress = save(progress, outputs, finished.snapshot, step, finished.data)
   if step % config.logging.every_steps == 0 or step == config.num_steps:
     _log(step, metrics, outputs)
+  held_out, improves = _measured(finished, outputs)
+  # Not amid bad steps: what is saved is what a rollback may return to.
+  if in_a_row:
+    return progress
+  progress = dataclasses.replace(progress, held_out=held_out)
+  if finished.due or improves:
+    progress = save(progress, outputs, _to_save(finished), step, finished.data)
+  if improves:
+    best = outputs.checkpoints.best.text(held_out)
+    metric_writer.say("step %d is the best so far: %s", step, best)
   return progress
 
 
@@ -121,14 +144,35 @@ def save(
 ) -> Progress:
   """Starts writing a checkpoint of a step."""
   metric_writer.say("saving step %d", step)
+  outputs.saves.begun()
   outputs.checkpoints.save(
     step,
     state_lib.to_items(state),
     config=outputs.config,
     data=data,
     rollback_count=outputs.rollback_count,
+    held_out=progress.held_out,
   )
   return dataclasses.replace(progress, saved=step)
+
+
+def _measured(
+  finished: Finished, outputs: Outputs
+) -> tuple[Mapping[str, float] | None, bool]:
+  """Validates a step if it is to be; returns the means, and if they are best."""
+  if finished.measure is None:
+    return None, False
+  with outputs.clock.paused():
+    found = finished.measure()
+    means = {name: found[f"eval/{name}"] for name in metrics_lib.METRICS}
+    return saves.agree(means, improves=outputs.checkpoints.best.improves(means))
+
+
+def _to_save(finished: Finished) -> state_lib.TrainState:
+  """Returns a copy of the state, which the next step cannot take away."""
+  if finished.measure is None:
+    return finished.state
+  return state_lib.snapshot(finished.state)
 
 
 def _log(step: int, metrics: dict[str, jax.Array], outputs: Outputs) -> None:

@@ -10,7 +10,7 @@ from absl import logging
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, rates
-from soundstream_jax.checkpoint import folder
+from soundstream_jax.checkpoint import best, folder
 from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.devices import distributed, sharding
 from soundstream_jax.train import kmeans_start
@@ -35,8 +35,8 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
 
   Raises:
     InputError: in every process. The workdir holds another run, init_from
-      another model, k-means would see too few frames, or the processes were
-      given different configurations.
+      another model, k-means would see too few frames, checkpoint.best_of is
+      no metric, or the processes were given different configurations.
   """
 
   def look() -> dict:
@@ -59,6 +59,7 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
 
 def _check_here(config: config_lib.Config, workdir: pathlib.Path) -> None:
   """Looks for what `check` refuses; raises InputError."""
+  best.check_metric(config.checkpoint.best_of)
   saved = folder.read_config(workdir)
   if saved is not None:
     config_lib.check_resume(workdir, config_lib.from_dict(saved), config)
@@ -102,7 +103,8 @@ def check_space(
     leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract)
   )
   # One more is there while it is written.
-  missing = max(1, config.checkpoint.keep + 1 - len(folder.steps(workdir)))
+  kept = config.checkpoint.keep + bool(config.checkpoint.best_of)
+  missing = max(1, kept + 1 - len(folder.steps(workdir)))
   try:
     free = shutil.disk_usage(workdir).free
   except OSError:

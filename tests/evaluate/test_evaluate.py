@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from soundstream_jax import errors
 from soundstream_jax.evaluate import evaluator, report
 from soundstream_jax.metrics import log_mel
 from soundstream_jax.train import loop
@@ -72,6 +73,24 @@ def test_the_command_writes_numbers_sound_and_pictures(evaluated):
   assert values["early_log_mel"] is not None
   key = "at most half of its value early in training"
   assert values["criteria"][key] is False
+
+
+def test_a_best_step_that_nothing_tells_is_refused(evaluated):
+  import subprocess
+  import sys
+
+  done = subprocess.run(
+    [
+      *(sys.executable, "-m", "soundstream_jax.evaluate"),
+      *(f"--workdir={evaluated[0].parent}", "--step=best"),
+    ],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == errors.EXIT_BAD_INPUT
+  assert done.stderr.startswith("error: step 'best': ")
+  assert "Present: 2" in done.stderr
 
 
 def test_a_live_model_passes_all_criteria_and_a_dead_one_none():

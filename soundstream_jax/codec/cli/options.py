@@ -49,7 +49,10 @@ def add_model(parser: Parser) -> None:
     help=f"{WORKDIR}, or an exported model",
   )
   parser.add_argument(
-    "--step", type=step, metavar="N", help="default: the newest"
+    "--step",
+    type=step,
+    metavar="N",
+    help="of a checkpoint, or 'best'; default: the newest",
   )
   parser.add_argument(
     "--weights",
@@ -77,11 +80,14 @@ def add_bitrate(parser: Parser) -> None:
   )
 
 
-def step(text: str) -> int:
-  """Reads the step of a checkpoint, for argparse."""
-  if not text.isdecimal():
-    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-  return int(text)
+def step(text: str) -> int | str:
+  """Reads the step of a checkpoint, or 'best', for argparse."""
+  from soundstream_jax.checkpoint import best
+
+  try:
+    return best.parse(text)
+  except errors.InputError as error:
+    raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def bitrate(text: str) -> float:

@@ -12,7 +12,9 @@ def add_arguments(parser: options.Parser) -> None:
   parser.add_argument(
     "--model", required=True, metavar="WORKDIR", help=options.WORKDIR
   )
-  parser.add_argument("--step", required=True, type=options.step, metavar="N")
+  parser.add_argument(
+    "--step", required=True, type=options.step, metavar="N", help="or 'best'"
+  )
   parser.add_argument("--remove", action="store_true", help="unpin it")
 
 
@@ -22,9 +24,11 @@ def run(arguments: argparse.Namespace) -> None:
   Raises:
     InputError: no such step, or one to be unpinned that is not pinned.
   """
-  from soundstream_jax.checkpoint import folder
+  from soundstream_jax.checkpoint import best, folder
 
   workdir, step = arguments.model, arguments.step
+  if step == best.BEST:
+    step = best.chosen(workdir, step)
   if not arguments.remove:
     folder.pin(workdir, step)
   elif step in folder.pinned(workdir):
