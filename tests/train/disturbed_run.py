@@ -29,14 +29,20 @@ MOMENTS = {
 }
 
 
-def disturb(moment: str) -> None:
-  """Has this process stopped, or fail, at a moment."""
-  kind, _, moment = moment.rpartition(":")
-  module, name, call = MOMENTS[moment]
+def find(module: str, name: str) -> tuple[object, str]:
+  """Returns what has the name, and the last part of the name."""
   owner = importlib.import_module(f"soundstream_jax.{module}")
   *outer, name = name.split(".")
   for part in outer:
     owner = getattr(owner, part)
+  return owner, name
+
+
+def disturb(moment: str) -> None:
+  """Has this process stopped, or fail, at a moment."""
+  kind, _, moment = moment.rpartition(":")
+  module, name, call = MOMENTS[moment]
+  owner, name = find(module, name)
   function, calls = getattr(owner, name), 0
 
   def disturbed(*args, **options):

@@ -1,0 +1,216 @@
+"""A stop at any moment ends in a saved step; an error ends all processes."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import disturbed_run
+import pytest
+
+from soundstream_jax import errors
+from soundstream_jax.checkpoint import folder as folder_lib
+from soundstream_jax.train import loop
+
+# Steps without discriminators compile in a third of the time.
+OVERRIDES = {
+  "discriminator.start_step": 1_000,
+  "checkpoint.every_steps": 3,
+  "evaluation.every_steps": 4,
+}
+STEPS = 6
+BEFORE = ("data", "compile", "first batch", "step", "evaluation", "save")
+MOMENTS = (*BEFORE, "last step", "end")
+
+
+@pytest.fixture(scope="module")
+def config(small_config, voices):
+  return small_config(**{"data.sources": voices, **OVERRIDES})
+
+
+@pytest.fixture(scope="module")
+def begun(config, tmp_path_factory):
+  """A workdir of two steps."""
+  workdir = tmp_path_factory.mktemp("begun") / "run"
+  assert loop.train(dataclasses.replace(config, num_steps=2), workdir) == 0
+  return workdir
+
+
+@pytest.fixture
+def undisturbed(monkeypatch):
+  """Puts back what a test disturbs."""
+  for module, name, _ in disturbed_run.MOMENTS.values():
+    owner, name = disturbed_run.find(module, name)
+    monkeypatch.setattr(owner, name, getattr(owner, name))
+
+
+@pytest.mark.parametrize("moment", ("k-means", *MOMENTS))
+def test_a_stop_of_a_fresh_run_ends_in_a_saved_step(
+  moment, config, undisturbed, tmp_path
+):
+  disturbed_run.disturb(moment)
+  workdir = tmp_path / "run"
+  assert loop.train(config, workdir) == errors.EXIT_PREEMPTED
+  saved = folder_lib.steps(workdir)
+  if moment in ("last step", "end"):
+    assert saved[-1] == STEPS
+  else:
+    assert saved[-1] < STEPS
+  assert not (workdir / "running.json").exists()
+
+
+@pytest.mark.parametrize("moment", ("restore", *MOMENTS))
+def test_a_stop_of_a_resumed_run_ends_in_a_saved_step(
+  moment, config, begun, undisturbed, tmp_path
+):
+  workdir = tmp_path / "run"
+  shutil.copytree(begun, workdir)
+  disturbed_run.disturb(moment)
+  assert loop.train(config, workdir) == errors.EXIT_PREEMPTED
+  saved = folder_lib.steps(workdir)
+  if moment in ("restore", "data", "compile", "first batch"):
+    assert saved == [2]  # nothing was computed that could be lost
+  else:
+    assert 2 < saved[-1] <= STEPS
+
+
+def _start(moment, hit, workdir, overrides, *more, processes=2):
+  """Starts a job; returns its processes."""
+  with socket.socket() as found:
+    found.bind(("127.0.0.1", 0))
+    address = f"127.0.0.1:{found.getsockname()[1]}"
+  place = [f"--coordinator={address}", f"--num_processes={processes}"]
+  return [
+    subprocess.Popen(
+      [
+        sys.executable,
+        disturbed_run.__file__,
+        moment,
+        str(hit),
+        "--config=tiny",
+        f"--workdir={workdir}",
+        *(f"--config.{name}={value}" for name, value in overrides.items()),
+        *more,
+        *([*place, f"--process_id={index}"] if processes > 1 else ()),
+      ],
+      env={
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+      },
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for index in range(processes)
+  ]
+
+
+def _end(processes, *, seconds=200):
+  """Waits for the processes; returns [(exit code, what it said)]."""
+  try:
+    said = [p.communicate(timeout=seconds)[1] for p in processes]
+  finally:
+    for process in processes:
+      process.kill()
+  return [(p.returncode, t) for p, t in zip(processes, said, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def overrides(small_overrides, voices, tmp_path_factory):
+  return {
+    **small_overrides,
+    **OVERRIDES,
+    "data.sources": voices,
+    "mesh.data": -1,
+    "compilation_cache": tmp_path_factory.mktemp("cache"),
+  }
+
+
+@pytest.mark.parametrize("hit", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_before_anything_is_loaded_ends_in_a_saved_step(
+  hit, overrides, tmp_path
+):
+  workdir = tmp_path / "run"
+  (process,) = _start("none", -1, workdir, overrides, processes=1)
+  # Between the handler and jax; a process that has no handler yet dies of it.
+  time.sleep(0.35)
+  while "StopRequest" not in _threads(process.pid):
+    assert process.poll() is None
+    time.sleep(0.01)
+  process.send_signal(hit)
+  ((code, said),) = _end([process])
+  assert code == errors.EXIT_PREEMPTED, said
+  assert folder_lib.steps(workdir) == [0]
+
+
+def _threads(pid):
+  """What the process has installed, as far as the system tells."""
+  status = pathlib.Path(f"/proc/{pid}/status").read_text()
+  caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
+  both = 1 << (signal.SIGTERM - 1) | 1 << (signal.SIGINT - 1)
+  return "StopRequest" if caught & both == both else ""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_stop_of_one_of_two_ends_both_at_the_same_saved_step(
+  overrides, tmp_path
+):
+  """A row: the moment, which process is hit, and steps that are there then."""
+  workdir = tmp_path / "run"
+  lowest = 0
+  for moment, hit in (
+    ("start", 1),
+    ("k-means", 0),
+    ("restore", 1),
+    ("compile", 1),
+    ("step", 1),
+    ("evaluation", 0),
+    ("last step", 1),
+    ("end", 0),
+  ):
+    if moment == "k-means":
+      shutil.rmtree(workdir)
+    ends = _end(_start(moment, hit, workdir, overrides))
+    codes, text = [code for code, _ in ends], "\n".join(t for _, t in ends)
+    assert codes == [errors.EXIT_PREEMPTED] * 2, (moment, text[-4000:])
+    assert f"disturbed: {moment}" in text
+    saved = folder_lib.steps(workdir)
+    assert saved, moment
+    assert saved[-1] >= lowest
+    lowest = saved[-1]
+    if moment in ("start", "k-means", "restore", "compile"):
+      assert lowest == 0, moment
+    if moment == "last step":
+      # So that there is something left to be done at the end.
+      assert lowest == STEPS
+      shutil.rmtree(workdir / "checkpoints" / str(STEPS))
+  assert lowest == STEPS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("moment", ["flags", "k-means", "step"])
+def test_an_error_in_one_process_ends_all_of_them_and_is_named(
+  moment, overrides, tmp_path
+):
+  processes = _start(f"error:{moment}", 1, tmp_path / "run", overrides)
+  first = next(iter(processes[1].stderr))
+  while f"disturbed: {moment}" not in first:
+    first = next(iter(processes[1].stderr))
+  begun = time.monotonic()
+  ends = _end(processes)
+  assert time.monotonic() - begun < 15
+  assert [code for code, _ in ends] == [1, 1]
+  assert "ZeroDivisionError: a bug of ours" in ends[1][1]
+  lines = [line for line in ends[0][1].splitlines() if "error: " in line]
+  name = socket.gethostname()
+  assert lines == [
+    f"error: process 1 of {name} ended: ZeroDivisionError: a bug of ours"
+  ]
