@@ -22,8 +22,8 @@ def folder(name: str, where: str = "auto") -> pathlib.Path | None:
   if not where:
     return None
   if where == "auto":
-    user = os.environ.get("XDG_CACHE_HOME")
-    if not user:
+    user = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(user):
       # Where a user has no home, "~" stays as it is, or names what is not
       # there; a home is not for us to make.
       home = os.path.expanduser("~")
