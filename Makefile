@@ -1,18 +1,21 @@
 # Everything runs in .venv, which the first target that needs it makes.
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+# The versions that the tests ran with.
+CONSTRAINTS := launch/constraints.txt
 UV := $(shell command -v uv 2>/dev/null)
 CHECK_VERSION := 'import sys; sys.exit(sys.version_info < (3, 11) and \
   "python3 is " + sys.version.split()[0] + "; 3.11 or later is needed.")'
 
 ifdef UV
   MAKE_VENV = uv venv --python '>=3.11' $(VENV)
-  INSTALL = uv pip install --python $(PYTHON)
+  INSTALL = uv pip install --python $(PYTHON) -c $(CONSTRAINTS)
 else
   MAKE_VENV = python3 -c $(CHECK_VERSION) && python3 -m venv $(VENV)
   # A .venv that uv made has no pip.
   INSTALL = ( $(PYTHON) -m pip --version >/dev/null 2>&1 || \
-    $(PYTHON) -m ensurepip ) && $(PYTHON) -m pip install
+    $(PYTHON) -m ensurepip ) && \
+    $(PYTHON) -m pip install -c $(CONSTRAINTS)
 endif
 
 # One stamp per extra: what is installed is installed once.
@@ -31,10 +34,11 @@ SHORT := $(filter-out $(LONG) tests/__pycache__, \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-slow test-slurm bench lint format clean
+.PHONY: help demo test test-fast test-slow test-slurm bench lint format clean \
+  constraints
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' \
 	  $(MAKEFILE_LIST)
 
 demo: $(PLOTS) ## train a small codec on synthetic sound and decode clips
@@ -66,12 +70,15 @@ format: $(TEST) ## ruff: apply the format and the safe fixes
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
+constraints: | $(PYTHON) ## renew what is installed; then run all tests
+	$(PYTHON) .ci/constraints.py
+
 clean: ## remove caches and build products; keeps .venv and out
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o \
 	  -name __pycache__ -prune -exec rm -rf {} +
 
-$(VENV)/.installed-%: setup.py pyproject.toml | $(PYTHON)
+$(VENV)/.installed-%: setup.py pyproject.toml $(CONSTRAINTS) | $(PYTHON)
 	$(INSTALL) -e '.[$*]'
 	@touch $@
 

@@ -32,8 +32,8 @@ setup(
   packages=packages,
   package_dir=package_dir,
   package_data={
-    "soundstream_jax.data_pipelines": ["*.md"],
-    "soundstream_jax.launch": ["*.md", "*.sbatch", "*.sh", "*.yaml"],
+    "soundstream_jax.data_pipelines": ["*.md", "*.txt"],
+    "soundstream_jax.launch": ["*.md", "*.sbatch", "*.sh", "*.txt", "*.yaml"],
   },
   install_requires=[
     "absl-py>=2.1",
@@ -47,6 +47,7 @@ setup(
     "numpy>=2.0",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8,<1.0",
+    "pillow>=11.0",  # tensorboardX's pictures
     "pyyaml>=6.0",
     "safetensors>=0.5",
     "scipy>=1.14",
@@ -62,13 +63,16 @@ setup(
     # What `make bench` measures against. Only this version is built for CPUs
     # alone on every index; a plain `torch` brings gigabytes of CUDA.
     "bench": ["torch==2.13.0"],
-    # The compiler for TPUs, and what runs on them.
-    "tpu": ["jax[tpu]>=0.10.2"],
+    # The compiler for TPUs, and what runs on them. Not by jax[tpu]: that of jax
+    # 0.10.2 wants libtpu 0.0.42, which crashes over a step for v6e.
+    "tpu": ["libtpu>=0.0.52", "requests>=2.32"],
     "test": [
       "build",
       "hypothesis>=6.100",
       "kubeflow-trainer-api>=2.3",
       "matplotlib>=3.9",
+      "packaging>=24.0",
+      "pydantic>=2.0",
       "pytest>=8.3",
       "pytest-timeout>=2.3",
       "pytest-xdist>=3.6",

@@ -7,7 +7,8 @@
 #   tpu_vm.sh NAME ZONE log
 #   tpu_vm.sh NAME ZONE stop
 #
-# setup installs on every worker (default: the wheel in dist/); mount puts a
+# setup installs on every worker (default: the wheel in dist/) the versions of
+# constraints.txt, with $PYTHON (default python3; 3.11 or later); mount puts a
 # bucket at /mnt/BUCKET; train starts the same command on every worker, which
 # continues when this terminal is gone; log follows worker 0; stop lets all of
 # them save and end, and `train` once more resumes. Training that fails starts
@@ -17,10 +18,24 @@
 set -euo pipefail
 
 RESTARTS=${RESTARTS:-10}
+PYTHON=${PYTHON:-python3}
 
 fail() {
   echo "error: $*" >&2
   exit 2
+}
+
+# Runs on a worker: the environment, if its Python is new enough.
+install() {
+  local python=$1
+  shift
+  "$python" -c "import sys
+if sys.version_info < (3, 11):
+  sys.exit(f'error: $python is {sys.version.split()[0]} here; 3.11 or later is'
+    ' needed. Install one on all workers and name it: PYTHON=python3.11.')" ||
+    return 2
+  "$python" -m venv "$HOME/venv" &&
+    "$HOME/venv/bin/pip" install --upgrade -c "$HOME/constraints.txt" "$@"
 }
 
 # Runs on a worker: its place among the others, in training's flags. A TPU VM
@@ -118,18 +133,22 @@ shift 3
 [[ $zone =~ ^[a-z]+-[a-z]+[0-9]+-[a-z]$ ]] ||
   fail "ZONE=$zone is not a zone, as in us-west4-a."
 [[ $RESTARTS =~ ^[0-9]+$ ]] || fail "RESTARTS=$RESTARTS is not a number."
+[[ $PYTHON =~ ^[A-Za-z0-9_./-]+$ ]] ||
+  fail "PYTHON=$PYTHON is not the name of a Python, as in python3.11."
 
 case $action in
   setup)
+    files=("$(dirname "${BASH_SOURCE[0]}")/constraints.txt")
     if [ $# -eq 0 ]; then
       set -- dist/soundstream_jax-*.whl
       [ -f "$1" ] || fail "there is no wheel in dist/. Run: python -m build"
       [ $# -eq 1 ] || fail "dist/ holds $# wheels; remove the older ones."
-      gcloud_tpu scp "$1" "$name:" --worker=all
+      files+=("$1")
       set -- "./${1##*/}"
     fi
-    on_all "python3 -m venv ~/venv &&\
- ~/venv/bin/pip install --upgrade 'jax[tpu]'$(quoted "$@")"
+    gcloud_tpu scp "${files[@]}" "$name:" --worker=all
+    # What the extra `tpu` brings, whatever is installed.
+    on_all "$(declare -f install); install$(quoted "$PYTHON" libtpu requests "$@")"
     ;;
   mount)
     [ $# -eq 1 ] || fail "mount needs one BUCKET."

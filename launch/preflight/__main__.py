@@ -8,14 +8,13 @@ cache folder. Exit code 1: the step does not fit the chip's memory.
 
 import dataclasses
 import json
-import os
 import pathlib
 import sys
 
 from absl import app, flags
 
+from soundstream_jax import caches, errors
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
 from soundstream_jax.launch.preflight import step_report, table, topologies
 from soundstream_jax.settings import mesh as mesh_lib
 
@@ -73,11 +72,12 @@ def _main() -> int:
     config.batch_size, data * fsdp, microbatches=config.microbatches
   )
   topologies.prepare(topology)
+  cache = caches.folder("preflight", _CACHE.value)
   report = step_report.examine(
     config,
     topology,
     adversarial=_ADVERSARIAL.value,
-    cache=_cache_folder(_CACHE.value),
+    cache=cache,
     hlo=_HLO.value,
   )
   print(table.render(report), flush=True)
@@ -86,20 +86,13 @@ def _main() -> int:
       dataclasses.replace(config, form="plain"),
       topology,
       adversarial=_ADVERSARIAL.value,
-      cache=_cache_folder(_CACHE.value),
+      cache=cache,
     )
     report["plain"] = plain
     print(table.compare(report, plain), flush=True)
   if _JSON.value:
     pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=2) + "\n")
   return EXIT_DOES_NOT_FIT if report["fits"] is False else 0
-
-
-def _cache_folder(value: str) -> pathlib.Path | None:
-  if value != "auto":
-    return pathlib.Path(value) if value else None
-  cache = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
-  return pathlib.Path(cache, "soundstream_jax", "preflight")
 
 
 if __name__ == "__main__":

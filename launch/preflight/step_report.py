@@ -4,10 +4,12 @@ Reports are plain JSON values. They are kept in a cache folder, one file for
 each program, topology and set of versions.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import os
 import pathlib
 import re
 import sys
@@ -76,9 +78,21 @@ def examine(
     report |= _costs(compiled, text) | _memory(compiled, topology)
   report["compile_seconds"] = round(time.monotonic() - start, 1)
   if kept:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(report, indent=2))
+    _keep(kept, report)
   return report
+
+
+def _keep(path: pathlib.Path, report: dict) -> None:
+  """Writes the report whole or, as on a full disk, not at all."""
+  partial = path.with_suffix(f".{os.getpid()}")
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_text(json.dumps(report, indent=2))
+    partial.replace(path)
+  except OSError as error:
+    _say(f"not kept for the next time: {error}")
+    with contextlib.suppress(OSError):
+      partial.unlink()
 
 
 def _costs(compiled, text: str) -> dict:

@@ -152,7 +152,7 @@ def mel_filterbank(sample_rate_hz: int, window: int, bins: int) -> np.ndarray:
   """
   spacing_hz = sample_rate_hz / window
   frequencies_hz = np.arange(window // 2 + 1) * spacing_hz
-  edges_hz = _mel_edges_hz(sample_rate_hz / 2, bins)
+  edges_hz = mel_edges_hz(sample_rate_hz / 2, bins)
   lower, centre, upper = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
   rise_hz = np.maximum(centre - lower, spacing_hz)
   fall_hz = np.maximum(upper - centre, spacing_hz)
@@ -163,8 +163,11 @@ def mel_filterbank(sample_rate_hz: int, window: int, bins: int) -> np.ndarray:
   return (weights / weights.sum(axis=0, keepdims=True)).astype(np.float32)
 
 
-def _mel_edges_hz(top_hz: float, bins: int) -> np.ndarray:
-  """Returns bins + 2 frequencies, equally spaced in mel from 0 to top_hz."""
+def mel_edges_hz(top_hz: float, bins: int) -> np.ndarray:
+  """Returns bins + 2 frequencies, equally spaced in mel from 0 to top_hz.
+
+  The scale is Slaney's: linear below 1 kHz, logarithmic above.
+  """
   if top_hz < _BREAK_HZ:
     top_mel = top_hz / _LINEAR_HZ_PER_MEL
   else:

@@ -98,7 +98,15 @@ def _evaluate() -> None:
   print(report.to_text(values))
   if _OUT.value:
     out = _folder("evaluation.json", values)
-    _write(out, result, codec.sample_rate)
+    names = _write(out, result, codec.sample_rate)
+    if not pictures.possible():
+      return
+    pictures.spectrograms(
+      result,
+      names,
+      out / "spectrograms.png",
+      sample_rate_hz=codec.sample_rate,
+    )
     if metrics_file.is_file():
       pictures.curves(metrics_file, out / "curves.png")
 
@@ -120,7 +128,8 @@ def _lose(codec, config, split: str, bitrates: list[float]) -> None:
   for name, audio in (("whole", result.whole), ("with_losses", result.heard)):
     for i, clip in enumerate(audio):
       io.write(out / f"{i:02d}_{name}.wav", clip[:, 0], rate_hz)
-  packet_loss.draw(result, out / "packet_loss.png", sample_rate_hz=rate_hz)
+  if pictures.possible():
+    packet_loss.draw(result, out / "packet_loss.png", sample_rate_hz=rate_hz)
 
 
 def _folder(name: str, values) -> pathlib.Path:
@@ -164,12 +173,14 @@ def _denoise(codec, config, split: str, bitrates: list[float]) -> None:
     for name, audio in signals.items():
       path = out / f"{i:02d}_{pathlib.PurePosixPath(group).name}_{name}.wav"
       io.write(path, audio[i, :, 0], codec.sample_rate)
-  pictures.signals(
-    signals, out / "enhancement.png", sample_rate_hz=codec.sample_rate
-  )
+  if pictures.possible():
+    pictures.signals(
+      signals, out / "enhancement.png", sample_rate_hz=codec.sample_rate
+    )
 
 
-def _write(out: pathlib.Path, result, sample_rate_hz: int) -> None:
+def _write(out: pathlib.Path, result, sample_rate_hz: int) -> list[str]:
+  """Writes the clips and their reconstructions; returns the clips' names."""
   names = [
     f"{i:02d}_{pathlib.Path(result.clips.source_names[source]).name}"
     for i, source in enumerate(result.clips.source_index)
@@ -179,9 +190,7 @@ def _write(out: pathlib.Path, result, sample_rate_hz: int) -> None:
   ):
     io.write(out / f"{name}_original.wav", clip[:, 0], sample_rate_hz)
     io.write(out / f"{name}_decoded.wav", output[:, 0], sample_rate_hz)
-  pictures.spectrograms(
-    result, names, out / "spectrograms.png", sample_rate_hz=sample_rate_hz
-  )
+  return names
 
 
 def _early(metrics_file: pathlib.Path, step: int) -> float | None:

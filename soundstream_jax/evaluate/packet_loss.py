@@ -153,11 +153,7 @@ def to_text(values: dict[str, Any]) -> str:
 def draw(
   result: PacketLoss, path: pathlib.Path, *, sample_rate_hz: int
 ) -> None:
-  """Draws the first clip whole and with losses, and its distance over time.
-
-  Raises:
-    InputError: matplotlib is not installed.
-  """
+  """Draws the first clip whole and with losses, and its distance over time."""
   pictures.losses(
     {"whole": result.whole[0, :, 0], "with losses": result.heard[0, :, 0]},
     lost=result.lost[0],

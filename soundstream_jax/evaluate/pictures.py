@@ -1,12 +1,14 @@
 """Pictures of a run: loss curves, spectrograms before and after."""
 
+import importlib.util
 import json
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from soundstream_jax import errors, metrics
+from soundstream_jax import metrics
 from soundstream_jax.audio import spectral
 from soundstream_jax.evaluate import evaluator
 
@@ -35,11 +37,7 @@ def _panels() -> list[tuple[str, bool, tuple[str, ...]]]:
 
 
 def curves(metrics_file: pathlib.Path, path: pathlib.Path) -> None:
-  """Draws the curves that training logged.
-
-  Raises:
-    InputError: matplotlib is not installed.
-  """
+  """Draws the curves that training logged."""
   plt = _pyplot()
   logged = [json.loads(line) for line in metrics_file.read_text().splitlines()]
   panels = _panels()
@@ -83,11 +81,7 @@ def spectrograms(
   sample_rate_hz: int,
   most: int = 3,
 ) -> None:
-  """Draws held-out clips above their reconstructions, one column a source.
-
-  Raises:
-    InputError: matplotlib is not installed.
-  """
+  """Draws held-out clips above their reconstructions, one column a source."""
   plt = _pyplot()
   sources = result.clips.source_index
   shown = [sources.index(source) for source in dict.fromkeys(sources)][:most]
@@ -118,11 +112,7 @@ def signals(
   sample_rate_hz: int,
   most: int = 3,
 ) -> None:
-  """Draws the first clips of several signals [N, T, 1], one row a signal.
-
-  Raises:
-    InputError: matplotlib is not installed.
-  """
+  """Draws the first clips of several signals [N, T, 1], one row a signal."""
   plt = _pyplot()
   count = min(most, *map(len, named.values()))
   figure, axes = plt.subplots(
@@ -158,9 +148,6 @@ def losses(
   Args:
     lost: bool [F], of frames of `frame_s` seconds.
     distance: [M], one per `distance_s` seconds.
-
-  Raises:
-    InputError: matplotlib is not installed.
   """
   plt = _pyplot()
   rows = 2 * len(named) + 1
@@ -221,14 +208,20 @@ def _column(
     axis.set(title=title, xlabel="seconds", ylabel="mel bin")
 
 
+def possible() -> bool:
+  """Says whether matplotlib is there; a line on stderr says so if it is not."""
+  if importlib.util.find_spec("matplotlib"):
+    return True
+  print(
+    "pictures are left out: pip install 'soundstream_jax[plots]' draws them.",
+    file=sys.stderr,
+  )
+  return False
+
+
 def _pyplot():
-  try:
-    import matplotlib
-  except ImportError:
-    raise errors.InputError(
-      "pictures need matplotlib. Install the extra: "
-      "pip install 'soundstream_jax[plots]'."
-    ) from None
+  import matplotlib
+
   matplotlib.use("agg")
   from matplotlib import pyplot
 

@@ -8,6 +8,8 @@ zeros beyond the ends. Fixed on purpose: numbers from different runs compare.
 
 import numpy as np
 
+from soundstream_jax.audio import spectral
+
 WINDOW = 1024
 HOP = 256
 BINS = 64
@@ -40,7 +42,7 @@ def frame_distances(
       f"reference {reference.shape} and output {output.shape} must have one "
       "shape [B, T, 1]"
     )
-  filters = _filters(sample_rate_hz)
+  filters = mel_filters(sample_rate_hz)
   difference = _log_mel(reference, filters) - _log_mel(output, filters)
   return np.mean(np.abs(difference), axis=2)
 
@@ -56,8 +58,20 @@ def _log_mel(audio: np.ndarray, filters: np.ndarray) -> np.ndarray:
   return np.log(magnitude @ filters.T + np.float32(FLOOR))
 
 
-def _filters(sample_rate_hz: int) -> np.ndarray:
-  """Returns librosa's mel filters [BINS, WINDOW // 2 + 1], float32."""
-  import librosa  # it loads numba and scipy, which training does not need
+def mel_filters(
+  sample_rate_hz: int, *, window: int = WINDOW, bins: int = BINS
+) -> np.ndarray:
+  """Returns librosa's default mel filters [bins, window // 2 + 1], float32.
 
-  return librosa.filters.mel(sr=sample_rate_hz, n_fft=WINDOW, n_mels=BINS)
+  Triangle m rises from edge m to edge m + 1 and falls to edge m + 2; its area
+  over frequency in Hz is 1. Unlike `spectral.mel_filterbank` it may be empty.
+  They are written out because librosa compiles with numba when it is imported,
+  and numba wants a folder to write to, which a job may not have.
+  """
+  frequencies_hz = np.arange(window // 2 + 1) * sample_rate_hz / window
+  edges_hz = spectral.mel_edges_hz(sample_rate_hz / 2, bins)[:, None]
+  lower, centre, upper = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
+  rising = (frequencies_hz - lower) / (centre - lower)
+  falling = (upper - frequencies_hz) / (upper - centre)
+  triangles = np.maximum(0.0, np.minimum(rising, falling))
+  return (2.0 / (upper - lower) * triangles).astype(np.float32)

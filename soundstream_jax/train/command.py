@@ -7,8 +7,8 @@ from typing import NoReturn
 import jax
 from absl import app, flags, logging
 
+from soundstream_jax import caches, errors, os_signals
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, os_signals
 from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.devices import (
   distributed,
@@ -84,12 +84,11 @@ def _join(seconds: int, *, give_up_code: int = 1) -> None:
 
 def _use_compilation_cache(where: str) -> None:
   """Keeps compiled programs between runs; a damaged entry is compiled anew."""
-  if not where or "JAX_COMPILATION_CACHE_DIR" in os.environ:
-    return
-  if where == "auto":
-    cache = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
-    where = os.path.join(cache, "soundstream_jax", "xla")
-  jax.config.update("jax_compilation_cache_dir", where)
+  where = os.environ.get("JAX_COMPILATION_CACHE_DIR", where)
+  # JAX itself may know what to do with an address.
+  if "://" not in where:
+    where = caches.folder("xla", where)
+  jax.config.update("jax_compilation_cache_dir", str(where) if where else None)
   jax.config.update("jax_raise_persistent_cache_errors", False)
 
 

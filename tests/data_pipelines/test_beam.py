@@ -39,8 +39,10 @@ def test_a_beam_engine_makes_the_same_files(tmp_path):
   (site / "borrowed.pth").write_text(
     f"import site; site.addsitedir({borrowed!r})\n"
   )
+  pinned = pathlib.Path(__file__).parents[2] / "data_pipelines/constraints.txt"
   subprocess.run(
-    [python, "-m", "pip", "install", "-q", "apache-beam>=2.77"], check=True
+    [python, "-m", "pip", "install", "-q", "-c", pinned, "apache-beam"],
+    check=True,
   )
   assert prepare.main(["", *FLAGS, f"--out={tmp_path / 'plain'}"]) == 0
   done = subprocess.run(

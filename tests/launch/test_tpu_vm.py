@@ -61,6 +61,27 @@ sys.exit(code)
 """
 
 
+# Runs what is given with -c as the version that it says it is; `-m venv DIR`
+# makes a folder with a `pip` that writes down what it is to install.
+WORKERS_PYTHON = """\
+#!{python}
+import json, os, pathlib, sys
+if sys.argv[1] == "-c":
+  sys.version_info, sys.version = {version}, "{dotted} (main)"
+  exec(sys.argv[2])
+else:
+  assert sys.argv[1:3] == ["-m", "venv"], sys.argv
+  pip = pathlib.Path(sys.argv[3], "bin/pip")
+  pip.parent.mkdir(parents=True, exist_ok=True)
+  pip.write_text(
+    "#!{python}\\nimport json, os, pathlib, sys\\n"
+    "home = pathlib.Path(os.environ['HOME'])\\n"
+    "(home / 'pip.json').write_text(json.dumps(sys.argv[1:]))\\n"
+  )
+  pip.chmod(0o755)
+"""
+
+
 class Workers:
   """A TPU VM of two workers, in a folder."""
 
@@ -72,9 +93,19 @@ class Workers:
       self._program(home / "venv/bin/python", PYTHON)
       (home / "codes.json").write_text(json.dumps(codes))
 
-  def _program(self, path, text):
+  def pythons(self, *, name, version):
+    """Gives all workers a Python that has a name and says its version."""
+    self._program(
+      self.folder / "bin" / name,
+      WORKERS_PYTHON,
+      version=version,
+      dotted=".".join(map(str, version)),
+    )
+
+  def _program(self, path, text, **values):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.format(python=sys.executable, folder=self.folder))
+    values |= {"python": sys.executable, "folder": self.folder}
+    path.write_text(text.format(**values))
     path.chmod(0o755)
 
   @property
@@ -250,8 +281,13 @@ def test_a_dry_run_prints_the_command_and_runs_nothing(workers):
   )
 
 
+ALL = "--worker=all"
+SETUP = ("pod", "us-west4-a", "setup")
+
+
 def test_setup_installs_the_wheel_on_all_workers(workers):
   pod = workers(0)
+  pod.pythons(name="python3", version=(3, 11, 0))
   refused = pod.run("pod", "us-west4-a", "setup", DRY_RUN="1")
   assert (refused.returncode, refused.stdout) == (2, "")
   assert "there is no wheel in dist/" in refused.stderr
@@ -260,9 +296,50 @@ def test_setup_installs_the_wheel_on_all_workers(workers):
   wheel.touch()
   done = pod.run("pod", "us-west4-a", "setup", DRY_RUN="1")
   assert done.returncode == 0, done.stderr
-  copy, install = done.stderr.splitlines()
-  assert f"scp dist/{wheel.name} pod: --worker=all" in copy
-  assert f"'jax[tpu]' ./{wheel.name}" in "".join(shlex.split(install)[-2:])
+  copy = shlex.split(done.stderr.splitlines()[0])
+  constraints = SCRIPT.with_name("constraints.txt")
+  assert copy[-4:-1] == [str(wheel.relative_to(pod.folder)), "pod:", ALL]
+  assert pathlib.Path(copy[-5]).samefile(constraints)
+  assert pod.run("pod", "us-west4-a", "setup").returncode == 0
+  for home in pod.homes:
+    assert json.loads((home / "pip.json").read_text()) == [
+      *("install", "--upgrade", "-c", f"{home}/constraints.txt"),
+      *("libtpu", "requests", f"./{wheel.name}"),
+    ]
+
+
+def test_setup_installs_what_is_named_with_the_python_that_is_named(workers):
+  pod = workers(0)
+  pod.pythons(name="python3.13", version=(3, 13, 0))
+  done = pod.run(*SETUP, "a b", "soundstream_jax==9", PYTHON="python3.13")
+  assert done.returncode == 0, done.stderr
+  copy, _ = pod.calls()
+  assert [word for word in copy if word.endswith((".txt", ".whl"))] == [copy[4]]
+  for home in pod.homes:
+    installed = json.loads((home / "pip.json").read_text())
+    assert installed[-4:] == ["libtpu", "requests", "a b", "soundstream_jax==9"]
+
+
+def test_a_python_that_is_no_name_is_refused(workers):
+  done = workers(0).run(*SETUP, PYTHON="python3; rm")
+  assert done.returncode == 2
+  assert done.stderr == (
+    "error: PYTHON=python3; rm is not the name of a Python, as in python3.11.\n"
+  )
+
+
+def test_setup_says_in_one_line_that_a_workers_python_is_too_old(workers):
+  pod = workers(0)
+  pod.pythons(name="python3", version=(3, 10, 13))
+  done = pod.run(*SETUP, "soundstream_jax")
+  assert done.returncode == 2
+  lines = [x for x in done.stderr.splitlines() if x.startswith("error: ")]
+  assert len(lines) == len(pod.homes)
+  assert lines[0].startswith(
+    "error: python3 is 3.10.13 here; 3.11 or later is needed. Install one"
+  )
+  for home in pod.homes:
+    assert not (home / "pip.json").exists()
 
 
 @pytest.mark.parametrize(

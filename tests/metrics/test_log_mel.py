@@ -12,6 +12,20 @@ def noise(*shape, seed=0, gain=0.1):
   return (gain * values).astype(np.float32)
 
 
+@pytest.mark.parametrize("bins", [64, 40, 13])
+@pytest.mark.parametrize("window", [1024, 4095])
+@pytest.mark.parametrize(
+  "rate_hz", [1_500, 8_000, 12_347, 16_000, 22_050, 24_000, 44_100, 48_000]
+)
+def test_filters_equal_those_of_librosa(rate_hz, window, bins):
+  expected = librosa.filters.mel(
+    sr=rate_hz, n_fft=window, n_mels=bins, dtype=np.float64
+  )
+  actual = log_mel.mel_filters(rate_hz, window=window, bins=bins)
+  assert actual.dtype == np.float32
+  np.testing.assert_allclose(actual, expected, rtol=1e-7, atol=1e-10)
+
+
 @pytest.mark.parametrize("rate_hz", [16_000, 24_000])
 @pytest.mark.parametrize("samples", [24_000, 5_001, 300])
 def test_it_equals_librosa_mel_spectrograms(rate_hz, samples):
