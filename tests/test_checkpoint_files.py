@@ -4,6 +4,8 @@ What is inside a checkpoint is tested with training and with the codec.
 """
 
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -133,3 +135,31 @@ def test_a_checkpoint_that_was_edited_is_refused(tmp_path):
   path.write_text(path.read_text() + " ")
   with pytest.raises(errors.InputError, match="meta/metadata has changed"):
     weights_lib.restore(tmp_path)
+
+
+def test_a_save_that_failed_is_not_waited_for(tmp_path):
+  """Its folder never gets its name."""
+  ended = threading.Event()
+  seal = threading.Thread(
+    target=integrity.seal, args=(tmp_path / "7", ended), daemon=True
+  )
+  seal.start()
+  time.sleep(0.1)
+  assert seal.is_alive()
+  ended.set()
+  seal.join(timeout=5)
+  assert not seal.is_alive()
+  assert not (tmp_path / "7").exists()
+
+
+def test_sums_that_cannot_be_written_are_a_warning(tmp_path, caplog):
+  folder = tmp_path / "7"
+  (folder / f"{integrity.SUMS}.tmp").mkdir(parents=True)
+  (folder / "array").write_text("values")
+  ended = threading.Event()
+  ended.set()
+  integrity.seal(folder, ended)
+  (warning,) = caplog.records
+  assert "checksums of step 7 could not be written" in warning.getMessage()
+  assert "MB free" in warning.getMessage()
+  assert integrity.damage(folder) is None

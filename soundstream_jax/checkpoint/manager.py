@@ -40,6 +40,7 @@ class Checkpoints:
   def __init__(self, workdir, settings: config_lib.Checkpoint):
     self._workdir = pathlib.Path(workdir).absolute()
     self._sealing: threading.Thread | None = None
+    self._ended = threading.Event()  # the save that is being sealed
     self._manager = ocp.CheckpointManager(
       self._workdir / "checkpoints",
       item_names=folder.ITEMS,
@@ -94,9 +95,10 @@ class Checkpoints:
     )
     if distributed.is_primary():
       self._join()
+      self._ended = threading.Event()
       self._sealing = threading.Thread(
         target=integrity.seal,
-        args=(folder.of_step(self._workdir, step),),
+        args=(folder.of_step(self._workdir, step), self._ended),
         daemon=True,
       )
       self._sealing.start()
@@ -117,14 +119,19 @@ class Checkpoints:
 
   def wait(self) -> None:
     """Returns when everything that was saved is on disk."""
-    self._manager.wait_until_finished()
-    self._join()
+    try:
+      self._manager.wait_until_finished()
+    finally:
+      self._join()
 
   def close(self) -> None:
-    self._manager.close()
-    self._join()
+    try:
+      self._manager.close()
+    finally:
+      self._join()
 
   def _join(self) -> None:
     if self._sealing is not None:
+      self._ended.set()
       self._sealing.join(timeout=60)
       self._sealing = None
