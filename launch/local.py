@@ -50,7 +50,8 @@ _CPUS = flags.DEFINE_list(
 def main(argv):
   code = errors.run(_launch, argv[1:])
   try:
-    sys.stdout.flush()
+    if sys.stdout is not None:
+      sys.stdout.flush()
   except (OSError, ValueError):
     # Python would flush it again, and end with a code of its own.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
