@@ -36,7 +36,8 @@ class Compiled:
     self._arguments = arguments
     self._compiled = None
 
-  def __call__(self, *arguments):
+  def compile(self) -> None:
+    """Compiles, unless that is done."""
     if self._compiled is None:
       start = time.monotonic()
       self._compiled = self._function.lower(*self._arguments).compile()
@@ -45,6 +46,9 @@ class Compiled:
       logging.info(
         "%s: compiled in %.0f s%s", self.name, seconds, _memory(self._compiled)
       )
+
+  def __call__(self, *arguments):
+    self.compile()
     return self._compiled(*arguments)
 
 

@@ -26,6 +26,7 @@ from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 from soundstream_jax.train.monitoring import alarms, clock, metric_writer
 from soundstream_jax.train.monitoring import profile as profile_lib
+from soundstream_jax.train.monitoring import watchdog as watchdog_lib
 
 
 def train(config: config_lib.Config, workdir) -> int:
@@ -71,8 +72,9 @@ def train(config: config_lib.Config, workdir) -> int:
       validate=(
         None if clips is None else validation.build(config, clips, mesh)
       ),
+      watchdog=watchdog_lib.Watchdog(workdir, abort=config.watchdog_abort),
     )
-    with preemption.StopSignals() as stop:
+    with preemption.StopSignals() as stop, run.watchdog:
       while (exit_code := _start(run, stop)) is None:
         pass  # rolled back: start again from the checkpoint before
       return exit_code
@@ -95,6 +97,7 @@ class _Run:
   loader: loader_lib.Loader
   profile: profile_lib.Profile
   validate: validation.Validator | None  # None without held-out clips
+  watchdog: watchdog_lib.Watchdog
 
 
 def _start(run: _Run, stop: preemption.StopSignals) -> int | None:
@@ -117,6 +120,7 @@ def _start(run: _Run, stop: preemption.StopSignals) -> int | None:
       ),
       alarms=alarms.Alarms(codebook_size=config.quantizer.codebook_size),
       clock=clock.Clock(config, int(state.step)),
+      watchdog=run.watchdog,
       rollback_count=int(state.rollback_count),
     )
     return _train(run, outputs, state, stop)
@@ -179,16 +183,19 @@ def _step(
   progress: progress_lib.Progress,
 ) -> tuple[state_lib.TrainState, progress_lib.Progress]:
   """Hands the device one step, and reads the one before."""
-  config = run.config
-  run.profile.before(progress.step + 1)
+  config, watchdog, number = run.config, run.watchdog, progress.step + 1
+  step = run.steps[progress.step >= config.discriminator.start_step]
+  with watchdog.phase("compile", number):
+    step.compile()
+  run.profile.before(number)
   computed = progress.pending[-1].metrics if progress.pending else None
-  with outputs.clock.waiting(computed):
+  with outputs.clock.waiting(computed), watchdog.phase("data", number):
     batch = next(run.loader)
   batch = sharding.global_batch(
     sharding.batch(run.mesh), config.batch_size, batch
   )
-  adversarial = progress.step >= config.discriminator.start_step
-  state, metrics = run.steps[adversarial](state, batch)
+  with watchdog.phase("step", number):
+    state, metrics = step(state, batch)
   progress = progress_lib.hand_over(
     progress, metrics, state, run.loader.state(), config=config
   )
@@ -198,7 +205,7 @@ def _step(
     progress = progress_lib.read(progress, outputs)
   if _validates_at(run, progress.step):
     progress = progress_lib.read_all(progress, outputs)
-    with outputs.clock.paused():
+    with outputs.clock.paused(), watchdog.phase("validation", number):
       run.validate(state, outputs.writer, progress.step)
   return state, progress
 

@@ -16,7 +16,12 @@ from soundstream_jax.checkpoint import manager
 from soundstream_jax.devices import distributed
 from soundstream_jax.train import bad_steps, rollback
 from soundstream_jax.train import state as state_lib
-from soundstream_jax.train.monitoring import alarms, clock, metric_writer
+from soundstream_jax.train.monitoring import (
+  alarms,
+  clock,
+  metric_writer,
+  watchdog,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Outputs:
   writer: metric_writer.MetricWriter
   alarms: alarms.Alarms
   clock: clock.Clock
+  watchdog: watchdog.Watchdog
   rollback_count: int  # before this start
 
 
@@ -87,7 +93,9 @@ def read(progress: Progress, outputs: Outputs) -> Progress:
   progress = dataclasses.replace(progress, pending=tuple(pending))
   config = outputs.config
   step, metrics = finished.step, finished.metrics
-  in_a_row = int(metrics["bad/steps"])
+  with outputs.watchdog.phase("step", step):
+    in_a_row = int(metrics["bad/steps"])
+  outputs.watchdog.stepped()
   if in_a_row:
     term = bad_steps.CHECKED[int(metrics["bad/term"])]
     logging.warning(
@@ -120,13 +128,14 @@ def save(
 ) -> Progress:
   """Starts writing a checkpoint of a step."""
   metric_writer.say("saving step %d", step)
-  outputs.checkpoints.save(
-    step,
-    state_lib.to_items(state),
-    config=outputs.config,
-    data=data,
-    rollback_count=outputs.rollback_count,
-  )
+  with outputs.watchdog.phase("save", step):
+    outputs.checkpoints.save(
+      step,
+      state_lib.to_items(state),
+      config=outputs.config,
+      data=data,
+      rollback_count=outputs.rollback_count,
+    )
   return dataclasses.replace(progress, saved=step)
 
 
