@@ -7,6 +7,7 @@ again from its last checkpoint, a bounded number of times. Ctrl-C and SIGTERM
 let all processes save and stop; a second one ends them at once.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -51,7 +52,14 @@ _CPUS = flags.DEFINE_list(
 
 
 def main(argv):
-  sys.exit(errors.run(_launch, argv[1:]))
+  code = errors.run(_launch, argv[1:])
+  try:
+    if sys.stdout is not None:
+      sys.stdout.flush()
+  except (OSError, ValueError):
+    # Python would flush it again, and end with a code of its own.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  sys.exit(code)
 
 
 def _launch(words: list[str]) -> int:
@@ -194,11 +202,12 @@ class _Job:
 
 
 def _copy(index: int, process: subprocess.Popen, blamed: list[int]) -> None:
+  """Reads to the end, whatever becomes of it: a full pipe stops training."""
   for line in process.stdout:
     if found := _BLAME.match(line):
       blamed.append(int(found[1]))
     if not line.startswith("[Gloo]"):
-      print(f"[{index}] {line}", end="", flush=True)
+      _print(f"[{index}] {line}")
 
 
 def _describe(code: int) -> str:
@@ -230,7 +239,14 @@ def _free_port() -> int:
 
 
 def _say(text: str) -> None:
-  print(f"[launch] {text}", flush=True)
+  _print(f"[launch] {text}\n")
+
+
+def _print(text: str) -> None:
+  # A closed pipe or a full disk behind stdout loses lines, not the job; so
+  # does a signal amid one, whose handler prints too (RuntimeError).
+  with contextlib.suppress(OSError, ValueError, RuntimeError):
+    print(text, end="", flush=True)
 
 
 if __name__ == "__main__":

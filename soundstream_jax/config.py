@@ -228,6 +228,9 @@ class Config:
   compilation_cache: str = "auto"
   # 'FIRST:LAST' writes a trace of these steps under WORKDIR/profile.
   profile_steps: str = ""
+  # Ends the job with exit code 77, on which launchers restart it, when a step
+  # or the data stand still; the log names the slowest host either way.
+  watchdog_abort: bool = False
   audio: Audio = Audio()
   model: Model = Model()
   quantizer: Quantizer = Quantizer()

@@ -8,6 +8,8 @@ import json
 import math
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -299,3 +301,31 @@ def test_a_best_that_nothing_tells_is_refused_with_what_is_there(tmp_path):
     errors.InputError, match=r"no checkpoint .* held-out log_mel.*Present: 9"
   ):
     best.chosen(tmp_path, "best")
+
+
+def test_a_save_that_failed_is_not_waited_for(tmp_path):
+  """Its folder never gets its name."""
+  ended = threading.Event()
+  seal = threading.Thread(
+    target=integrity.seal, args=(tmp_path / "7", ended), daemon=True
+  )
+  seal.start()
+  time.sleep(0.1)
+  assert seal.is_alive()
+  ended.set()
+  seal.join(timeout=5)
+  assert not seal.is_alive()
+  assert not (tmp_path / "7").exists()
+
+
+def test_sums_that_cannot_be_written_are_a_warning(tmp_path, caplog):
+  folder = tmp_path / "7"
+  (folder / f"{integrity.SUMS}.tmp").mkdir(parents=True)
+  (folder / "array").write_text("values")
+  ended = threading.Event()
+  ended.set()
+  integrity.seal(folder, ended)
+  (warning,) = caplog.records
+  assert "checksums of step 7 could not be written" in warning.getMessage()
+  assert "MB free" in warning.getMessage()
+  assert integrity.damage(folder) is None

@@ -7,15 +7,17 @@
 import hashlib
 import os
 import pathlib
-import time
+import threading
 from collections.abc import Collection
 
 from absl import logging
 
+from soundstream_jax import errors
+
 SUMS = "sums.sha256"
 
-# Longer than any save takes; then something else has gone wrong.
-SEAL_SECONDS = 3600
+# Between two looks at a folder that is being saved.
+_LOOK_SECONDS = 0.02
 
 
 def write(folder: pathlib.Path) -> None:
@@ -26,22 +28,41 @@ def write(folder: pathlib.Path) -> None:
     if path.is_file() and path.name != SUMS
   ]
   temporary = folder / f"{SUMS}.tmp"
-  temporary.write_text("".join(lines))
-  os.replace(temporary, folder / SUMS)
+  try:
+    temporary.write_text("".join(lines))
+    os.replace(temporary, folder / SUMS)
+  except OSError:
+    temporary.unlink(missing_ok=True)
+    raise
 
 
-def seal(folder: pathlib.Path) -> None:
+def seal(folder: pathlib.Path, ended: threading.Event) -> None:
   """Sums a checkpoint up as soon as its folder has its final name.
 
   Runs beside training: Orbax renames a folder once everything is in it, and
-  tells nobody.
+  tells nobody. Sums that cannot be written are a warning: the checkpoint is
+  whole without them.
+
+  Args:
+    folder: that gets the name, unless the save fails.
+    ended: is set once the save has ended, well or not.
   """
-  deadline = time.monotonic() + SEAL_SECONDS
-  while not folder.is_dir():
-    if time.monotonic() > deadline:
-      return
-    time.sleep(0.02)
-  write(folder)
+  try:
+    while not folder.is_dir():
+      if ended.wait(_LOOK_SECONDS) and not folder.is_dir():
+        return
+    write(folder)
+  except OSError as error:
+    if isinstance(error, FileNotFoundError) and not folder.exists():
+      return  # pruned meanwhile
+    logging.warning(
+      "checksums of step %s could not be written to %s (%s; %s); damage of it "
+      "would not be noticed.",
+      folder.name,
+      folder,
+      error.strerror or error,
+      errors.space(folder),
+    )
   logging.info("step %s is on disk", folder.name)
 
 

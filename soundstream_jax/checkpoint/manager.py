@@ -81,6 +81,7 @@ class Checkpoints:
   def __init__(self, workdir, settings: config_lib.Checkpoint):
     self._workdir = pathlib.Path(workdir).absolute()
     self._sealing: threading.Thread | None = None
+    self._ended = threading.Event()  # the save that is being sealed
     self._saving: int | None = None  # the newest save that was started
     self._unchecked = False  # whether nobody has asked how it ended
     self.best = best.Record(self._workdir, settings.best_of)
@@ -136,9 +137,10 @@ class Checkpoints:
       self._save(step, meta, items)
     if distributed.is_primary():
       self._join()
+      self._ended = threading.Event()
       self._sealing = threading.Thread(
         target=integrity.seal,
-        args=(folder.of_step(self._workdir, step),),
+        args=(folder.of_step(self._workdir, step), self._ended),
         daemon=True,
       )
       self._sealing.start()
@@ -195,15 +197,20 @@ class Checkpoints:
 
   def wait(self) -> None:
     """Returns when everything that was saved is on disk."""
-    with self._writing():
-      self._manager.wait_until_finished()
-    self._join()
+    try:
+      with self._writing():
+        self._manager.wait_until_finished()
+    finally:
+      self._join()
 
   def close(self) -> None:
-    self._manager.close()
-    self._join()
+    try:
+      self._manager.close()
+    finally:
+      self._join()
 
   def _join(self) -> None:
     if self._sealing is not None:
+      self._ended.set()
       self._sealing.join(timeout=60)
       self._sealing = None

@@ -15,8 +15,7 @@ from absl import flags
 
 from soundstream_jax import config as config_lib
 from soundstream_jax.data import batch as batch_lib
-from soundstream_jax.data import mixtures, shared_buffers
-from soundstream_jax.devices import host_memory
+from soundstream_jax.data import mixtures, shared_buffers, worker
 
 
 class Loader:
@@ -41,7 +40,13 @@ class Loader:
   def __next__(self) -> batch_lib.Batch:
     if self._iterator is None:
       self._iterator = iter(self._from_step())
-    batch = next(self._iterator)
+    try:
+      batch = next(self._iterator)
+    except RuntimeError as error:
+      lost = worker.lost(error)
+      if lost is None:
+        raise
+      raise lost from error
     self.step += 1
     return self._buffers.take(batch) if self._buffers else batch
 
@@ -92,7 +97,7 @@ class Loader:
       flags.FLAGS.mark_as_parsed()
     return ahead.map(self._buffers.fill).mp_prefetch(
       grain.MultiprocessingOptions(num_workers=data.num_workers),
-      worker_init_fn=_begin_worker,
+      worker_init_fn=worker.begin,
     )
 
 
@@ -140,11 +145,6 @@ def train_loader(
   mixed = grain.MapDataset.mix(sources, weights=[i.weight for i in ingredients])
   steps = _Steps(mixed.seed(int(seeds[0])), rows, config.batch_size)
   return Loader(grain.MapDataset.source(steps), config=config, rows=len(rows))
-
-
-def _begin_worker(index: int, count: int) -> None:
-  del index, count
-  host_memory.keep()  # a batch is megabytes; fresh pages cost more than filling
 
 
 def _stacked(numbered: tuple[int, list[batch_lib.Batch]]) -> batch_lib.Batch:

@@ -14,6 +14,7 @@ MAY_CHANGE = (
   "form",
   "compilation_cache",
   "profile_steps",
+  "watchdog_abort",
   "max_bad_steps",
   "max_rollbacks",
   "init_from",

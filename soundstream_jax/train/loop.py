@@ -31,6 +31,7 @@ from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 from soundstream_jax.train.monitoring import alarms, clock, metric_writer
 from soundstream_jax.train.monitoring import profile as profile_lib
+from soundstream_jax.train.monitoring import watchdog as watchdog_lib
 
 # For closing what may never answer.
 _CLOSE_SECONDS = 5.0
@@ -99,7 +100,9 @@ def train(
         None if clips is None else validation.build(config, clips, mesh)
       ),
       stopping=stopping,
+      watchdog=watchdog_lib.Watchdog(workdir, abort=config.watchdog_abort),
     )
+    stack.enter_context(run.watchdog)
     while (exit_code := _start(run)) is None:
       pass  # rolled back: start again from the checkpoint before
     return exit_code
@@ -121,6 +124,7 @@ class _Run:
   profile: profile_lib.Profile
   validate: validation.Validator | None  # None without held-out clips
   stopping: preemption.Stopping
+  watchdog: watchdog_lib.Watchdog
 
 
 def _start(run: _Run) -> int | None:
@@ -156,6 +160,7 @@ def _start(run: _Run) -> int | None:
       ),
       alarms=alarms.Alarms(codebook_size=config.quantizer.codebook_size),
       clock=clock.Clock(config, int(state.step)),
+      watchdog=run.watchdog,
       rollback_count=int(state.rollback_count),
     )
     exit_code = _train(run, outputs, state, saved=found.latest)
@@ -228,26 +233,26 @@ def _step(
     (state, progress, False); or both as they were, and True, where the run
     stops before this step.
   """
-  config = run.config
+  config, watchdog, number = run.config, run.watchdog, progress.step + 1
   step = run.steps[progress.step >= config.discriminator.start_step]
-  _, stopped = run.stopping.unless_due(step.compile)
+  with watchdog.phase("compile", number):
+    _, stopped = run.stopping.unless_due(step.compile)
   if stopped:
     return state, progress, True
-  run.profile.before(progress.step + 1)
+  run.profile.before(number)
   computed = progress.pending[-1].metrics if progress.pending else None
-  with outputs.clock.waiting(computed):
+  with outputs.clock.waiting(computed), watchdog.phase("data", number):
     batch, stopped = run.stopping.unless_due(lambda: next(run.loader))
   if stopped or not run.stopping.goes_on():
     return state, progress, True
   batch = sharding.global_batch(
     sharding.batch(run.mesh), config.batch_size, batch
   )
-  state, metrics = step(state, batch)
+  with watchdog.phase("step", number):
+    state, metrics = step(state, batch)
   measure = None
-  if _validates_at(run, progress.step + 1):
-    measure = functools.partial(
-      run.validate, state, outputs.writer, progress.step + 1
-    )
+  if _validates_at(run, number):
+    measure = functools.partial(run.validate, state, outputs.writer, number)
   progress = progress_lib.hand_over(
     progress,
     metrics,

@@ -19,7 +19,12 @@ from soundstream_jax.checkpoint import manager
 from soundstream_jax.devices import distributed
 from soundstream_jax.train import bad_steps, rollback, saves
 from soundstream_jax.train import state as state_lib
-from soundstream_jax.train.monitoring import alarms, clock, metric_writer
+from soundstream_jax.train.monitoring import (
+  alarms,
+  clock,
+  metric_writer,
+  watchdog,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Outputs:
   writer: metric_writer.MetricWriter
   alarms: alarms.Alarms
   clock: clock.Clock
+  watchdog: watchdog.Watchdog
   rollback_count: int  # before this start
 
 
@@ -104,7 +110,9 @@ def read(progress: Progress, outputs: Outputs) -> Progress:
   )
   config = outputs.config
   step, metrics = finished.step, finished.metrics
-  in_a_row = int(metrics["bad/steps"])
+  with outputs.watchdog.phase("step", step):
+    in_a_row = int(metrics["bad/steps"])
+  outputs.watchdog.stepped()
   if in_a_row:
     term = bad_steps.CHECKED[int(metrics["bad/term"])]
     logging.warning(
@@ -145,14 +153,15 @@ def save(
   """Starts writing a checkpoint of a step."""
   metric_writer.say("saving step %d", step)
   outputs.saves.begun()
-  outputs.checkpoints.save(
-    step,
-    state_lib.to_items(state),
-    config=outputs.config,
-    data=data,
-    rollback_count=outputs.rollback_count,
-    held_out=progress.held_out,
-  )
+  with outputs.watchdog.phase("save", step):
+    outputs.checkpoints.save(
+      step,
+      state_lib.to_items(state),
+      config=outputs.config,
+      data=data,
+      rollback_count=outputs.rollback_count,
+      held_out=progress.held_out,
+    )
   return dataclasses.replace(progress, saved=step)
 
 
@@ -162,7 +171,10 @@ def _measured(
   """Validates a step if it is to be; returns the means, and if they are best."""
   if finished.measure is None:
     return None, False
-  with outputs.clock.paused():
+  with (
+    outputs.clock.paused(),
+    outputs.watchdog.phase("validation", finished.step),
+  ):
     found = finished.measure()
     means = {name: found[f"eval/{name}"] for name in metrics_lib.METRICS}
     return saves.agree(means, improves=outputs.checkpoints.best.improves(means))

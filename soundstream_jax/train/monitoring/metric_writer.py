@@ -1,38 +1,43 @@
 """Logs of a run, by its primary process: JSON lines, TensorBoard and text."""
 
-import json
+import functools
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from absl import logging
 
 from soundstream_jax.devices import distributed
+from soundstream_jax.train.monitoring import log_files, log_thread
+
+LINES = "metrics.jsonl"
+EVENTS = "TensorBoard's events"
 
 
 class MetricWriter:
   """Appends metrics to WORKDIR/metrics.jsonl and TensorBoard events.
 
-  A resumed run appends: where a step occurs twice, the later line counts.
+  Nothing here waits for a disk or fails because of one: see `log_thread`. A
+  resumed run appends: where a step occurs twice, the later line counts.
   """
 
   def __init__(self, workdir, *, tensorboard: bool):
-    self._lines = self._events = None
+    self._thread = self._events = None
     if not distributed.is_primary():
       return
     workdir = pathlib.Path(workdir)
-    # Line buffered, so that a killed run keeps what it has measured.
-    path = workdir / "metrics.jsonl"
-    self._lines = open(path, "a", buffering=1)  # noqa: SIM115
+    self._lines = log_files.LineFile(workdir / LINES)
+    files = {LINES: self._lines}
     if tensorboard:
-      import tensorboardX
-
-      self._events = tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
+      self._events = log_files.EventFiles(workdir / "tensorboard")
+      files[EVENTS] = self._events
+    self._thread = log_thread.LogThread(workdir, files)
 
   def scalars(self, step: int, metrics: Mapping[str, object]) -> None:
     """Writes scalars and per-layer vectors (name/00, name/01, ...)."""
-    if self._lines is None:
+    if self._thread is None:
       return
     flat = {}
     for name, value in metrics.items():
@@ -44,40 +49,76 @@ class MetricWriter:
     line = {"step": step, "time": round(time.time(), 3)} | {
       name: _json_number(value) for name, value in flat.items()
     }
-    self._lines.write(json.dumps(line) + "\n")
-    if self._events is not None:
-      for name, value in flat.items():
-        self._events.add_scalar(name, value, step)
+    self._thread.add(LINES, functools.partial(self._lines.append, line))
+    self._add(
+      step,
+      lambda summary: [
+        summary.scalar(name, value) for name, value in flat.items()
+      ],
+    )
 
   def audio(self, step: int, name: str, audio, sample_rate_hz: int) -> None:
     """Writes a waveform [T, 1]."""
-    if self._events is not None:
-      self._events.add_audio(
-        name, np.clip(audio, -1, 1), step, sample_rate=sample_rate_hz
-      )
+    self._add(
+      step,
+      lambda summary: [
+        summary.audio(name, np.clip(audio, -1, 1), sample_rate=sample_rate_hz)
+      ],
+    )
 
   def picture(self, step: int, name: str, values) -> None:
     """Writes a matrix [time, bins] as a picture, low bins at the bottom."""
-    if self._events is not None:
-      self._events.add_image(
-        name, _colours(np.asarray(values)), step, dataformats="HWC"
-      )
+    self._add(
+      step,
+      lambda summary: [
+        summary.image(name, _colours(np.asarray(values)), dataformats="HWC")
+      ],
+    )
 
   def histogram(self, step: int, name: str, values) -> None:
-    if self._events is not None:
-      self._events.add_histogram(name, np.asarray(values), step)
+    self._add(
+      step,
+      lambda summary: [summary.histogram(name, np.asarray(values), _bounds())],
+    )
 
   def close(self) -> None:
-    if self._lines is not None:
-      self._lines.close()
+    """Waits until all is written, at most log_thread.CLOSE_SECONDS."""
+    if self._thread is not None:
+      self._thread.close()
+
+  def _add(self, step: int, convert: Callable[[Any], list]) -> None:
+    """Hands events over; args: convert takes tensorboardX.summary."""
     if self._events is not None:
-      self._events.close()
+      write = functools.partial(
+        _write_events, self._events, convert, int(step), time.time()
+      )
+      self._thread.add(EVENTS, write)
 
 
 def say(message: str, *values) -> None:
   """One line in the log of the whole job, not one per process."""
   if distributed.is_primary():
     logging.info(message, *values)
+
+
+def _write_events(
+  events: log_files.EventFiles,
+  convert: Callable[[Any], list],
+  step: int,
+  wall_time: float,
+) -> None:
+  from tensorboardX import summary
+
+  events.append(convert(summary), step=step, wall_time=wall_time)
+
+
+@functools.cache
+def _bounds() -> list[float]:
+  """Returns the bounds of TensorBoard's own histograms, 10 % apart."""
+  bounds = [1e-12]
+  while bounds[-1] * 1.1 < 1e20:
+    bounds.append(bounds[-1] * 1.1)
+  return [*(-bound for bound in reversed(bounds)), 0.0, *bounds]
 
 
 def _json_number(value):

@@ -2,16 +2,22 @@
 
 `--config.profile_steps=10:13` writes steps 10 to 13, both included, under
 WORKDIR/profile, every process into a folder of its own. Steps count from 1, as
-in the log: a first step would show compilation more than anything else.
+in the log: a first step would show compilation more than anything else. A
+trace that cannot be written is a warning.
 """
 
 import pathlib
+import threading
 
 import jax
 from absl import logging
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import errors
 from soundstream_jax.devices import distributed
+
+# Longer than a disk takes for a trace; then training goes on without it.
+WRITE_SECONDS = 60
 
 
 class Profile:
@@ -29,7 +35,12 @@ class Profile:
       # Traces of Python's calls hook every thread of the process, also those
       # that decode audio, and show nothing of a device.
       options.python_tracer_level = 0
-      jax.profiler.start_trace(str(self._folder), profiler_options=options)
+      try:
+        jax.profiler.start_trace(str(self._folder), profiler_options=options)
+      except Exception as error:
+        self._steps = range(0)
+        logging.warning("no profile: it cannot be started (%s)", error)
+        return
       self._running = True
 
   def after(self, step: int, results) -> None:
@@ -42,7 +53,28 @@ class Profile:
     """Writes what there is, also where the run stops in between."""
     if not self._running:
       return
-    jax.profiler.stop_trace()
     self._running = False
-    if distributed.is_primary():
+    failures = []
+    # Training does not wait for ever for a disk that does not answer.
+    writing = threading.Thread(target=_stop, args=(failures,), daemon=True)
+    writing.start()
+    writing.join(timeout=WRITE_SECONDS)
+    if writing.is_alive():
+      failures.append(f"the disk has not answered for {WRITE_SECONDS} s")
+    elif failures:
+      failures.append(errors.space(self._folder))
+    if failures:
+      logging.warning(
+        "the profile of steps could not be written to %s (%s)",
+        self._folder,
+        "; ".join(failures),
+      )
+    elif distributed.is_primary():
       logging.info("profile of steps written to %s", self._folder.parent)
+
+
+def _stop(failures: list[str]) -> None:
+  try:
+    jax.profiler.stop_trace()
+  except Exception as error:
+    failures.append(" ".join(str(error).split()))
