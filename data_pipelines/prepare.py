@@ -176,8 +176,8 @@ def complete(work: job.Job, name: str) -> None:
     name: the folder as the user calls it.
 
   Raises:
-    InputError: shards are missing, nothing is there to train on, or the disk
-      cannot be written to.
+    InputError: shards are missing, or nothing is there to train on.
+    DiskError: the disk cannot be written to.
   """
   results = shards.complete(work.folder, work.plan)
   if len(results) < len(work.plan.shards):

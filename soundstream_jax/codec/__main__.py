@@ -1,10 +1,18 @@
 """`python -m soundstream_jax.codec` is the command `soundstream`."""
 
 import sys
+from collections.abc import Sequence
 
+from soundstream_jax import endings, whole_files
 from soundstream_jax.codec.cli import main as cli
 
-main = cli.main
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs one command, of this process where `argv` is None."""
+  if argv is None:
+    endings.obey(whole_files.abandon)
+  return cli.main(argv)
+
 
 if __name__ == "__main__":
   sys.exit(main())
