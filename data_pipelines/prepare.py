@@ -17,6 +17,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from soundstream_jax import endings, whole_files
+
+if __name__ == "__main__":  # before what takes seconds to import
+  endings.obey(whole_files.abandon)
+
 from absl import flags
 
 from soundstream_jax import errors

@@ -12,6 +12,11 @@ import os
 import pathlib
 import sys
 
+from soundstream_jax import endings, whole_files
+
+if __name__ == "__main__":  # before what takes seconds to import
+  endings.obey(whole_files.abandon)
+
 from absl import app, flags
 
 from soundstream_jax import config as config_lib
@@ -73,7 +78,7 @@ def _main() -> int:
     report["plain"] = plain
     print(table.compare(report, plain), flush=True)
   if _JSON.value:
-    pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=2) + "\n")
+    whole_files.write(_JSON.value, json.dumps(report, indent=2) + "\n")
   return EXIT_DOES_NOT_FIT if report["fits"] is False else 0
 
 

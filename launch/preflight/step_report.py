@@ -15,6 +15,7 @@ import threading
 import time
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import errors, whole_files
 from soundstream_jax.launch.preflight import program_cost, topologies
 
 # Of what is counted and how: a change here makes kept results void.
@@ -44,9 +45,9 @@ def examine(
   with _Progress(f"lowering for {topology.name}"):
     lowered, (state, batch) = lower(config, topology, adversarial=adversarial)
     kept = cache and cache / f"{_key(lowered.as_text(), topology)}.json"
-  if kept and kept.is_file() and not hlo:
+  if kept and not hlo and (found := _kept(kept)):
     _say(f"from the cache, {kept}")
-    return json.loads(kept.read_text())
+    return found
   start = time.monotonic()
   report = {
     "topology": topology.name,
@@ -72,13 +73,30 @@ def examine(
   else:
     text = compiled.as_text()
     if hlo:
-      pathlib.Path(hlo).write_text(text)
+      whole_files.write(hlo, text)
     report |= _costs(compiled, text) | _memory(compiled, topology)
   report["compile_seconds"] = round(time.monotonic() - start, 1)
   if kept:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(report, indent=2))
+    _keep(kept, report)
   return report
+
+
+def _kept(path: pathlib.Path) -> dict | None:
+  """Returns a report of the cache; None if it is not there, or damaged."""
+  try:
+    return json.loads(path.read_text())
+  except (OSError, ValueError):
+    return None
+
+
+def _keep(path: pathlib.Path, report: dict) -> None:
+  """Puts a report into the cache, which is worth no failure."""
+  try:
+    with errors.writing("the report", path.parent):
+      path.parent.mkdir(parents=True, exist_ok=True)
+    whole_files.write(path, json.dumps(report, indent=2))
+  except (errors.DiskError, errors.InputError) as error:
+    _say(f"the report is not kept: {error}")
 
 
 def _costs(compiled, text: str) -> dict:

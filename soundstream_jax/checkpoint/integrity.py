@@ -5,12 +5,13 @@
 """
 
 import hashlib
-import os
 import pathlib
 import time
 from collections.abc import Collection
 
 from absl import logging
+
+from soundstream_jax import whole_files
 
 SUMS = "sums.sha256"
 
@@ -25,9 +26,7 @@ def write(folder: pathlib.Path) -> None:
     for path in sorted(folder.rglob("*"))
     if path.is_file() and path.name != SUMS
   ]
-  temporary = folder / f"{SUMS}.tmp"
-  temporary.write_text("".join(lines))
-  os.replace(temporary, folder / SUMS)
+  whole_files.write(folder / SUMS, "".join(lines))
 
 
 def seal(folder: pathlib.Path) -> None:

@@ -1,14 +1,13 @@
 """Pictures of a run: loss curves, spectrograms before and after."""
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from soundstream_jax import errors, metrics
+from soundstream_jax import errors, metrics, whole_files
 from soundstream_jax.audio import spectral
-from soundstream_jax.evaluate import evaluator
+from soundstream_jax.evaluate import evaluator, logs
 
 
 def _panels() -> list[tuple[str, bool, tuple[str, ...]]]:
@@ -41,7 +40,7 @@ def curves(metrics_file: pathlib.Path, path: pathlib.Path) -> None:
     InputError: matplotlib is not installed.
   """
   plt = _pyplot()
-  logged = [json.loads(line) for line in metrics_file.read_text().splitlines()]
+  logged = logs.read(metrics_file)
   panels = _panels()
   high = -(-len(panels) // 2)
   figure, axes = plt.subplots(
@@ -71,7 +70,7 @@ def curves(metrics_file: pathlib.Path, path: pathlib.Path) -> None:
       axis.set_yscale("log")
     if axis.get_legend_handles_labels()[0]:
       axis.legend(fontsize="small")
-  figure.savefig(path, dpi=90)
+  _save(figure, path, dpi=90)
   plt.close(figure)
 
 
@@ -107,7 +106,7 @@ def spectrograms(
       [f"{names[clip]}: {title}" for title in titles],
       sample_rate_hz,
     )
-  figure.savefig(path, dpi=80)
+  _save(figure, path, dpi=80)
   plt.close(figure)
 
 
@@ -139,7 +138,7 @@ def signals(
       list(named),
       sample_rate_hz,
     )
-  figure.savefig(path, dpi=80)
+  _save(figure, path, dpi=80)
   plt.close(figure)
 
 
@@ -183,7 +182,7 @@ def losses(
       axis.axvspan(
         frame * frame_s, (frame + 1) * frame_s, color="red", alpha=0.2, lw=0
       )
-  figure.savefig(path, dpi=80)
+  _save(figure, path, dpi=80)
   plt.close(figure)
 
 
@@ -219,6 +218,11 @@ def _column(
       cmap="magma",
     )
     axis.set(title=title, xlabel="seconds", ylabel="mel bin")
+
+
+def _save(figure, path: pathlib.Path, *, dpi: int) -> None:
+  with whole_files.written(path) as partial:
+    figure.savefig(partial, dpi=dpi, format="png")
 
 
 def _pyplot():
