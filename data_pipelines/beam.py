@@ -14,10 +14,10 @@ import functools
 import sys
 from collections.abc import Sequence
 
-from soundstream_jax import endings, whole_files
+from soundstream_jax import endings
 
 if __name__ == "__main__":  # before what takes seconds to import
-  endings.obey(whole_files.abandon)
+  endings.obey()
 
 from soundstream_jax import errors
 from soundstream_jax.data_pipelines import prepare

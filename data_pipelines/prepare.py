@@ -17,10 +17,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from soundstream_jax import endings, whole_files
+from soundstream_jax import endings
 
 if __name__ == "__main__":  # before what takes seconds to import
-  endings.obey(whole_files.abandon)
+  endings.obey()
 
 from absl import flags
 

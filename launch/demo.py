@@ -18,14 +18,20 @@ import sys
 import time
 from collections.abc import Iterator
 
-from soundstream_jax import endings, whole_files
+from soundstream_jax import endings
 
 if __name__ == "__main__":  # before what takes seconds to import
-  endings.obey(whole_files.abandon)
+  endings.obey()
 
 from absl import app, flags
 
-from soundstream_jax import config, errors, folder_lock
+from soundstream_jax import (
+  config,
+  errors,
+  folder_lock,
+  os_signals,
+  whole_files,
+)
 
 _MARK = ".demo"  # in a folder that is the demo's
 
@@ -175,19 +181,25 @@ def _run(*command) -> None:
 @contextlib.contextmanager
 def _started(command) -> Iterator[subprocess.Popen]:
   """Starts a command, which does not outlive this process."""
-  process = subprocess.Popen(_announce(command))
-  try:
-    yield process
-  except BaseException:
-    # Ctrl-C has reached it, too, and it tidies up; then this process ends.
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-      process.wait(endings.GRACE_SECONDS - 1)
-    raise
-  finally:
-    if process.poll() is None:
-      process.kill()
-      process.wait()
+
+  def stop(number, frame):
+    raise endings.Stopped(128 + number)
+
+  handlers = os_signals.Handlers()
+  with endings.patient():
+    handlers.install(endings.obeyed(), stop)
+    process = subprocess.Popen(_announce(command))
+    try:
+      yield process
+    finally:
+      # Ctrl-C has reached it, too, and it tidies up; then this process ends.
+      if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+          process.wait(endings.GRACE_SECONDS - 1)
+        process.kill()
+        process.wait()
+      handlers.restore()
 
 
 def _train_until_stopped(command, metrics: pathlib.Path) -> None:

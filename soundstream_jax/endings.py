@@ -1,72 +1,85 @@
-"""Ends a command, whatever it is at, on SIGINT and SIGTERM.
+"""Ends a command on SIGINT and SIGTERM at once, whatever it is at.
 
-Training has its own way (`os_signals.StopRequest`): it saves and then ends.
+Python hears a signal between two of its instructions, a compiler takes
+minutes, and an exception that a signal raises may come up anywhere: libraries
+swallow it, and modules that are being imported break by it. So a thread ends
+the process. Nothing is half-written then: `whole_files` sees to that.
+
+Training has its own way (`os_signals.StopRequest`): it saves first.
 """
 
+import contextlib
 import os
 import select
 import signal
 import threading
 import time
-from collections.abc import Callable
 
-# From a signal that asks for the end to the end.
+# Whoever is `patient` ends within this time after a signal.
 GRACE_SECONDS = 5.0
 # Both a terminal's group and whoever started it may pass one request on.
 _SAME_SECONDS = 1.0
+
+# Names of files that go with the process: those that `whole_files` is writing.
+unfinished: set[str] = set()
+
+_patient: list[None] = []  # as long as there are blocks to wait for
 
 
 class Stopped(SystemExit):
   """SIGINT or SIGTERM; the exit code is that of a shell, 128 + its number."""
 
 
-def obey(clean: Callable[[], None]) -> None:
-  """Has SIGINT and SIGTERM end this process, from now to its exit.
-
-  The first one raises `Stopped` in the main thread, so that whoever is at work
-  tidies up. But Python hears a signal between two of its instructions, and a
-  compiler takes minutes; and libraries swallow exceptions. So a thread ends
-  the process GRACE_SECONDS later, or at the second signal.
-
-  Args:
-    clean: called before a thread ends the process.
-  """
-  numbers = [
-    number
-    for number in (signal.SIGINT, signal.SIGTERM)
-    if signal.getsignal(number) is not signal.SIG_IGN  # nohup's, a shell's &
-  ]
+def obey() -> None:
+  """Has SIGINT and SIGTERM end this process, from now to its exit."""
+  numbers = obeyed()
   reader, writer = os.pipe()
   os.set_blocking(writer, False)
   signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-  threading.Thread(
-    target=_watch, args=(reader, numbers, clean), daemon=True
-  ).start()
-  came = []
-
-  def stop(number, frame):
-    del frame
-    came.append(number)
-    if len(came) == 1:
-      raise Stopped(128 + number)
-
+  threading.Thread(target=_watch, args=(reader, numbers), daemon=True).start()
   for number in numbers:
-    signal.signal(number, stop)
+    signal.signal(number, lambda *_: None)  # or nothing comes to the pipe
   # A child's signals are not ours.
   os.register_at_fork(after_in_child=lambda: _forget(numbers))
 
 
-def _watch(reader: int, numbers: list[int], clean: Callable[[], None]) -> None:
+def obeyed() -> list[int]:
+  """Returns the signals that end a command; nohup and a shell's & take some."""
+  return [
+    number
+    for number in (signal.SIGINT, signal.SIGTERM)
+    if signal.getsignal(number) is not signal.SIG_IGN
+  ]
+
+
+@contextlib.contextmanager
+def patient():
+  """Lets a block end the process itself, in GRACE_SECONDS after a signal.
+
+  The block handles the signals; a second one ends the process at once.
+  """
+  _patient.append(None)
+  try:
+    yield
+  finally:
+    _patient.pop()
+
+
+def _watch(reader: int, numbers: list[int]) -> None:
   number = 0
   while number not in numbers:
     number = os.read(reader, 1)[0]
   began = time.monotonic()
-  while (left := began + GRACE_SECONDS - time.monotonic()) > 0:
+  while _patient and (left := began + GRACE_SECONDS - time.monotonic()) > 0:
     if select.select([reader], [], [], left)[0]:
       again = os.read(reader, 1)[0] in numbers
       if again and time.monotonic() - began >= _SAME_SECONDS:
         break
-  clean()
+  for name in list(unfinished):
+    with contextlib.suppress(OSError):
+      os.unlink(name)
+  with contextlib.suppress(OSError):
+    os.write(2, b"interrupted\n")
   os._exit(128 + number)
 
 

@@ -142,10 +142,10 @@ def run(main: Callable[..., int | None], *args) -> int:
     code = main(*args) or 0
   except (InputError, DiskError) as error:
     code = report(error)
-  except KeyboardInterrupt:
-    code = _stopped(EXIT_INTERRUPTED)
-  except endings.Stopped as error:
-    code = _stopped(error.code)
+  except (KeyboardInterrupt, endings.Stopped) as error:
+    with contextlib.suppress(OSError, ValueError):
+      print("interrupted", file=sys.stderr, flush=True)
+    code = getattr(error, "code", EXIT_INTERRUPTED)
   except OSError as error:
     code = _flush() or _of_output(error)
     if not code:
@@ -197,9 +197,3 @@ def _nobody_reads() -> bool:
   except (AttributeError, OSError, ValueError):
     return False
   return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def _stopped(code: int) -> int:
-  with contextlib.suppress(OSError, ValueError):
-    print("interrupted", file=sys.stderr, flush=True)
-  return code

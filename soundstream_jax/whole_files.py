@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from soundstream_jax import errors
+from soundstream_jax import endings, errors
 
 SUFFIX = ".partial"
 
@@ -22,9 +22,6 @@ SUFFIX = ".partial"
 _NAME_BYTES = 200
 # What a file system answers that cannot bring a file to a disk by itself.
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
-
-# The files that this process is writing, for `abandon`.
-_in_work: set[pathlib.Path] = set()
 
 
 @contextlib.contextmanager
@@ -43,7 +40,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     return
   target = pathlib.Path(os.path.realpath(path))
   partial = unfinished(target)
-  _in_work.add(partial)
+  endings.unfinished.add(os.fspath(partial))
   try:
     yield partial
     sync(partial)
@@ -51,7 +48,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   finally:
     with contextlib.suppress(OSError):
       partial.unlink()
-    _in_work.discard(partial)
+    endings.unfinished.discard(os.fspath(partial))
 
 
 @contextlib.contextmanager
@@ -103,13 +100,6 @@ def unfinished(path: pathlib.Path) -> pathlib.Path:
   """Returns a hidden name beside the file's that no other process uses."""
   name = os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES])
   return path.with_name(f".{name}.{uuid.uuid4().hex}{SUFFIX}")
-
-
-def abandon() -> None:
-  """Removes what this process is writing: it ends now."""
-  for partial in list(_in_work):
-    with contextlib.suppress(OSError):
-      partial.unlink()
 
 
 def _is_device(path: pathlib.Path) -> bool:

@@ -35,10 +35,10 @@ import hashlib
 import pathlib
 import sys
 
-from soundstream_jax import endings, whole_files
+from soundstream_jax import endings
 
 if __name__ == "__main__":  # before what takes seconds to import
-  endings.obey(whole_files.abandon)
+  endings.obey()
 
 from soundstream_jax import errors
 from soundstream_jax.data_pipelines import corpus, layout

@@ -12,15 +12,15 @@ import os
 import pathlib
 import sys
 
-from soundstream_jax import endings, whole_files
+from soundstream_jax import endings
 
 if __name__ == "__main__":  # before what takes seconds to import
-  endings.obey(whole_files.abandon)
+  endings.obey()
 
 from absl import app, flags
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 from soundstream_jax.launch.preflight import step_report, table, topologies
 
 EXIT_DOES_NOT_FIT = 1

@@ -3,14 +3,15 @@
 import sys
 from collections.abc import Sequence
 
-from soundstream_jax import endings, whole_files
-from soundstream_jax.codec.cli import main as cli
+from soundstream_jax import endings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Runs one command, of this process where `argv` is None."""
+  """Runs one command; that of this process where `argv` is None."""
   if argv is None:
-    endings.obey(whole_files.abandon)
+    endings.obey()  # before anything else is imported
+  from soundstream_jax.codec.cli import main as cli
+
   return cli.main(argv)
 
 

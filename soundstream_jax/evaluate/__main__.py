@@ -16,15 +16,15 @@ import json
 import pathlib
 import sys
 
-from soundstream_jax import endings, whole_files
+from soundstream_jax import endings
 
 if __name__ == "__main__":  # before what takes seconds to import
-  endings.obey(whole_files.abandon)
+  endings.obey()
 
 from absl import app, flags, logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, metrics
+from soundstream_jax import errors, metrics, whole_files
 from soundstream_jax.audio import io
 from soundstream_jax.checkpoint import folder
 from soundstream_jax.codec import codec as codec_lib

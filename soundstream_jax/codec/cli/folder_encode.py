@@ -135,7 +135,7 @@ def _results(
     for future in concurrent.futures.as_completed(waiting):
       yield future.result()
   finally:
-    # After an interrupt: what has not begun does not begin.
+    # After an error: what has not begun does not begin.
     pool.shutdown(cancel_futures=True)
 
 

@@ -1,6 +1,6 @@
 """Standard input and output, where they carry sound or packets."""
 
-import signal
+import contextlib
 import sys
 from typing import BinaryIO
 
@@ -10,7 +10,7 @@ from soundstream_jax import endings, errors, os_signals
 class Input:
   """Standard input, which a signal ends as its own end does.
 
-  A context manager; within it SIGINT and SIGTERM are its own.
+  A context manager; from the first read on SIGINT and SIGTERM are its own.
 
   Attributes:
     code: the exit code of the signal that came, or 0.
@@ -23,19 +23,16 @@ class Input:
       )
     self.code = 0
     self._file = sys.stdin.buffer
-    self._waits = False
+    self._waits = self._begun = False
     self._handlers = os_signals.Handlers()
+    self._stack = contextlib.ExitStack()
 
   def __enter__(self) -> "Input":
-    numbers = signal.SIGINT, signal.SIGTERM
-    self._handlers.install(
-      [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN],
-      self._end,
-    )
     return self
 
   def __exit__(self, *_):
     self._handlers.restore()
+    self._stack.close()
 
   def read(self, size: int = -1) -> bytes:
     """Waits for so many bytes; fewer come at the end."""
@@ -48,6 +45,10 @@ class Input:
   def _wait(self, read, size: int) -> bytes:
     if self.code:
       return b""
+    if not self._begun:
+      self._begun = True
+      self._handlers.install(endings.obeyed(), self._end)
+      self._stack.enter_context(endings.patient())
     self._waits = True
     try:
       return read(size)
