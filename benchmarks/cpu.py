@@ -19,7 +19,7 @@ from absl import app, flags, logging
 
 from benchmarks import frames, sides
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 from soundstream_jax.devices import host_memory
 from soundstream_jax.settings import presets
 
@@ -115,7 +115,7 @@ def _measure() -> None:
     f"{datetime.date.today()}, {threads} threads, load {os.getloadavg()[0]:.1f}, "
     f"products at {rate / 1e9:.0f} GFLOP/s"
   )
-  pathlib.Path(_JSON.value).write_text(json.dumps(rows, indent=2) + "\n")
+  whole_files.write(_JSON.value, json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from absl import app, flags
 
 from benchmarks import sides
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 from soundstream_jax.settings import presets
 
 _PRESET = flags.DEFINE_string("preset", "soundstream_24khz", "What to measure.")
@@ -176,7 +176,7 @@ def _write(rows: list[dict], limits: _Limits) -> None:
     "copies_gb_per_s": round(limits.copies / 1e9, 1),
     "rows": rows,
   }
-  pathlib.Path(_JSON.value).write_text(json.dumps(table, indent=2) + "\n")
+  whole_files.write(_JSON.value, json.dumps(table, indent=2) + "\n")
   print(
     f"{table['date']}, {table['device']}, jax {table['jax']}, products at "
     f"{table['products_tflops']} TFLOP/s, copies at {table['copies_gb_per_s']} "

@@ -14,6 +14,11 @@ import functools
 import sys
 from collections.abc import Sequence
 
+from soundstream_jax import endings
+
+if __name__ == "__main__":  # before what takes seconds to import
+  endings.obey()
+
 from soundstream_jax import errors
 from soundstream_jax.data_pipelines import prepare
 from soundstream_jax.data_pipelines.preparation import interrupts, job, shards

@@ -17,6 +17,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from soundstream_jax import endings
+
+if __name__ == "__main__":  # before what takes seconds to import
+  endings.obey()
+
 from absl import flags
 
 from soundstream_jax import errors
@@ -176,8 +181,8 @@ def complete(work: job.Job, name: str) -> None:
     name: the folder as the user calls it.
 
   Raises:
-    InputError: shards are missing, nothing is there to train on, or the disk
-      cannot be written to.
+    InputError: shards are missing, or nothing is there to train on.
+    DiskError: the disk cannot be written to.
   """
   results = shards.complete(work.folder, work.plan)
   if len(results) < len(work.plan.shards):

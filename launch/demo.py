@@ -7,6 +7,7 @@ bitrates, and leaves sound, pictures and a text behind. Every stage is one of th
 project's commands, printed before it runs.
 """
 
+import contextlib
 import json
 import pathlib
 import shlex
@@ -15,10 +16,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+
+from soundstream_jax import endings
+
+if __name__ == "__main__":  # before what takes seconds to import
+  endings.obey()
 
 from absl import app, flags
 
-from soundstream_jax import config, errors
+from soundstream_jax import (
+  config,
+  errors,
+  folder_lock,
+  os_signals,
+  whole_files,
+)
+
+_MARK = ".demo"  # in a folder that is the demo's
 
 KINDS = ("voices", "instruments", "noises")
 MINUTES = 4
@@ -37,8 +52,20 @@ def main(_):
 
 
 def _demo(out: pathlib.Path) -> None:
+  _check_own(out)
+  with contextlib.ExitStack() as stack:
+    with errors.writing("the demo", out):
+      stack.enter_context(
+        folder_lock.held(
+          out / _MARK, what=f"--out={out}: another demo is at work there"
+        )
+      )
+      _make_empty(out)
+    _run_all(out)
+
+
+def _run_all(out: pathlib.Path) -> None:
   began = time.monotonic()
-  _make_empty(out)
   workdir = out / "workdir"
 
   _title(began, f"Make three datasets of {MINUTES} minutes each")
@@ -81,7 +108,7 @@ def _demo(out: pathlib.Path) -> None:
     _encode_and_decode(original, results / f"{bitrate}.sstr", workdir, bitrate)
 
   text = _explain(out, workdir, sources, values, original)
-  (out / "README.txt").write_text(text)
+  whole_files.write(out / "README.txt", text)
   _title(began, "Done")
   print(text)
   failed = [n for n, passed in values["criteria"].items() if passed is False]
@@ -89,20 +116,27 @@ def _demo(out: pathlib.Path) -> None:
     raise errors.InputError(f"the model is not what it should be: {failed}.")
 
 
-def _make_empty(out: pathlib.Path) -> None:
-  """Makes the folder, in place of what an earlier demo left.
+def _check_own(out: pathlib.Path) -> None:
+  """Refuses a folder in which an earlier demo has not worked.
 
   Raises:
-    InputError: it holds anything else.
+    InputError: it holds anything else, or is a file.
   """
-  if out.exists():
-    if any(out.iterdir()) and not (out / ".demo").exists():
-      raise errors.InputError(
-        f"--out={out} holds files that no demo made. Use an empty folder."
-      )
-    shutil.rmtree(out)
-  out.mkdir(parents=True)
-  (out / ".demo").touch()
+  if out.is_file():
+    raise errors.InputError(f"--out={out} is a file. Use an empty folder.")
+  if out.exists() and any(out.iterdir()) and not (out / _MARK).exists():
+    raise errors.InputError(
+      f"--out={out} holds files that no demo made. Use an empty folder."
+    )
+
+
+def _make_empty(out: pathlib.Path) -> None:
+  """Removes what an earlier demo left in a folder that this one holds."""
+  for path in out.iterdir():
+    if path.is_dir():
+      shutil.rmtree(path)
+    elif path.name != _MARK:
+      path.unlink()
 
 
 def _encode_and_decode(
@@ -136,15 +170,41 @@ def _announce(command) -> list[str]:
 
 
 def _run(*command) -> None:
-  code = subprocess.run(_announce(command), check=False).returncode
+  with _started(command) as process:
+    code = process.wait()
+  if code == errors.EXIT_DISK:
+    raise errors.DiskError("the command above could not write.")
   if code:
     raise errors.InputError(f"the command above ended with exit code {code}.")
 
 
+@contextlib.contextmanager
+def _started(command) -> Iterator[subprocess.Popen]:
+  """Starts a command, which does not outlive this process."""
+
+  def stop(number, frame):
+    raise endings.Stopped(128 + number)
+
+  handlers = os_signals.Handlers()
+  with endings.patient():
+    handlers.install(endings.obeyed(), stop)
+    process = subprocess.Popen(_announce(command))
+    try:
+      yield process
+    finally:
+      # Ctrl-C has reached it, too, and it tidies up; then this process ends.
+      if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+          process.wait(endings.GRACE_SECONDS - 1)
+        process.kill()
+        process.wait()
+      handlers.restore()
+
+
 def _train_until_stopped(command, metrics: pathlib.Path) -> None:
   """Starts training, sends SIGTERM after some steps, expects it to save."""
-  process = subprocess.Popen(_announce(command))
-  try:
+  with _started(command) as process:
     while process.poll() is None:
       if _last_step(metrics) >= STOP_AFTER_STEP:
         print("$ kill -TERM", process.pid, flush=True)
@@ -152,9 +212,8 @@ def _train_until_stopped(command, metrics: pathlib.Path) -> None:
         break
       time.sleep(0.2)
     code = process.wait()
-  finally:
-    if process.poll() is None:
-      process.kill()
+  if code == errors.EXIT_DISK:
+    raise errors.DiskError("training, above, could not write.")
   if code not in (0, errors.EXIT_PREEMPTED):
     raise errors.InputError(f"training ended with exit code {code}.")
 

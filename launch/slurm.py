@@ -16,7 +16,7 @@ import sys
 from absl import app, flags
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 from soundstream_jax.launch import arguments, names
 from soundstream_jax.settings import mesh as mesh_lib
 
@@ -224,7 +224,7 @@ def _write(path: pathlib.Path, script: str) -> None:
         f"--script={path} exists and was not written by this command. Choose "
         "another name."
       )
-    path.write_text(script)
+    whole_files.write(path, script)
   except (OSError, UnicodeDecodeError) as error:
     raise errors.InputError(f"--script={path}: {error}.") from None
 

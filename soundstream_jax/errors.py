@@ -9,11 +9,15 @@ Anything else is our own bug and keeps its traceback.
 
 import contextlib
 import difflib
+import errno
 import os
 import pathlib
+import select
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
+
+from soundstream_jax import endings
 
 # Exit codes beside 0; launchers tell them apart (launch/README.md).
 EXIT_BAD_INPUT = 2
@@ -21,9 +25,17 @@ EXIT_DISK = 74
 EXIT_PREEMPTED = 75
 EXIT_BAD_STEPS = 76
 EXIT_STUCK = 77
+# As a shell has them: 128 and the signal's number.
+EXIT_INTERRUPTED = 130
+EXIT_NOBODY_READS = 141
 
 # Ends that the same command would come to again, or that were asked for.
 FINAL = (0, EXIT_BAD_INPUT, EXIT_DISK, EXIT_PREEMPTED, EXIT_BAD_STEPS)
+
+# Errors of writing that a disk has; reading never gives them, nor does a bug.
+_OF_A_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+# Errors of writing that a mistyped path has.
+_OF_A_PATH = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 class InputError(ValueError):
@@ -41,10 +53,19 @@ def writing(what: str, path: str | os.PathLike) -> Iterator[None]:
   Args:
     what: is written, as in "the checkpoint of step 20".
     path: where, a file or folder that need not exist.
+
+  Raises:
+    DiskError: the disk is full, read-only or broken.
+    InputError: there can be no such path.
   """
   try:
     yield
   except OSError as error:
+    if error.errno in _OF_A_PATH:
+      raise InputError(
+        f"{what} cannot be written to {path} ({error.strerror}). Name a folder "
+        "that is there."
+      ) from error
     raise unwritable(what, path, error.strerror or error) from error
 
 
@@ -111,8 +132,68 @@ def report(error: InputError | DiskError) -> int:
 
 
 def run(main: Callable[..., int | None], *args) -> int:
-  """Calls main(*args); an InputError or DiskError becomes a line and a code."""
+  """Calls main(*args) at the edge of a command; returns its exit code.
+
+  An InputError or a DiskError becomes a line and a code, and so do a signal
+  that asks for the end, a full disk wherever it was met, and a standard output
+  that cannot be written.
+  """
   try:
-    return main(*args) or 0
+    code = main(*args) or 0
   except (InputError, DiskError) as error:
-    return report(error)
+    code = report(error)
+  except (KeyboardInterrupt, endings.Stopped) as error:
+    with contextlib.suppress(OSError, ValueError):
+      print("interrupted", file=sys.stderr, flush=True)
+    code = getattr(error, "code", EXIT_INTERRUPTED)
+  except OSError as error:
+    code = _flush() or _of_output(error)
+    if not code:
+      raise
+  return _flush() or code
+
+
+def _flush() -> int:
+  """Prints what waits to be printed; returns an exit code where that fails."""
+  if sys.stdout is None:
+    return 0
+  try:
+    sys.stdout.flush()
+    return 0
+  except OSError as error:
+    # Python would try once more at its exit, and complain.
+    with contextlib.suppress(OSError, ValueError):
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+      return EXIT_NOBODY_READS  # as of any program in `... | head`
+    return report(
+      DiskError(
+        f"standard output cannot be written ({error.strerror}): some of it is "
+        "lost. Free space where it goes, and run the command again."
+      )
+    )
+
+
+def _of_output(error: OSError) -> int:
+  """Returns the exit code of output that is lost; 0 for another error."""
+  if isinstance(error, BrokenPipeError) and _nobody_reads():
+    return EXIT_NOBODY_READS
+  if error.errno not in _OF_A_DISK:
+    return 0
+  where = error.filename or "standard output, or a file beside it"
+  return report(
+    DiskError(
+      f"{where}: cannot be written ({error.strerror}). Free space there or use "
+      "another disk, and run the same command again."
+    )
+  )
+
+
+def _nobody_reads() -> bool:
+  """True where standard output is a pipe whose other end is closed."""
+  poll = select.poll()
+  try:
+    poll.register(sys.stdout.fileno(), 0)
+  except (AttributeError, OSError, ValueError):
+    return False
+  return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -23,7 +23,9 @@ imports from its own floor and from those below: no arrow leads upward.
        |
      rates     settings
        |
-    errors     os_signals  caches
+    whole_files     folder_lock
+       |
+    errors     os_signals     endings   caches
 
 The leaves configs, launch and data_pipelines stand beside the house: they
 import from every floor, and nobody imports them.

@@ -35,6 +35,11 @@ import hashlib
 import pathlib
 import sys
 
+from soundstream_jax import endings
+
+if __name__ == "__main__":  # before what takes seconds to import
+  endings.obey()
+
 from soundstream_jax import errors
 from soundstream_jax.data_pipelines import corpus, layout
 from soundstream_jax.data_pipelines.debian import fetch, rules

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from absl import flags
 
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 from soundstream_jax.audio import io
 from soundstream_jax.data_pipelines.debian import unpack
 from soundstream_jax.data_pipelines.preparation import disk, interrupts
@@ -101,8 +101,9 @@ def fetch(
     check: called between packages; may raise to end the work.
 
   Raises:
-    InputError: no apt or no lists of packages, no network, a full disk, or
-      another process at work.
+    InputError: no apt or no lists of packages, no network, or another process
+      at work.
+    DiskError: the disk cannot be written to.
   """
   fetched = Fetched([], [], [])
   for package in packages:
@@ -111,10 +112,12 @@ def fetch(
   if not fetched.new:
     return fetched
   _check_tools()
-  try:
+  with errors.writing(f"--out={out}", out.parent):
     work = out / _WORK
     work.mkdir(parents=True, exist_ok=True)
     with disk.locked(work, out):
+      # Whoever held the folder may have fetched some.
+      fetched.new = [p for p in fetched.new if not (out / p).is_dir()]
       sizes = _offered(fetched.new, work)
       fetched.missing = [p for p in fetched.new if p not in sizes]
       fetched.new = [p for p in fetched.new if p in sizes]
@@ -132,13 +135,11 @@ def fetch(
           file=sys.stderr,
           flush=True,
         )
-        fetched.downloaded_bytes += _fetch_one(package, work, out)
+        try:
+          fetched.downloaded_bytes += _fetch_one(package, work, out)
+        finally:
+          shutil.rmtree(work / package, ignore_errors=True)
       shutil.rmtree(work)
-  except OSError as error:
-    raise errors.InputError(
-      f"--out={out}: cannot be written ({error.strerror}). Use a folder that "
-      "may be written to and has space; the same command resumes."
-    ) from None
   return fetched
 
 
@@ -154,11 +155,12 @@ def _fetch_one(package: str, work: pathlib.Path, out: pathlib.Path) -> int:
   unpack.unpack(deb, package, tree)
   with open(deb, "rb") as file:
     digest = hashlib.file_digest(file, "sha256").hexdigest()
-  (tree / _RECEIPT).write_text(f"{deb.name}\nSHA256 {digest}\n", "utf-8")
+  disk.write(tree / _RECEIPT, f"{deb.name}\nSHA256 {digest}\n".encode())
+  for path in tree.rglob("*"):
+    if path.is_file():
+      whole_files.sync(path)
   os.replace(tree, out / package)
-  size_bytes = deb.stat().st_size
-  shutil.rmtree(folder)
-  return size_bytes
+  return deb.stat().st_size
 
 
 def _offered(packages: Sequence[str], work: pathlib.Path) -> dict[str, int]:

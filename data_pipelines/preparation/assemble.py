@@ -1,6 +1,7 @@
 """Makes the dataset, under its own name, of the complete shards of a plan."""
 
 import dataclasses
+import io
 import json
 import os
 import pathlib
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 from soundstream_jax.data_pipelines.audio import measure
 from soundstream_jax.data_pipelines.preparation import (
   dataset_files,
@@ -75,8 +76,11 @@ def assemble(
     dataset / "datasheet.json", json.dumps(sheet, indent=1).encode() + b"\n"
   )
   datasheet.draw(sheet, dataset / "datasheet.png")
+  for path in dataset.iterdir():
+    whole_files.sync(path)
   os.replace(dataset, out)
-  shutil.rmtree(folder)
+  # Another command that sees the dataset removes this folder, too.
+  shutil.rmtree(folder, ignore_errors=True)
   return {split: added.tally for split, added in splits.items()}, sheet
 
 
@@ -135,11 +139,10 @@ def _add_up(results: Mapping[int, shards.Result]) -> _Split:
 
 def _save_bandwidths(dataset: pathlib.Path, split: str, added: _Split) -> None:
   if added.tally.records:
-    np.save(
-      dataset / f"bandwidth_hz-{split}.npy",
-      np.asarray(added.sound.bandwidth_hz, np.float32),
-      allow_pickle=False,
-    )
+    bandwidths = np.asarray(added.sound.bandwidth_hz, np.float32)
+    file = io.BytesIO()
+    np.save(file, bandwidths, allow_pickle=False)
+    disk.write(dataset / f"bandwidth_hz-{split}.npy", file.getvalue())
 
 
 def _describe(

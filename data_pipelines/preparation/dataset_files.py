@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 
 INFO_FILE = "dataset_info.json"
 
@@ -59,9 +59,8 @@ class Shard:
   def close(self) -> int:
     """Returns the size of the file in bytes, when it is safe on the disk."""
     self._writer.close()
-    with open(self._path, "rb") as file:
-      os.fsync(file.fileno())
-      return file.seek(0, os.SEEK_END)
+    whole_files.sync(self._path)
+    return self._path.stat().st_size
 
 
 def shard_name(split: str, number: int, count: int) -> str:
@@ -121,15 +120,16 @@ def describe(
 
 @contextlib.contextmanager
 def writing(out: pathlib.Path) -> Iterator[None]:
-  """Turns a full disk or a forbidden folder into an InputError."""
-  try:
-    yield
-  except (OSError, RuntimeError) as error:  # array_record raises the latter
-    reason = getattr(error, "strerror", None) or str(error).split(";")[0]
-    raise errors.InputError(
-      f"--out={out}: cannot be written ({reason}). Use a folder that may be "
-      "written to and has space."
-    ) from None
+  """Names --out where its disk cannot be written to.
+
+  Raises:
+    DiskError, InputError: as `errors.writing`.
+  """
+  with errors.writing(f"--out={out}", out.parent):
+    try:
+      yield
+    except RuntimeError as error:  # array_record's
+      raise OSError(None, str(error).split(";")[0]) from None
 
 
 def _features() -> tfds.features.FeaturesDict:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from soundstream_jax import whole_files
 from soundstream_jax.data_pipelines.audio import decode, measure
 from soundstream_jax.data_pipelines.preparation import records
 
@@ -118,7 +119,8 @@ def draw(sheet: Mapping[str, Any], path: pathlib.Path) -> None:
   for axes in canvas.axes:
     axes.spines[["top", "right"]].set_visible(False)
     axes.title.set_fontsize(11)
-  canvas.savefig(path, dpi=120)
+  with whole_files.replacing(path) as partial:
+    canvas.savefig(partial, dpi=120, format="png")
 
 
 def _draw_splits(axes, sheet: Mapping[str, Any]) -> None:

@@ -1,36 +1,26 @@
 """Writes files that are whole or not there; lets one process into a folder."""
 
 import contextlib
-import fcntl
-import os
 import pathlib
-import uuid
 from collections.abc import Iterator
 
-from soundstream_jax import errors
-
-UNFINISHED = ".tmp"
+from soundstream_jax import folder_lock, whole_files
 
 
 def write(path: pathlib.Path, data: bytes) -> None:
-  """Writes a file; it appears under its name when it is safe on the disk."""
-  partial = unfinished(path)
-  with open(partial, "wb") as file:
-    file.write(data)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(partial, path)
+  """Writes a file; it appears under its name when it is safe on the disk.
 
-
-def unfinished(path: pathlib.Path) -> pathlib.Path:
-  """Returns a name beside the file's that no other process uses."""
-  return path.with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
+  Raises:
+    OSError: the disk cannot be written to.
+  """
+  with whole_files.replacing(path) as partial:
+    partial.write_bytes(data)
 
 
 def remove_unfinished(folder: pathlib.Path) -> None:
   """Removes what killed processes left in the folder."""
-  for path in folder.glob(f"*{UNFINISHED}"):
-    path.unlink()
+  for path in folder.glob(f".*{whole_files.SUFFIX}"):
+    path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -38,16 +28,9 @@ def locked(folder: pathlib.Path, out: pathlib.Path) -> Iterator[None]:
   """Holds the folder for this process, also if it is killed and not longer.
 
   Raises:
-    InputError: another process holds it.
+    InputError: another process holds it; with its host and number.
+    OSError: the folder cannot be made or written to.
   """
-  with open(folder / "lock", "wb") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise errors.InputError(
-        f"--out={out}: another command is making this dataset. Wait for it, "
-        "or end it first."
-      ) from None
-    except OSError:
-      pass  # a file system without locks
+  what = f"--out={out}: another command is making this dataset"
+  with folder_lock.held(folder / "lock", what=what):
     yield

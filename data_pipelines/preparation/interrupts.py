@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from soundstream_jax import os_signals
+from soundstream_jax import endings, os_signals
 
 
 class Interrupts:
@@ -18,13 +18,16 @@ class Interrupts:
   def __init__(self):
     self._number = None
     self._handlers = os_signals.Handlers()
+    self._patience = endings.patient()
 
   def __enter__(self):
+    self._patience.__enter__()
     self._handlers.install((signal.SIGTERM, signal.SIGINT), self._interrupt)
     return self
 
   def __exit__(self, *_):
     self._handlers.restore()
+    self._patience.__exit__(None, None, None)
 
   def _interrupt(self, number, frame):
     del frame

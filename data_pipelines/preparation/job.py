@@ -63,8 +63,10 @@ def begin(
     check: called now and then in long work; may raise to end it.
 
   Raises:
-    InputError: a flag, a path or the audio behind it cannot be used, or an
-      unfinished dataset is of other flags or files.
+    InputError: a flag, a path or the audio behind it cannot be used, an
+      unfinished dataset is of other flags or files, or another command is
+      making it.
+    DiskError: the disk cannot be written to.
   """
   described = catalog.load(values.dataset, values.kind, _own_flags(values))
   settings = _settings(values, described)
@@ -75,9 +77,11 @@ def begin(
   else:
     found = inputs.look(values.input, described)
   folder = _working_folder(out)
-  with dataset_files.writing(out):
-    folder.mkdir(parents=True, exist_ok=True)
-  with disk.locked(folder, out), _leaving(folder, out):
+  with contextlib.ExitStack() as stack:
+    with dataset_files.writing(out):
+      stack.enter_context(disk.locked(folder, out))
+    _check_out(values.out)  # whoever held the folder may have made it
+    stack.enter_context(_leaving(folder, out))
     with dataset_files.writing(out):
       files = inputs.files(found, described, folder, check=check)
       messages.warn_incomplete(described, files)
@@ -86,10 +90,8 @@ def begin(
     missing = [n for n in range(len(plan.shards)) if n not in done]
     try:
       yield Job(out, folder, plan, missing, described)
-    except errors.InputError as error:
-      raise errors.InputError(
-        f"{error} {_keep(folder, out)}".rstrip()
-      ) from None
+    except (errors.InputError, errors.DiskError) as error:
+      raise type(error)(f"{error} {_keep(folder, out)}".rstrip()) from None
 
 
 def describe(values: flags.FlagValues) -> str:

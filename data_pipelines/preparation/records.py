@@ -171,7 +171,7 @@ def write(
     details: what else the metadata should say, as JSON values.
 
   Raises:
-    InputError: the disk cannot be written to.
+    DiskError: the disk cannot be written to.
   """
   tallies = {split: Tally() for split in pieces}
   encoded = {}

@@ -12,11 +12,11 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from soundstream_jax import whole_files
 from soundstream_jax.data_pipelines import catalog
 from soundstream_jax.data_pipelines.audio import decode, measure
 from soundstream_jax.data_pipelines.preparation import (
@@ -75,20 +75,18 @@ def build(
     cut = records.cut(pieces, sample_rate_hz=rate_hz, tally=result.tally)
   path = shard_path(folder, number)
   path.parent.mkdir(parents=True, exist_ok=True)
-  partial = disk.unfinished(path)
-  writer = dataset_files.Shard(partial)
-  # An iterator that ends in the middle is closed here, not by the collector.
-  with contextlib.closing(pieces):
-    for record in cut:
-      writer.add(record.audio, record.group, record.source)
-      result.sound.add_record(record.audio, rate_hz)
-  result.encoded_bytes = writer.encoded_bytes
-  size_bytes = writer.close()
-  if writer.records:
-    os.replace(partial, path)
-    result.size_bytes = size_bytes
-  else:
-    partial.unlink()
+  with whole_files.replacing(path) as partial:
+    writer = dataset_files.Shard(partial)
+    # An iterator that ends in the middle is closed here, not by the collector.
+    with contextlib.closing(pieces):
+      for record in cut:
+        writer.add(record.audio, record.group, record.source)
+        result.sound.add_record(record.audio, rate_hz)
+    result.encoded_bytes = writer.encoded_bytes
+    result.size_bytes = writer.close()
+  if not writer.records:
+    path.unlink()
+    result.size_bytes = 0
   _save(folder, number, result)
   return result
 

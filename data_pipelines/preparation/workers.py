@@ -5,7 +5,8 @@ numbers of shards on its standard input and answers, a JSON object a line:
 
   {"bytes": n, "seconds": s}   input read and audio made since the last line
   {"built": number}            the shard is complete
-  {"problem": text}            bad input or a full disk; the worker ends
+  {"problem": text}            bad input; the worker ends
+  {"full": text}               the disk cannot be written to; likewise
 
 It ends as soon as its input does, which is when its parent dies, however that
 happens. It is in a session of its own: Ctrl-C reaches the parent alone.
@@ -25,6 +26,7 @@ from collections.abc import Iterable
 from soundstream_jax import errors
 from soundstream_jax.data_pipelines.preparation import (
   dataset_files,
+  disk,
   interrupts,
   progress,
   shards,
@@ -52,8 +54,9 @@ def build(
   Work for one process is done in this one.
 
   Raises:
-    InputError: a file of the plan is gone or has changed, the disk cannot be
-      written to, or a worker was killed.
+    InputError: a file of the plan is gone or has changed, or a worker was
+      killed.
+    DiskError: the disk cannot be written to.
     RuntimeError: a worker failed; its traceback is on stderr.
   """
   numbers = list(numbers)
@@ -111,16 +114,19 @@ def _build_apart(folder, numbers, out, count, told) -> None:
       left -= "built" in answer
       if "problem" in answer:
         raise errors.InputError(answer["problem"])
+      if "full" in answer:
+        raise errors.DiskError(answer["full"])
       if "ended" in answer:
         raise _ended(**answer)
   finally:
     for process in processes:
-      process.kill()  # unfinished files are under other names
+      process.kill()  # what it was writing is under other names
     for driver in drivers:
       driver.join()
     for process in processes:
       with contextlib.suppress(OSError), process:  # closes its pipes
         pass
+    disk.remove_unfinished(folder / shards.FOLDER)
 
 
 def _drive(process, waiting, answers) -> None:
@@ -140,7 +146,7 @@ def _drive(process, waiting, answers) -> None:
         return
       answer = json.loads(line)
       answers.put(answer)
-      if "problem" in answer:
+      if answer.keys() & {"problem", "full"}:
         return
 
 
@@ -183,6 +189,9 @@ def main(folder: str, out: str) -> None:
         )
     except errors.InputError as error:
       say(problem=str(error))
+      return
+    except errors.DiskError as error:
+      say(full=str(error))
       return
     say(built=number)
 

@@ -11,9 +11,14 @@ import json
 import pathlib
 import sys
 
+from soundstream_jax import endings
+
+if __name__ == "__main__":  # before what takes seconds to import
+  endings.obey()
+
 from absl import app, flags
 
-from soundstream_jax import caches, errors
+from soundstream_jax import caches, errors, whole_files
 from soundstream_jax import config as config_lib
 from soundstream_jax.launch.preflight import step_report, table, topologies
 from soundstream_jax.settings import mesh as mesh_lib
@@ -91,7 +96,7 @@ def _main() -> int:
     report["plain"] = plain
     print(table.compare(report, plain), flush=True)
   if _JSON.value:
-    pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=2) + "\n")
+    whole_files.write(_JSON.value, json.dumps(report, indent=2) + "\n")
   return EXIT_DOES_NOT_FIT if report["fits"] is False else 0
 
 

@@ -4,12 +4,10 @@ Reports are plain JSON values. They are kept in a cache folder, one file for
 each program, topology and set of versions.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
 import pathlib
 import re
 import sys
@@ -17,6 +15,7 @@ import threading
 import time
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import errors, whole_files
 from soundstream_jax.launch.preflight import program_cost, topologies
 
 # Of what is counted and how: a change here makes kept results void.
@@ -46,9 +45,9 @@ def examine(
   with _Progress(f"lowering for {topology.name}"):
     lowered, (state, batch) = lower(config, topology, adversarial=adversarial)
     kept = cache and cache / f"{_key(lowered.as_text(), topology)}.json"
-  if kept and kept.is_file() and not hlo:
+  if kept and not hlo and (found := _kept(kept)):
     _say(f"from the cache, {kept}")
-    return json.loads(kept.read_text())
+    return found
   start = time.monotonic()
   report = {
     "topology": topology.name,
@@ -74,7 +73,7 @@ def examine(
   else:
     text = compiled.as_text()
     if hlo:
-      pathlib.Path(hlo).write_text(text)
+      whole_files.write(hlo, text)
     report |= _costs(compiled, text) | _memory(compiled, topology)
   report["compile_seconds"] = round(time.monotonic() - start, 1)
   if kept:
@@ -82,17 +81,22 @@ def examine(
   return report
 
 
-def _keep(path: pathlib.Path, report: dict) -> None:
-  """Writes the report whole or, as on a full disk, not at all."""
-  partial = path.with_suffix(f".{os.getpid()}")
+def _kept(path: pathlib.Path) -> dict | None:
+  """Returns a report of the cache; None if it is not there, or damaged."""
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(json.dumps(report, indent=2))
-    partial.replace(path)
-  except OSError as error:
-    _say(f"not kept for the next time: {error}")
-    with contextlib.suppress(OSError):
-      partial.unlink()
+    return json.loads(path.read_text())
+  except (OSError, ValueError):
+    return None
+
+
+def _keep(path: pathlib.Path, report: dict) -> None:
+  """Puts a report into the cache, which is worth no failure."""
+  try:
+    with errors.writing("the report", path.parent):
+      path.parent.mkdir(parents=True, exist_ok=True)
+    whole_files.write(path, json.dumps(report, indent=2))
+  except (errors.DiskError, errors.InputError) as error:
+    _say(f"the report is not kept: {error}")
 
 
 def _costs(compiled, text: str) -> dict:

@@ -5,7 +5,7 @@ that a damaged header cannot ask for more memory than the file holds. Arrays
 are float32 [N, C] in [-1, 1], N samples of C channels, unless stated.
 """
 
-import contextlib
+import io
 import os
 import pathlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from soundstream_jax import errors, rates
+from soundstream_jax import errors, rates, whole_files
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
@@ -67,7 +67,8 @@ def write(
     audio: [N] or [N, C].
 
   Raises:
-    InputError: another file type, or a folder that cannot be written to.
+    InputError: another file type, or no such folder.
+    DiskError: the disk cannot be written to.
     ValueError: samples that are not finite.
   """
   path = pathlib.Path(path)
@@ -75,26 +76,16 @@ def write(
     raise errors.InputError(
       f"{path}: audio is written as 16-bit wav. Name it {path.stem}.wav."
     )
-  partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-  try:
-    with open(partial, "wb") as file:
-      soundfile.write(
-        file,
-        to_int16(np.asarray(audio)),
-        sample_rate_hz,
-        format="WAV",
-        subtype="PCM_16",
-      )
-    os.replace(partial, path)
-  except (OSError, soundfile.LibsndfileError) as error:
-    reason = getattr(error, "strerror", None) or error
-    raise errors.InputError(
-      f"{path}: cannot be written ({reason}). Use a folder that exists, may "
-      "be written to and has space."
-    ) from None
-  finally:
-    with contextlib.suppress(OSError):
-      partial.unlink()
+  # In memory: libsndfile reports a full disk by a traceback on stderr.
+  file = io.BytesIO()
+  soundfile.write(
+    file,
+    to_int16(np.asarray(audio)),
+    sample_rate_hz,
+    format="WAV",
+    subtype="PCM_16",
+  )
+  whole_files.write(path, file.getbuffer())
 
 
 def resample(

@@ -12,13 +12,12 @@ folder tells damage. Reading a checkpoint never runs code.
 """
 
 import json
-import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 from soundstream_jax.checkpoint import integrity
 
 FORMAT_VERSION = 2
@@ -27,13 +26,8 @@ ITEMS = ("params", "ema_params", "codebooks", "trainer", "meta")
 
 def write_config(workdir, config: config_lib.Config) -> None:
   """Writes WORKDIR/config.json, whole or not at all."""
-  path = pathlib.Path(workdir) / "config.json"
-  temporary = path.with_suffix(".json.tmp")
-  with errors.writing(path.name, path.parent):
-    temporary.write_text(
-      json.dumps(config_lib.to_dict(config), indent=2) + "\n"
-    )
-    os.replace(temporary, path)
+  text = json.dumps(config_lib.to_dict(config), indent=2) + "\n"
+  whole_files.write(pathlib.Path(workdir) / "config.json", text)
 
 
 def read_config(workdir) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from absl import logging
 
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 
 NAME = "running.json"
 RENEW_SECONDS = 10.0
@@ -108,13 +108,8 @@ class Holder:
 
   def _write(self) -> None:
     text = json.dumps(self._me | {"time": round(time.time(), 3)}) + "\n"
-    temporary = self._path.with_name(f"{NAME}.{self._me['process']}.tmp")
-    try:
-      temporary.write_text(text)
-      os.replace(temporary, self._path)
-    except OSError:
-      temporary.unlink(missing_ok=True)
-      raise
+    with whole_files.replacing(self._path) as partial:
+      partial.write_text(text)
 
 
 def describe(record: Mapping[str, Any]) -> str:

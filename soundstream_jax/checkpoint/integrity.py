@@ -5,14 +5,13 @@
 """
 
 import hashlib
-import os
 import pathlib
 import threading
 from collections.abc import Collection
 
 from absl import logging
 
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 
 SUMS = "sums.sha256"
 
@@ -27,13 +26,8 @@ def write(folder: pathlib.Path) -> None:
     for path in sorted(folder.rglob("*"))
     if path.is_file() and path.name != SUMS
   ]
-  temporary = folder / f"{SUMS}.tmp"
-  try:
-    temporary.write_text("".join(lines))
-    os.replace(temporary, folder / SUMS)
-  except OSError:
-    temporary.unlink(missing_ok=True)
-    raise
+  with whole_files.replacing(folder / SUMS) as partial:
+    partial.write_text("".join(lines))
 
 
 def seal(folder: pathlib.Path, ended: threading.Event) -> None:

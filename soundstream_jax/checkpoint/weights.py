@@ -1,6 +1,7 @@
 """Weights of a checkpoint: generator and codebooks, without the optimizers."""
 
 import dataclasses
+import time
 
 import flax.linen as nn
 import jax
@@ -10,6 +11,9 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import errors, precision
 from soundstream_jax.checkpoint import best, folder
 from soundstream_jax.model import codebook, soundstream
+
+# Longer than the files of a checkpoint take to go.
+_PRUNING_SECONDS = 1.0
 
 # Kind of parameters -> item of a checkpoint.
 KINDS = {"ema": "ema_params", "raw": "params"}
@@ -30,8 +34,11 @@ def restore(
 ) -> Weights:
   """Reads generator parameters and codebooks onto one local device.
 
+  A run that is training prunes its checkpoints: where the newest one goes while
+  it is read, the one that is the newest by then is read.
+
   Args:
-    workdir: of a training run.
+    workdir: of a training run, which may be running.
     step: None takes the newest checkpoint, 'best' the best one by the held-out
       metric that the run has in checkpoint.best_of.
     weights: 'ema' (the default everywhere) or 'raw'.
@@ -44,8 +51,21 @@ def restore(
     raise errors.InputError(
       f"weights={weights!r} is none of {', '.join(KINDS)}."
     )
-  item = KINDS[weights]
-  step = _chosen(workdir, step)
+  while True:
+    chosen = _chosen(workdir, step)
+    try:
+      return _restore(workdir, chosen, KINDS[weights])
+    except Exception as error:
+      if not _is_pruned(workdir, chosen):
+        raise
+      if step is not None:
+        raise errors.InputError(
+          f"the checkpoint of step {step} in {workdir} was pruned while it was "
+          "read. Leave --step out, or pin one with soundstream pin."
+        ) from error
+
+
+def _restore(workdir, step: int, item: str) -> Weights:
   _check_undamaged(workdir, step, item)
   config = config_lib.from_dict(folder.read_meta(workdir, step)["config"])
   restored = _read(
@@ -88,6 +108,18 @@ def _chosen(workdir, step: int | str | None) -> int:
   if step is None:
     return present[-1]
   return best.chosen(workdir, step)
+
+
+def _is_pruned(workdir, step: int) -> bool:
+  """True if a checkpoint goes, file by file, or is gone."""
+  deadline = time.monotonic() + _PRUNING_SECONDS
+  path = folder.of_step(workdir, step)
+  while all((path / item).is_dir() for item in folder.ITEMS):
+    if time.monotonic() > deadline:
+      return False
+    time.sleep(0.05)
+  # The newest of what is there is another one, or this was damage.
+  return folder.steps(workdir)[-1:] != [step]
 
 
 def _check_undamaged(workdir, step: int, item: str) -> None:

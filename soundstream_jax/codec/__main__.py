@@ -1,10 +1,19 @@
 """`python -m soundstream_jax.codec` is the command `soundstream`."""
 
 import sys
+from collections.abc import Sequence
 
-from soundstream_jax.codec.cli import main as cli
+from soundstream_jax import endings
 
-main = cli.main
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs one command; that of this process where `argv` is None."""
+  if argv is None:
+    endings.obey()  # before anything else is imported
+  from soundstream_jax.codec.cli import main as cli
+
+  return cli.main(argv)
+
 
 if __name__ == "__main__":
   sys.exit(main())

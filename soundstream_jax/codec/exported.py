@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ import flax.traverse_util
 import numpy as np
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
+from soundstream_jax import errors, folder_lock, whole_files
 from soundstream_jax.codec import fingerprint
 from soundstream_jax.model import soundstream
 
@@ -45,21 +46,53 @@ def is_exported(folder: str | os.PathLike) -> bool:
   return (pathlib.Path(folder) / ABOUT).is_file()
 
 
-def write(folder: str | os.PathLike, model: Exported) -> int:
+def write(
+  folder: str | os.PathLike,
+  model: Exported,
+  *,
+  beside: Mapping[str, bytes] = types.MappingProxyType({}),
+) -> int:
   """Writes a model's two files and returns their size in bytes.
 
-  model.json comes last, so a folder without it is not a model.
+  model.json comes last, so a folder without it is not a model. Of several
+  that write one folder at once, the first one does.
+
+  Args:
+    folder: made where need be.
+    model: to write.
+    beside: path below the folder -> content of other files that belong to it.
 
   Raises:
-    InputError: the folder holds a model already, or cannot be written.
+    InputError: the folder holds a model already, or there can be none.
+    DiskError: the disk cannot be written to.
   """
+  folder = pathlib.Path(folder)
+  arrays, about = _to_bytes(model)
+  with errors.writing("the model", folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder_lock.waited_for(folder):
+      if is_exported(folder):
+        raise errors.InputError(
+          f"{folder} holds an exported model already. Name another folder."
+        )
+      for name, data in beside.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        whole_files.write(folder / name, data)
+      # Both are on the disk before the first gets its name.
+      with (
+        whole_files.opened(folder / ABOUT) as last,
+        whole_files.opened(folder / ARRAYS) as first,
+      ):
+        first.write(arrays)
+        last.write(about)
+        last.flush()
+  return len(arrays) + len(about)
+
+
+def _to_bytes(model: Exported) -> tuple[bytes, bytes]:
+  """Returns the content of ARRAYS and of ABOUT."""
   from safetensors import numpy as safetensors
 
-  folder = pathlib.Path(folder)
-  if is_exported(folder):
-    raise errors.InputError(
-      f"{folder} holds an exported model already. Name another folder."
-    )
   arrays = flax.traverse_util.flatten_dict({"params": model.params}, sep="/")
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
   arrays[_VECTORS] = np.asarray(model.vectors)
@@ -72,22 +105,8 @@ def write(folder: str | os.PathLike, model: Exported) -> int:
     ).hex(),
     "config": config_lib.to_dict(model.config),
   }
-  files = {
-    ARRAYS: safetensors.save(arrays),
-    ABOUT: (json.dumps(about, indent=2) + "\n").encode(),
-  }
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-      partial = folder / f".{name}.{os.getpid()}.partial"
-      partial.write_bytes(data)
-      os.replace(partial, folder / name)
-  except OSError as error:
-    raise errors.InputError(
-      f"{folder}: cannot be written ({error.strerror or error}). Use a folder "
-      "that may be written to and has space."
-    ) from None
-  return sum(map(len, files.values()))
+  text = json.dumps(about, indent=2) + "\n"
+  return safetensors.save(arrays), text.encode()
 
 
 def read(

@@ -16,16 +16,22 @@ import json
 import pathlib
 import sys
 
+from soundstream_jax import endings
+
+if __name__ == "__main__":  # before what takes seconds to import
+  endings.obey()
+
 from absl import app, flags, logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, metrics
+from soundstream_jax import errors, metrics, whole_files
 from soundstream_jax.audio import io
 from soundstream_jax.checkpoint import best, folder
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.evaluate import (
   enhancement,
   evaluator,
+  logs,
   packet_loss,
   pictures,
   report,
@@ -135,8 +141,9 @@ def _lose(codec, config, split: str, bitrates: list[float]) -> None:
 def _folder(name: str, values) -> pathlib.Path:
   """Returns --out, made if need be, with the values in it as JSON."""
   out = pathlib.Path(_OUT.value)
-  out.mkdir(parents=True, exist_ok=True)
-  (out / name).write_text(json.dumps(values, indent=2) + "\n")
+  with errors.writing(name, out):
+    out.mkdir(parents=True, exist_ok=True)
+  whole_files.write(out / name, json.dumps(values, indent=2) + "\n")
   return out
 
 
@@ -196,8 +203,7 @@ def _write(out: pathlib.Path, result, sample_rate_hz: int) -> list[str]:
 def _early(metrics_file: pathlib.Path, step: int) -> float | None:
   """Returns the criterion's metric of the first held-out measurement."""
   name = f"eval/{metrics.CRITERION}"
-  for line in metrics_file.read_text().splitlines():
-    values = json.loads(line)
+  for values in logs.read(metrics_file):
     if name in values and values["step"] < step:
       return values[name]
   return None

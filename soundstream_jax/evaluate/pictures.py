@@ -1,16 +1,15 @@
 """Pictures of a run: loss curves, spectrograms before and after."""
 
 import importlib.util
-import json
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from soundstream_jax import metrics
+from soundstream_jax import metrics, whole_files
 from soundstream_jax.audio import spectral
-from soundstream_jax.evaluate import evaluator
+from soundstream_jax.evaluate import evaluator, logs
 
 
 def _panels() -> list[tuple[str, bool, tuple[str, ...]]]:
@@ -39,7 +38,7 @@ def _panels() -> list[tuple[str, bool, tuple[str, ...]]]:
 def curves(metrics_file: pathlib.Path, path: pathlib.Path) -> None:
   """Draws the curves that training logged."""
   plt = _pyplot()
-  logged = [json.loads(line) for line in metrics_file.read_text().splitlines()]
+  logged = logs.read(metrics_file)
   panels = _panels()
   high = -(-len(panels) // 2)
   figure, axes = plt.subplots(
@@ -69,7 +68,7 @@ def curves(metrics_file: pathlib.Path, path: pathlib.Path) -> None:
       axis.set_yscale("log")
     if axis.get_legend_handles_labels()[0]:
       axis.legend(fontsize="small")
-  figure.savefig(path, dpi=90)
+  _save(figure, path, dpi=90)
   plt.close(figure)
 
 
@@ -101,7 +100,7 @@ def spectrograms(
       [f"{names[clip]}: {title}" for title in titles],
       sample_rate_hz,
     )
-  figure.savefig(path, dpi=80)
+  _save(figure, path, dpi=80)
   plt.close(figure)
 
 
@@ -129,7 +128,7 @@ def signals(
       list(named),
       sample_rate_hz,
     )
-  figure.savefig(path, dpi=80)
+  _save(figure, path, dpi=80)
   plt.close(figure)
 
 
@@ -170,7 +169,7 @@ def losses(
       axis.axvspan(
         frame * frame_s, (frame + 1) * frame_s, color="red", alpha=0.2, lw=0
       )
-  figure.savefig(path, dpi=80)
+  _save(figure, path, dpi=80)
   plt.close(figure)
 
 
@@ -217,6 +216,11 @@ def possible() -> bool:
     file=sys.stderr,
   )
   return False
+
+
+def _save(figure, path: pathlib.Path, *, dpi: int) -> None:
+  with whole_files.written(path) as partial:
+    figure.savefig(partial, dpi=dpi, format="png")
 
 
 def _pyplot():

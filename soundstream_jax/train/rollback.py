@@ -18,7 +18,7 @@ import pathlib
 from absl import logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 from soundstream_jax.checkpoint import folder
 from soundstream_jax.devices import distributed
 
@@ -137,10 +137,8 @@ def begin(
 
 def write(workdir: pathlib.Path, rollback: Rollback) -> None:
   """Writes the journal; from here on the rollback will happen."""
-  with errors.writing("rollback.json", workdir):
-    temporary = workdir / "rollback.json.tmp"
-    temporary.write_text(json.dumps(dataclasses.asdict(rollback)) + "\n")
-    os.replace(temporary, workdir / "rollback.json")
+  text = json.dumps(dataclasses.asdict(rollback)) + "\n"
+  whole_files.write(workdir / "rollback.json", text)
 
 
 def read(workdir: pathlib.Path) -> Rollback | None:

@@ -60,7 +60,7 @@ def _encode_folder(arguments: argparse.Namespace) -> None:
     force=arguments.force,
   )
   encode_one = _encoder(arguments) if todo else None
-  folder_encode.encode(encode_one, todo, skipped=skipped)
+  folder_encode.encode(encode_one, todo, skipped=skipped, force=arguments.force)
 
 
 def _encoder(arguments: argparse.Namespace):

@@ -18,13 +18,17 @@ def run(arguments: argparse.Namespace) -> None:
 
   Raises:
     InputError: no such checkpoint, or a folder that holds a model already.
+    DiskError: the disk cannot be written to.
   """
   from soundstream_jax.codec import exported
 
   model = model_check.load(arguments)
-  size = exported.write(arguments.output, model.to_host())
-  for tables in table_files.all_for_model(arguments.model, model.fingerprint):
-    table_files.write(arguments.output, tables)
+  tables = table_files.all_for_model(arguments.model, model.fingerprint)
+  size = exported.write(
+    arguments.output,
+    model.to_host(),
+    beside={table_files.name(made): made.to_bytes() for made in tables},
+  )
   print(
     f"{arguments.output}: {size} bytes, step {model.step} ({model.weights}), "
     f"fingerprint {model.fingerprint.hex()[:12]}"

@@ -3,11 +3,11 @@
 import dataclasses
 import pathlib
 
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 from soundstream_jax.audio import io
 from soundstream_jax.codec import offline, serialization, trained_model
 from soundstream_jax.codec.cli import printing
-from soundstream_jax.codec.sstr import files, limits, raw, writer
+from soundstream_jax.codec.sstr import limits, raw, writer
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 
@@ -49,8 +49,8 @@ def encode(
   """Encodes a file; the other appears under its name when it is complete.
 
   Raises:
-    InputError: a file that cannot be read or written, or that the options do
-      not fit.
+    InputError: a file that cannot be read, or that the options do not fit.
+    DiskError: the disk cannot be written to.
   """
   audio, rate_hz = io.read(source)
   samples, channels = audio.shape
@@ -86,7 +86,7 @@ def encode(
   if options.raw:
     packet = raw.packet_bytes(header.num_quantizers, header.code_bits)
     what = f"{header.frames} packets of {packet} bytes, {what}"
-    with files.replacing(target) as file:
+    with whole_files.opened(target) as file:
       size = file.write(raw.pack(codes[0], header.code_bits))
   else:
     size = writer.write(target, header, codes, tables=options.tables)

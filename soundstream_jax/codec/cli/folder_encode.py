@@ -6,6 +6,7 @@ the others are encoded.
 """
 
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import sys
@@ -69,6 +70,7 @@ def encode(
   todo: Sequence[Pair],
   *,
   skipped: int,
+  force: bool,
 ) -> None:
   """Encodes files side by side, as many as there are cores.
 
@@ -76,29 +78,29 @@ def encode(
     encode_one: encodes a file into another.
     todo: of `pairs`.
     skipped: files that were there already.
+    force: as in `pairs`; else what another command has made meanwhile counts
+      as skipped.
 
   Raises:
     InputError: some could not be encoded; at the end, after all others.
+    DiskError: the disk cannot be written to; at once.
   """
   folders = {goal.parent for _, goal in todo}
   for folder in folders:
-    try:
+    with errors.writing("encoded files", folder):
       folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-      raise errors.InputError(
-        f"{folder}: cannot be made ({error.strerror or error})."
-      ) from None
-  progress, bad = _Progress(len(todo)), []
-  for result in _results(encode_one, todo):
+  progress, bad, others = _Progress(len(todo)), [], 0
+  for result in _results(encode_one, todo, force):
     if isinstance(result, errors.InputError):
       bad.append(result)
-      result = 0.0
-    progress.add(result)
+    others += result is None
+    progress.add(result if isinstance(result, float) else 0.0)
   for error in bad:
     print(f"not encoded: {error}", file=sys.stderr)
+  skipped += others
   there = f"; {skipped} were there already" if skipped else ""
   print(
-    f"{len(todo) - len(bad)} files encoded, {progress.heard_s:.0f} s of audio"
+    f"{len(todo) - len(bad) - others} files encoded, {progress.heard_s:.0f} s of audio"
     f"{there}"
   )
   if bad:
@@ -111,12 +113,18 @@ def encode(
 def _results(
   encode_one: EncodeOne,
   todo: Sequence[Pair],
-) -> Iterator[float | errors.InputError]:
-  """Yields a result per file, in the order in which they end."""
+  force: bool,
+) -> Iterator[float | errors.InputError | None]:
+  """Yields a result per file, in the order in which they end.
 
-  def attempt(pair: Pair) -> float | errors.InputError:
+  Seconds of audio, an error, or None for a file that is there by now.
+  """
+
+  def attempt(pair: Pair) -> float | errors.InputError | None:
+    if not force and pair[1].exists():
+      return None
     try:
-      return encode_one(*pair).seconds
+      return float(encode_one(*pair).seconds)
     except errors.InputError as error:
       return error
 
@@ -127,7 +135,7 @@ def _results(
     for future in concurrent.futures.as_completed(waiting):
       yield future.result()
   finally:
-    # After an interrupt: what has not begun does not begin.
+    # After an error: what has not begun does not begin.
     pool.shutdown(cancel_futures=True)
 
 
@@ -156,4 +164,6 @@ class _Progress:
     )
     end = "\n" if last or not self._terminal else ""
     begin = "\r\x1b[K" if self._terminal else ""
-    print(f"{begin}{text}", end=end, file=sys.stderr, flush=True)
+    # A stderr that cannot be written ends no work.
+    with contextlib.suppress(OSError):
+      print(f"{begin}{text}", end=end, file=sys.stderr, flush=True)

@@ -55,9 +55,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   raise errors.InputError(f"soundstream: no command. Use one of: {known}.")
 
 
-def _run(argv: Sequence[str]) -> None:
+def _run(argv: Sequence[str]) -> int | None:
   arguments = parse(argv)
-  module_of(arguments.command).run(arguments)
+  return module_of(arguments.command).run(arguments)
 
 
 def _parser(command: str) -> options.Parser:

@@ -30,9 +30,11 @@ def run(arguments: argparse.Namespace) -> None:
   if step == best.BEST:
     step = best.chosen(workdir, step)
   if not arguments.remove:
-    folder.pin(workdir, step)
+    with errors.writing("the pin", workdir):
+      folder.pin(workdir, step)
   elif step in folder.pinned(workdir):
-    folder.unpin(workdir, step)
+    with errors.writing("the pins", workdir):
+      folder.unpin(workdir, step)
   else:
     raise errors.InputError(
       f"{workdir}: step {step} is not pinned. Pinned: {_pins(workdir)}."

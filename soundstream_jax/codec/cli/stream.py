@@ -9,7 +9,6 @@ its last frame is encoded, and decoded as soon as it is read whole.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.cli import model_check, options
+from soundstream_jax.codec.cli import model_check, options, pipes
 from soundstream_jax.codec.sstr import (
   limits,
   raw,
@@ -65,26 +64,28 @@ def add_arguments(parser: options.Parser) -> None:
   )
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
   """Encodes or decodes from stdin to stdout until stdin ends.
 
-  An interrupt (Ctrl-C) while it waits ends the stream as its input's end does.
+  A signal (Ctrl-C, SIGTERM) ends the stream as its input's end does.
+
+  Returns:
+    The exit code: 0, or that of the signal.
 
   Raises:
     InputError: what the model cannot do, or packets that are none.
   """
   _check(arguments)
   work = _decode if arguments.decode else _encode
-  try:
-    work(arguments, sys.stdin.buffer, sys.stdout.buffer)
-    sys.stdout.buffer.flush()
-  except BrokenPipeError:
-    # Whoever read has gone. Python would complain once more at its exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  target = pipes.output()
+  with pipes.Input() as source:
+    work(arguments, source, target)
+    target.flush()
+  return source.code
 
 
 def _encode(
-  arguments: argparse.Namespace, source: BinaryIO, target: BinaryIO
+  arguments: argparse.Namespace, source: pipes.Input, target: BinaryIO
 ) -> None:
   from soundstream_jax.codec import serialization
   from soundstream_jax.codec.stream import encoder as encoder_lib
@@ -120,7 +121,7 @@ def _encode(
 
 
 def _decode(
-  arguments: argparse.Namespace, source: BinaryIO, target: BinaryIO
+  arguments: argparse.Namespace, source: pipes.Input, target: BinaryIO
 ) -> None:
   from soundstream_jax.audio import io
 
@@ -131,7 +132,7 @@ def _decode(
 
 
 def _decode_chunks(
-  arguments: argparse.Namespace, source: BinaryIO
+  arguments: argparse.Namespace, source: pipes.Input
 ) -> Iterator[np.ndarray]:
   """Yields audio [C, N] of an .sstr stream; damage is named on stderr."""
   header, _ = reader.read_header(source)
@@ -153,7 +154,7 @@ def _decode_chunks(
 
 
 def _decode_packets(
-  arguments: argparse.Namespace, source: BinaryIO
+  arguments: argparse.Namespace, source: pipes.Input
 ) -> Iterator[np.ndarray]:
   """Yields audio [1, N] of raw packets."""
   model = model_check.load(arguments)
@@ -198,7 +199,7 @@ class _Raw:
     """Raw packets do not say how many samples there were."""
 
 
-def _pcm(source: BinaryIO, channels: int) -> Iterator[np.ndarray]:
+def _pcm(source: pipes.Input, channels: int) -> Iterator[np.ndarray]:
   """Yields float32 [C, N] as it comes."""
   from soundstream_jax.audio import io
 
@@ -208,10 +209,10 @@ def _pcm(source: BinaryIO, channels: int) -> Iterator[np.ndarray]:
     yield io.to_float32(np.ascontiguousarray(pcm.T))
 
 
-def _whole(source: BinaryIO, size: int, what: str) -> Iterator[bytes]:
+def _whole(source: pipes.Input, size: int, what: str) -> Iterator[bytes]:
   """Yields what comes, cut to multiples of `size` bytes."""
   left = b""
-  while data := _next(source):
+  while data := source.read1(_READ_BYTES):
     left += data
     whole = len(left) // size * size
     if whole:
@@ -223,14 +224,6 @@ def _whole(source: BinaryIO, size: int, what: str) -> Iterator[bytes]:
       f"{size} bytes; they are left out.",
       file=sys.stderr,
     )
-
-
-def _next(source: BinaryIO) -> bytes:
-  """Returns what is there; nothing at the end, or after an interrupt."""
-  try:
-    return source.read1(_READ_BYTES)
-  except KeyboardInterrupt:
-    return b""
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from soundstream_jax.codec.cli import options, paths, printing
+from soundstream_jax import endings, whole_files
+from soundstream_jax.codec.cli import options, paths, pipes, printing
 from soundstream_jax.codec.sstr import files
 from soundstream_jax.codec.sstr import transcode as transcode_lib
 
@@ -59,9 +60,15 @@ def _opened(
     if arguments.output != paths.PIPE:
       paths.check_output(target, source, force=arguments.force)
     # The output first: what goes wrong while reading leaves none.
-    written, read = sys.stdout.buffer, sys.stdin.buffer
-    if arguments.output != paths.PIPE:
-      written = stack.enter_context(files.replacing(target))
-    if arguments.input != paths.PIPE:
+    if arguments.output == paths.PIPE:
+      written = pipes.output()
+    else:
+      written = stack.enter_context(whole_files.opened(target))
+    if arguments.input == paths.PIPE:
+      read = stack.enter_context(pipes.Input())
+    else:
       read = stack.enter_context(files.opened(source))
     yield read, written
+    # A stream that a signal ended is passed on; a file would seem whole.
+    if arguments.input == paths.PIPE and read.code:
+      raise endings.Stopped(read.code)

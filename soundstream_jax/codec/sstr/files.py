@@ -1,8 +1,7 @@
-"""Opens files: named in errors, and written whole or not at all."""
+"""Opens files to be read, named in errors."""
 
 import contextlib
 import os
-import pathlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -28,26 +27,3 @@ def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
       yield file
     except errors.InputError as error:
       raise errors.InputError(f"{os.fspath(path)}: {error}") from None
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
-  """Opens a file to be written, which gets its name once it is whole.
-
-  Raises:
-    InputError: the file cannot be written.
-  """
-  path = pathlib.Path(path)
-  partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-  try:
-    with open(partial, "wb") as file:
-      yield file
-    os.replace(partial, path)
-  except OSError as error:
-    raise errors.InputError(
-      f"{path}: cannot be written ({error.strerror or error}). Use a folder "
-      "that exists, may be written to and has space."
-    ) from None
-  finally:
-    with contextlib.suppress(OSError):
-      partial.unlink()

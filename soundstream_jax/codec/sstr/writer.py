@@ -6,8 +6,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from soundstream_jax import errors
-from soundstream_jax.codec.sstr import chunks, coding, files, limits
+from soundstream_jax import errors, whole_files
+from soundstream_jax.codec.sstr import chunks, coding, limits
 from soundstream_jax.codec.sstr import header as header_lib
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
@@ -168,9 +168,10 @@ def write(
   The file appears under its name only when it is complete.
 
   Raises:
-    InputError: as `Writer`, or the file cannot be written.
+    InputError: as `Writer`, or there is no such folder.
+    DiskError: the disk cannot be written to.
   """
-  with files.replacing(path) as file:
+  with whole_files.opened(path) as file:
     writer = Writer(file, header, tables=tables)
     writer.write(codes)
     return writer.close()

@@ -93,9 +93,9 @@ def run(capsys):
 def refused(capsys, tmp_path):
   """Runs a command that must fail in one line and leave no file behind."""
 
-  def fail(*argv):
+  def fail(*argv, code=2):
     before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    assert command.main([str(word) for word in argv]) == 2
+    assert command.main([str(word) for word in argv]) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundstream_jax.codec.sstr import files, reader
+from soundstream_jax import whole_files
+from soundstream_jax.codec.sstr import reader
 from soundstream_jax.codec.sstr.entropy import frequencies, table_files
 
 
@@ -138,8 +139,9 @@ def test_an_output_that_cannot_be_written_leaves_nothing(
   def full(*args):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(files.os, "replace", full)
-  err = refused("encode", wav(), tmp_path / "a.sstr", f"--model={workdir}")
+  monkeypatch.setattr(whole_files.os, "replace", full)
+  target = tmp_path / "a.sstr"
+  err = refused("encode", wav(), target, f"--model={workdir}", code=74)
   assert "No space left on device" in err
 
 

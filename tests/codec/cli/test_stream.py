@@ -27,6 +27,9 @@ class _Pipe:
       read = self.buffer.read
       self.buffer.read1 = lambda _: read(next(sizes, -1))
 
+  def flush(self):
+    pass
+
 
 @pytest.fixture
 def piped(workdir, loaded_once, monkeypatch, capfd):

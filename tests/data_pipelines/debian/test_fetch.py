@@ -80,8 +80,8 @@ def _names(folder):
   )
 
 
-def _refused(out, *flags):
-  with pytest.raises(errors.InputError) as raised:
+def _refused(out, *flags, error=errors.InputError):
+  with pytest.raises(error) as raised:
     _main(out, *flags)
   assert "\n" not in str(raised.value)
   return str(raised.value)
@@ -203,7 +203,7 @@ def test_a_disk_that_fills_up_is_one_line_and_no_package_is_half_there(
 
   with monkeypatch.context() as patched:
     patched.setattr(shutil, "copyfileobj", full)
-    message = _refused(tmp_path / "out")
+    message = _refused(tmp_path / "out", error=errors.DiskError)
   assert "No space left on device" in message
   assert not (tmp_path / "out/fillets").exists()
   assert _main(tmp_path / "out") == 0

@@ -167,12 +167,12 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_that_refuses_is_an_input_error(tmp_path, monkeypatch):
+def test_a_disk_that_refuses_is_a_disk_error(tmp_path, monkeypatch):
   def refuse(*_):
     raise RuntimeError("write() failed: No space left; writing x")
 
   monkeypatch.setattr(records.dataset_files.Shard, "add", refuse)
-  with pytest.raises(errors.InputError, match=r"No space left\)"):
+  with pytest.raises(errors.DiskError, match=r"No space left; "):
     records.write(
       tmp_path / "out",
       pieces={"train": lambda: iter(_generator())},

@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -269,9 +270,10 @@ def test_a_second_command_at_the_same_time_is_refused(tree, tmp_path):
   folder.mkdir()
   with (
     disk.locked(folder, out),
-    pytest.raises(errors.InputError, match="another command is making"),
+    pytest.raises(errors.InputError, match="another command is making") as told,
   ):
     prepare.main(_flags(tree, out))
+  assert f"(process {os.getpid()} on {socket.gethostname()})" in str(told.value)
   assert folder.exists()
 
 
@@ -304,11 +306,12 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     timeout=60,
     check=False,
   )
-  assert process.returncode == 2
+  assert process.returncode == errors.EXIT_DISK
   (line,) = process.stderr.splitlines()
-  assert f"--out={out}: cannot be written (" in line
-  assert "File too large). Use a folder" in line
+  assert f"--out={out} could not be written to {out.parent} (" in line
+  assert "File too large; " in line
   assert not out.exists()
+  assert not list(tmp_path.rglob("*.array_record.*"))
   assert prepare.main(_flags(tree, out, "--workers=1")) == 0
   assert _contents(out) == whole
 

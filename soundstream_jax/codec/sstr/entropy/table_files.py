@@ -8,7 +8,7 @@ finds them by the identity in its header.
 import os
 import pathlib
 
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 FOLDER = "entropy"
@@ -23,23 +23,19 @@ def write(
   """Writes tables, whole or not at all, and returns their file.
 
   Raises:
-    InputError: the workdir cannot be written to.
+    InputError: there is no such workdir.
+    DiskError: it cannot be written to.
   """
-  path = _path(workdir, tables.identity)
-  partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-  try:
+  path = pathlib.Path(workdir, name(tables))
+  with errors.writing("the tables", path.parent):
     path.parent.mkdir(exist_ok=True)
-    try:
-      partial.write_bytes(tables.to_bytes())
-      os.replace(partial, path)
-    finally:
-      partial.unlink(missing_ok=True)
-  except OSError as error:
-    raise errors.InputError(
-      f"{path}: cannot be written ({error.strerror or error}). Use a workdir "
-      "that exists, may be written to and has space."
-    ) from None
+  whole_files.write(path, tables.to_bytes())
   return path
+
+
+def name(tables: tables_lib.Tables) -> str:
+  """Returns the path of tables below a workdir."""
+  return f"{FOLDER}/{tables.identity.hex()}{SUFFIX}"
 
 
 def read(workdir: str | os.PathLike, identity: bytes) -> tables_lib.Tables:

@@ -1,0 +1,89 @@
+"""Ends a command on SIGINT and SIGTERM at once, whatever it is at.
+
+Python hears a signal between two of its instructions, a compiler takes
+minutes, and an exception that a signal raises may come up anywhere: libraries
+swallow it, and modules that are being imported break by it. So a thread ends
+the process. Nothing is half-written then: `whole_files` sees to that.
+
+Training has its own way (`os_signals.StopRequest`): it saves first.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+
+# Whoever is `patient` ends within this time after a signal.
+GRACE_SECONDS = 5.0
+# Both a terminal's group and whoever started it may pass one request on.
+_SAME_SECONDS = 1.0
+
+# Names of files that go with the process: those that `whole_files` is writing.
+unfinished: set[str] = set()
+
+_patient: list[None] = []  # as long as there are blocks to wait for
+
+
+class Stopped(SystemExit):
+  """SIGINT or SIGTERM; the exit code is that of a shell, 128 + its number."""
+
+
+def obey() -> None:
+  """Has SIGINT and SIGTERM end this process, from now to its exit."""
+  numbers = obeyed()
+  reader, writer = os.pipe()
+  os.set_blocking(writer, False)
+  signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+  threading.Thread(target=_watch, args=(reader, numbers), daemon=True).start()
+  for number in numbers:
+    signal.signal(number, lambda *_: None)  # or nothing comes to the pipe
+  # A child's signals are not ours.
+  os.register_at_fork(after_in_child=lambda: _forget(numbers))
+
+
+def obeyed() -> list[int]:
+  """Returns the signals that end a command; nohup and a shell's & take some."""
+  return [
+    number
+    for number in (signal.SIGINT, signal.SIGTERM)
+    if signal.getsignal(number) is not signal.SIG_IGN
+  ]
+
+
+@contextlib.contextmanager
+def patient():
+  """Lets a block end the process itself, in GRACE_SECONDS after a signal.
+
+  The block handles the signals; a second one ends the process at once.
+  """
+  _patient.append(None)
+  try:
+    yield
+  finally:
+    _patient.pop()
+
+
+def _watch(reader: int, numbers: list[int]) -> None:
+  number = 0
+  while number not in numbers:
+    number = os.read(reader, 1)[0]
+  began = time.monotonic()
+  while _patient and (left := began + GRACE_SECONDS - time.monotonic()) > 0:
+    if select.select([reader], [], [], left)[0]:
+      again = os.read(reader, 1)[0] in numbers
+      if again and time.monotonic() - began >= _SAME_SECONDS:
+        break
+  for name in list(unfinished):
+    with contextlib.suppress(OSError):
+      os.unlink(name)
+  with contextlib.suppress(OSError):
+    os.write(2, b"interrupted\n")
+  os._exit(128 + number)
+
+
+def _forget(numbers: list[int]) -> None:
+  signal.set_wakeup_fd(-1)
+  for number in numbers:
+    signal.signal(number, signal.SIG_DFL)
