@@ -6,9 +6,9 @@ import re
 import subprocess
 import sys
 
-import background_job
 import pytest
 
+from benchmarks.faults import background_job
 from soundstream_jax import errors
 
 ROOT = pathlib.Path(__file__).parents[2]
