@@ -46,7 +46,7 @@ def main() -> int:
   if given.resume:
     results.load()
   waiting = [fault for fault in chosen if fault.name not in results.names]
-  ground = ground_lib.Ground(out)
+  ground = ground_lib.Ground(out, keeps=given.resume)
   report.print_head()
   for name in sorted(results.names):
     report.print_row(results.of(name))
@@ -83,7 +83,9 @@ def _parse() -> argparse.Namespace:
   parser.add_argument("--list", action="store_true", help="names alone")
   parser.add_argument("--json", type=pathlib.Path, help="file for the results")
   parser.add_argument(
-    "--resume", action="store_true", help="keep the results that are there"
+    "--resume",
+    action="store_true",
+    help="go on after the results that are there",
   )
   parser.add_argument(
     "--out",
