@@ -87,6 +87,9 @@ class _Fault:
   def leave(self, phase: str) -> None:
     self._finish(phase)
     self._mark(phase, "ends")
+    if phase in ("k-means", "restore"):
+      # What was read ahead for k-means is not used: such reads may fail.
+      self._counts["read"] = 0
 
   def exits(self) -> None:
     if self._pending is not None:
