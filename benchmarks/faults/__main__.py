@@ -48,7 +48,7 @@ def main() -> int:
   waiting = [fault for fault in chosen if fault.name not in results.names]
   ground = ground_lib.Ground(out, keeps=given.resume)
   report.print_head()
-  for name in sorted(results.names):
+  for name in sorted(results.names & {fault.name for fault in chosen}):
     report.print_row(results.of(name))
   with concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:
     running = [

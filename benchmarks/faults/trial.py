@@ -22,6 +22,7 @@ from benchmarks.faults import (
   log,
   saved_arrays,
 )
+from soundstream_jax import errors
 
 # The most work that a fault may cost.
 LOST_SECONDS = 60
@@ -37,8 +38,8 @@ class Result:
 
   Attributes:
     name: of the fault.
-    outcome: 'recovered', 'refused' (or stopped: the same command then finished
-      the run) or 'FAILED'.
+    outcome: 'recovered', 'stopped' or 'refused', after which the same command
+      finished the run, or 'FAILED'.
     problems: why it failed.
     moment: that was hit.
     codes: exit codes of the job, and of the same command again.
@@ -223,7 +224,7 @@ class _Trial:
         code = None
     pids = "|".join(map(str, first.pids()))
     pattern = self._pattern().replace("{pid}", f"({pids})")
-    if code != 2:
+    if code != errors.EXIT_BAD_INPUT:
       self._problems.append(f"the second copy ended with exit code {code}")
     if log.traceback(job.lines):
       self._problems.append("the second copy printed a traceback")
@@ -287,7 +288,10 @@ class _Trial:
     )
     if lost > LOST_SECONDS:
       problems.append(f"lost {lost:.0f} s of work")
-    came_through = "refused" if jobs[1:] else "recovered"
+    came_through = "recovered"
+    if jobs[1:]:
+      stopped = first.code == errors.EXIT_PREEMPTED
+      came_through = "stopped" if stopped else "refused"
     return Result(
       fault.name,
       "FAILED" if problems else came_through,
