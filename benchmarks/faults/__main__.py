@@ -8,8 +8,8 @@ which the same command finishes the run (refused, or stopped as it was asked);
 at most 60 s of work may be lost, and the end has every bit of an undisturbed
 run's. `cases` has the table, `inside` what happens in the processes.
 
-Results are written as they come; `--resume` goes on after them. What failed
-keeps its folder, with its log. Exit code 0 if no fault failed, else 1.
+Results are written as they come; `--resume` goes on after them. Logs are kept,
+and the workdirs of what failed. Exit code 0 if no fault failed, else 1.
 """
 
 import argparse

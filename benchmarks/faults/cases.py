@@ -41,7 +41,8 @@ class Fault:
     codes: exit codes that the job may end with. After any but 0 the same
       command has to finish the run once what was wrong is put right.
     named: a pattern that one line of the log matches; {victim} is the number of
-      the process. None where there is nothing to tell.
+      the process. None where there is nothing to tell, and no reason for the
+      job to start again.
     sync: the process waits at the beginning of its phase until it is done.
     count: the phase's first, second, ... time; None draws it.
     steps: checkpoints that the job finds.

@@ -53,7 +53,8 @@ class Undisturbed:
   Attributes:
     workdir: with its checkpoints.
     seconds: from its start to its end.
-    lengths: seconds that each phase took, by (phase, count).
+    lengths: seconds into each phase, by (phase, count), that any run of so many
+      processes surely comes to.
     steps: seconds that each step took.
     arrays: of its last checkpoint.
   """
@@ -166,7 +167,7 @@ class Ground:
     return Undisturbed(
       folder / "run",
       found["seconds"],
-      _lengths(folder / "marks-0"),
+      _lengths(folder / "marks-0", share=0.6 if self._rehearses else 0.25),
       {int(step): seconds for step, seconds in found["steps"].items()},
       saved_arrays.read(folder / "run", LAST_STEP),
     )
@@ -206,13 +207,15 @@ class Ground:
     }
 
 
-def _lengths(marks: pathlib.Path) -> dict[tuple[str, int], float]:
-  """Returns the seconds of each phase that has a beginning and an end."""
+def _lengths(
+  marks: pathlib.Path, *, share: float
+) -> dict[tuple[str, int], float]:
+  """Returns that share of each phase that has a beginning and an end."""
   begun, found = {}, {}
   for line in map(json.loads, marks.read_text().splitlines()):
     if line["event"] == "begins":
       begun[line["phase"]] = line["seconds"]
     elif line["phase"] in begun:
       since = line["seconds"] - begun.pop(line["phase"])
-      found[line["phase"], line["count"]] = since
+      found[line["phase"], line["count"]] = share * since
   return found

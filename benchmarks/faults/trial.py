@@ -115,7 +115,7 @@ class _Trial:
     for number, job in enumerate(jobs):
       (self._folder / f"log-{number}").write_text("".join(job.lines))
     if not result.problems:
-      shutil.rmtree(self._folder, ignore_errors=True)
+      shutil.rmtree(self._workdir, ignore_errors=True)
     return dataclasses.replace(result, seconds=time.monotonic() - began)
 
   def _draw(self, chance: random.Random) -> dict:
@@ -129,8 +129,7 @@ class _Trial:
       "evaluation": chance.randint(1, saves),
       "read": chance.randint(16, 40),
     }.get(fault.phase, 1)
-    lengths = self._undisturbed.lengths
-    length = lengths.get((fault.phase, count))
+    length = self._undisturbed.lengths.get((fault.phase, count))
     if length is None:
       length = _SHORT_SECONDS.get(fault.phase, 0.1)
     action = fault.action
@@ -141,7 +140,7 @@ class _Trial:
       self._folder,
       processes=[] if fault.phase == cases.BEFORE else [self._victim],
       count=count,
-      delay=None if fault.sync else chance.random() * 0.95 * length,
+      delay=None if fault.sync else chance.random() * length,
       action=action,
       hidden=[str(self._checkpoint(step)) for step in fault.steps[-1:]],
     )
@@ -261,6 +260,8 @@ class _Trial:
     if first.code not in (0, None) and log.traceback(first.lines):
       problems.append("a traceback")
     named = None
+    if not fault.named and log.attempts(first.lines) > 1:
+      problems.append(f"it started again: {log.last_words(first.lines)}")
     if fault.named:
       lines = self._second.lines if self._second else first.lines
       pattern = "" if self._second else self._pattern()
@@ -317,9 +318,8 @@ class _Trial:
       return "before"
     if hit is None:
       return "never"
-    delay = self._injected["delay"]
-    return f"{hit['phase']} {hit['count']}, step {hit['step']}" + (
-      f", +{delay:.2f} s" if delay else ""
+    return (
+      f"{hit['phase']} {hit['count']}, +{hit['seconds']} s, step {hit['step']}"
     )
 
   def _on(self, first: _Job, hit: dict | None) -> float | None:

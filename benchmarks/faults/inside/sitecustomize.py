@@ -50,6 +50,7 @@ class _Fault:
     self._began = time.monotonic()
     self._counts = {}
     self._pending = None  # the phase whose timer runs
+    self._entered = self._began  # that phase
     self._step = self._saving = 0
     # Once in a job: what starts again finds that it has happened.
     self._armed = process in given["processes"] and (
@@ -74,7 +75,7 @@ class _Fault:
       ):
         return False
       self._armed = False
-      self._pending = phase
+      self._pending, self._entered = phase, time.monotonic()
     delay = self._given["delay"]
     if delay is None:
       self._finish(phase)
@@ -113,6 +114,7 @@ class _Fault:
     said = {
       "phase": phase,
       "count": self._counts.get(phase, 0),
+      "seconds": round(time.monotonic() - self._entered, 2),
       "step": self._step,
       "process": self._process,
       "pid": os.getpid(),
