@@ -34,11 +34,11 @@ SHORT := $(filter-out $(LONG) tests/__pycache__, \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-slow test-slurm bench lint format clean \
-  constraints
+.PHONY: help demo test test-fast test-slow test-slurm bench bench-faults \
+  lint format clean constraints
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' \
 	  $(MAKEFILE_LIST)
 
 demo: $(PLOTS) ## train a small codec on synthetic sound and decode clips
@@ -61,6 +61,9 @@ test-slurm: $(TEST) ## a real SLURM of two nodes, where it is installed
 
 bench: $(BENCH) ## speed on this CPU, beside PyTorch
 	$(PYTHON) -m benchmarks.cpu
+
+bench-faults: $(TEST) ## a hundred faults, and what they cost; an hour
+	$(PYTHON) -m benchmarks.faults
 
 lint: $(TEST) ## ruff: rules and format
 	$(PYTHON) -m ruff check .

@@ -21,6 +21,7 @@ import pytest
 from absl import flags
 from jax.experimental.compilation_cache import compilation_cache
 
+from benchmarks.faults import saved_arrays as saved_arrays_lib
 from soundstream_jax import config as config_lib
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -172,22 +173,4 @@ def make_config():
 @pytest.fixture(scope="session")
 def saved_arrays():
   """Returns a function (workdir, step) -> every array of a checkpoint."""
-
-  def read(workdir, step):
-    import orbax.checkpoint as ocp
-
-    found = {}
-    reader = ocp.PyTreeCheckpointer()
-    folder = workdir.absolute() / "checkpoints" / str(step)
-    for item in ("params", "ema_params", "codebooks", "trainer"):
-      # As numpy arrays, on whatever devices they were saved.
-      kinds = jax.tree.map(
-        lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
-        reader.metadata(folder / item).item_metadata.tree,
-      )
-      tree = reader.restore(folder / item, restore_args=kinds)
-      for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        found[item + jax.tree_util.keystr(path)] = np.asarray(leaf)
-    return found
-
-  return read
+  return saved_arrays_lib.read

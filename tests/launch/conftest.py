@@ -15,8 +15,9 @@ import subprocess
 import tempfile
 import time
 
-import background_job
 import pytest
+
+from benchmarks.faults import background_job
 
 NEEDED = ("slurmctld", "slurmd", "srun", "sbatch", "munged")
 # Debian puts daemons where an ordinary user's PATH does not look.

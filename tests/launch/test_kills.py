@@ -11,9 +11,10 @@ import re
 import signal
 import time
 
-import background_job
 import numpy as np
 import pytest
+
+from benchmarks.faults import background_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

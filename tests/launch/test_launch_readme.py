@@ -6,8 +6,9 @@ import re
 import subprocess
 import sys
 
-import background_job
 import pytest
+
+from benchmarks.faults import background_job
 
 ROOT = pathlib.Path(__file__).parents[2]
 TEXT = (ROOT / "launch/README.md").read_text()

@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 
-import background_job
 import numpy as np
 import pytest
 
+from benchmarks.faults import background_job
 from soundstream_jax import errors
 from soundstream_jax.checkpoint import folder as folder_lib
 

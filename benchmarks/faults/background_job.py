@@ -1,4 +1,4 @@
-"""A job of the local launcher in the background, for tests that disturb it."""
+"""A job of the local launcher in the background, for those who disturb it."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 
 # Training that is started here compiles a lot and computes little: neither
 # LLVM's optimisations nor XLA's emitters of fusions pay.
@@ -16,40 +17,66 @@ QUICK_COMPILATION = (
 
 
 class Job:
-  """`launch.local` with its lines so far; a context that leaves nothing."""
+  """`launch.local` with its lines so far; a context that leaves nothing.
 
-  def __init__(self, *launcher_flags, training, xla_flags=""):
+  Attributes:
+    lines: of all processes, as they came.
+    times: when, in seconds since the epoch.
+  """
+
+  def __init__(
+    self,
+    *launcher_flags,
+    training,
+    xla_flags="",
+    environment: Mapping[str, str] | None = None,
+    launched=True,
+  ):
+    """Args: without `launched`, training runs as one process of its own."""
     self._process = subprocess.Popen(
       [
         sys.executable,
         "-m",
-        "soundstream_jax.launch.local",
-        *launcher_flags,
-        "--",
+        *(
+          ("soundstream_jax.launch.local", *launcher_flags, "--")
+          if launched
+          else ("soundstream_jax.train",)
+        ),
         *training,
       ],
-      env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla_flags},
+      env={
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": xla_flags,
+        **(environment or {}),
+      },
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
       text=True,
+      errors="replace",
     )
-    self.lines = []
+    self.lines, self.times = [], []
     self._reader = threading.Thread(target=self._read, daemon=True)
     self._reader.start()
 
   def _read(self):
     for line in self._process.stdout:
+      self.times.append(time.time())
       self.lines.append(line)
 
   def __enter__(self):
     return self
 
   def __exit__(self, *_):
+    # The launcher first: it would start again what has ended.
     if self._process.poll() is None:
-      for pid in self.pids():
-        os.kill(pid, signal.SIGKILL)
       self._process.kill()
       self._process.wait()
+      for pid in self.pids():
+        try:
+          os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+          continue
     self._reader.join(timeout=5)
     self._process.stdout.close()
 
@@ -73,8 +100,15 @@ class Job:
       assert self._process.poll() is None, self.text[-5000:]
       time.sleep(0.002)
 
+  def running(self):
+    return self._process.poll() is None
+
   def end(self, seconds=600):
-    """Waits for the launcher; returns its exit code."""
+    """Waits for the launcher; returns its exit code.
+
+    Raises:
+      TimeoutExpired: it has not ended after so many seconds.
+    """
     code = self._process.wait(timeout=seconds)
     self._reader.join(timeout=5)
     return code

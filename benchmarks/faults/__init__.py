@@ -1,0 +1,1 @@
+"""A hundred injected faults: does a run come through, and what does it lose?"""
