@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from soundstream_jax import config, errors
+from soundstream_jax import config, errors, whole_files
 from soundstream_jax.checkpoint import best, integrity, manager
 from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.checkpoint import weights as weights_lib
@@ -318,9 +318,15 @@ def test_a_save_that_failed_is_not_waited_for(tmp_path):
   assert not (tmp_path / "7").exists()
 
 
-def test_sums_that_cannot_be_written_are_a_warning(tmp_path, caplog):
+def test_sums_that_cannot_be_written_are_a_warning(
+  tmp_path, caplog, monkeypatch
+):
+  def full(*_):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(whole_files.os, "replace", full)
   folder = tmp_path / "7"
-  (folder / f"{integrity.SUMS}.tmp").mkdir(parents=True)
+  folder.mkdir()
   (folder / "array").write_text("values")
   ended = threading.Event()
   ended.set()

@@ -7,10 +7,10 @@ import socket
 import subprocess
 import sys
 
-import background_job
 import numpy as np
 import pytest
 
+from benchmarks.faults import background_job
 from soundstream_jax import errors, metrics
 from soundstream_jax.checkpoint import best, integrity
 from soundstream_jax.checkpoint import folder as folder_lib
