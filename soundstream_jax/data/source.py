@@ -3,6 +3,7 @@
 import bisect
 import dataclasses
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from soundstream_jax import errors
 from soundstream_jax.data import dataset_folder, foreign
+
+# Seconds before a record that could not be read is read again.
+_PAUSES = (0.1, 1.0)
 
 
 class SplitMissing(errors.InputError):
@@ -55,14 +59,19 @@ class Source:
   def _record(self, number: int) -> dict[str, Any]:
     file = bisect.bisect_right(self._ends, number)
     start = self._ends[file - 1] if file else 0
-    try:
-      return self._read(self._files[file][number - start])
-    except (OSError, RuntimeError, ValueError) as error:
-      raise errors.InputError(
-        f"{self.field}: record {number} of the split {self.split!r} in "
-        f"{self.folder} is damaged ({error}). Prepare the dataset again, or "
-        "copy it again."
-      ) from None
+    for pause in (*_PAUSES, None):
+      try:
+        return self._read(self._files[file][number - start])
+      except (OSError, RuntimeError, ValueError) as error:
+        # A network's disk may fail once; what is damaged stays damaged.
+        if pause is not None and not isinstance(error, ValueError):
+          time.sleep(pause)
+          continue
+        raise errors.InputError(
+          f"{self.field}: record {number} of the split {self.split!r} in "
+          f"{self.folder} cannot be read, or is damaged ({error}). Prepare the "
+          "dataset again, or copy it again."
+        ) from None
 
   def check(self, numbers: Sequence[int]) -> None:
     """Reads records; raises InputError if one is damaged."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from soundstream_jax import errors
-from soundstream_jax.data import source
+from soundstream_jax.data import foreign, source
 
 
 def test_a_record_is_int16_audio_with_its_group_and_file(numbered):
@@ -140,3 +140,23 @@ import soundstream_jax.data_pipelines.prepare
 assert "tensorflow" not in sys.modules, "loader, prepare"
 """
   subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_a_read_that_fails_once_is_made_again(numbered, monkeypatch):
+  monkeypatch.setattr(source, "_PAUSES", (0, 0))
+  records = source.open_source(numbered, "train", 24_000)
+  before = records[0]
+  failures = [OSError(5, "Input/output error"), RuntimeError("timed out")]
+  read = foreign.Files.__getitem__
+
+  def flaky(self, index):
+    if failures:
+      raise failures.pop()
+    return read(self, index)
+
+  monkeypatch.setattr(foreign.Files, "__getitem__", flaky)
+  np.testing.assert_array_equal(records[0]["audio"], before["audio"])
+  assert failures == []
+  failures.extend([OSError(5, "Input/output error")] * 3)
+  with pytest.raises(errors.InputError, match=r"record 0 .*Input/output error"):
+    records[0]
