@@ -66,7 +66,7 @@ class _Fault:
       self._finish("step")  # which has no end of its own
     with self._lock:
       self._counts[phase] = self._counts.get(phase, 0) + 1
-      self._step += phase in ("step", "compile")
+      self._step += phase == "step"
       self._mark(phase, "begins")
       if (
         not self._armed
@@ -169,12 +169,16 @@ def _patches(fault: _Fault, given: dict) -> dict:
       lambda *_, **__: fault.leave(word),
     )
 
-  def errors(module):
+  def command(module):
     def begin(*_):
       fault.leave("import")
       fault.enter("start")
 
     _around(module, "run", begin)
+
+  def ending(module):
+    # Without Python's own way to exit.
+    _around(module, "end", lambda *_: fault.exits())
 
   def start(module):
     _around(module, "state", lambda *_, **__: fault.leave("start"))
@@ -185,16 +189,21 @@ def _patches(fault: _Fault, given: dict) -> dict:
   def compiled(module):
     called = set()
 
-    def before(one, *_):
-      fault.enter("step" if one.name in called else "compile")
-      time.sleep(given["step_seconds"])
+    def before(one):
+      if one.name not in called:
+        fault.enter("compile")
 
-    def after(one, *_):
+    def after(one):
       if one.name not in called:
         called.add(one.name)
         fault.leave("compile")
 
-    _around(module.Compiled, "__call__", before, after)
+    def step(*_):
+      fault.enter("step")
+      time.sleep(given["step_seconds"])
+
+    _around(module.Compiled, "compile", before, after)
+    _around(module.Compiled, "__call__", step)
 
   def manager(module):
     owner = module.Checkpoints
@@ -224,7 +233,8 @@ def _patches(fault: _Fault, given: dict) -> dict:
 
   package = "soundstream_jax."
   return {
-    package + "errors": errors,
+    package + "train.command": command,
+    package + "devices.ending": ending,
     package + "train.start": start,
     package + "train.kmeans_start": kmeans,
     package + "train.compiled": compiled,
