@@ -18,12 +18,13 @@ import fnmatch
 import os
 import pathlib
 import random
+import signal
 import sys
 import time
 
 from absl import logging
 
-from benchmarks.faults import cases, report
+from benchmarks.faults import cases, leftovers, report
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -40,6 +41,7 @@ def main() -> int:
   from benchmarks.faults import ground as ground_lib
   from benchmarks.faults import trial
 
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
   began = time.monotonic()
   out = given.out.resolve()
   results = report.Results(given.json or out / "results.json", given.seed)
@@ -59,9 +61,12 @@ def main() -> int:
       for done in concurrent.futures.as_completed(running):
         results.add(done.result())
         report.print_row(done.result())
-    finally:
+    except BaseException:
+      # Then the jobs that run end, and what they wait in is cleared up.
       for one in running:
         one.cancel()
+      leftovers.kill(out, patience=0)
+      raise
   passed = results.passed([fault.name for fault in chosen])
   print(
     f"\n{passed} of {len(chosen)} recovered or refused with the reason; "
@@ -83,9 +88,7 @@ def _parse() -> argparse.Namespace:
   parser.add_argument("--list", action="store_true", help="names alone")
   parser.add_argument("--json", type=pathlib.Path, help="file for the results")
   parser.add_argument(
-    "--resume",
-    action="store_true",
-    help="go on after the results that are there",
+    "--resume", action="store_true", help="go on after a kill"
   )
   parser.add_argument(
     "--out",

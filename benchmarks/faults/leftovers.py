@@ -14,7 +14,7 @@ def kill(folder: pathlib.Path, *, patience: float) -> int:
   """Kills what a fault has left; returns how many processes that were.
 
   Args:
-    folder: of the fault.
+    folder: of the fault, or of many.
     patience: seconds that they get to end by themselves.
   """
   deadline = time.monotonic() + patience
@@ -32,10 +32,11 @@ def kill(folder: pathlib.Path, *, patience: float) -> int:
 
 
 def _processes(folder: pathlib.Path) -> list[int]:
-  mark = f"{MARK}={folder}".encode()
+  mark = f"{MARK}={folder}/".encode()
   found = []
   for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
     with contextlib.suppress(OSError):
-      if mark in path.read_bytes().split(b"\0"):
+      variables = path.read_bytes().split(b"\0")
+      if any((one + b"/").startswith(mark) for one in variables):
         found.append(int(path.parent.name))
   return found
