@@ -30,6 +30,9 @@ _DISK = (
   errno.ESTALE,
 )
 
+# Orbax reads the clock of the day: one that jumps by an hour ends no save.
+_SAVE_SECONDS = 7200
+
 
 class _Preservation:
   """Keeps the newest `keep`, the multiples of `every`, the best, every pin.
@@ -96,6 +99,7 @@ class Checkpoints:
         save_interval_steps=1,
         preservation_policy=_Preservation(self._workdir, settings, self.best),
         cleanup_tmp_directories=True,
+        async_options=ocp.AsyncOptions(timeout_secs=_SAVE_SECONDS),
       ),
     )
 
