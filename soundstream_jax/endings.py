@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 
-# Whoever is `patient` ends within this time after a signal.
+# A block that ends the process itself has so long for it.
 GRACE_SECONDS = 5.0
 # Both a terminal's group and whoever started it may pass one request on.
 _SAME_SECONDS = 1.0
@@ -23,7 +23,7 @@ _SAME_SECONDS = 1.0
 # Names of files that go with the process: those that `whole_files` is writing.
 unfinished: set[str] = set()
 
-_patient: list[None] = []  # as long as there are blocks to wait for
+_patient: list[float] = []  # seconds to wait for blocks that are at work
 
 
 class Stopped(SystemExit):
@@ -53,12 +53,15 @@ def obeyed() -> list[int]:
 
 
 @contextlib.contextmanager
-def patient():
-  """Lets a block end the process itself, in GRACE_SECONDS after a signal.
+def patient(seconds: float = GRACE_SECONDS):
+  """Lets a block, which handles the signals, end the process itself.
 
-  The block handles the signals; a second one ends the process at once.
+  A second signal ends it at once.
+
+  Args:
+    seconds: that it has from the first signal on.
   """
-  _patient.append(None)
+  _patient.append(seconds)
   try:
     yield
   finally:
@@ -70,7 +73,10 @@ def _watch(reader: int, numbers: list[int]) -> None:
   while number not in numbers:
     number = os.read(reader, 1)[0]
   began = time.monotonic()
-  while _patient and (left := began + GRACE_SECONDS - time.monotonic()) > 0:
+  while _patient:
+    left = began + max(_patient, default=0) - time.monotonic()
+    if left <= 0:
+      break
     if select.select([reader], [], [], left)[0]:
       again = os.read(reader, 1)[0] in numbers
       if again and time.monotonic() - began >= _SAME_SECONDS:

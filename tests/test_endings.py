@@ -130,9 +130,8 @@ def test_who_is_patient_ends_by_itself_or_after_the_grace(tmp_path):
   program = """
 import os, signal, sys, time
 from soundstream_jax import endings
-endings.GRACE_SECONDS = 1.0
 endings.obey()
-with endings.patient():
+with endings.patient(1.0):
   os.kill(os.getpid(), signal.SIGTERM)
   time.sleep(0.3)
   print("tidied", flush=True)

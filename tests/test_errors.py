@@ -1,8 +1,10 @@
 """Laws of bad input: one line, exit code 2; our own bugs keep a traceback."""
 
+import errno
+
 import pytest
 
-from soundstream_jax import errors
+from soundstream_jax import endings, errors
 
 
 def fail(message):
@@ -54,3 +56,44 @@ def test_a_disk_that_cannot_be_written_is_one_line_with_its_space(
   assert f"step 3 could not be written to {tmp_path}/there/not" in err
   assert "No space left on device" in err
   assert "MB free" in err
+
+
+@pytest.mark.parametrize(
+  ("stop", "code"), [(KeyboardInterrupt(), 130), (endings.Stopped(143), 143)]
+)
+def test_a_signal_is_one_word_and_its_exit_code(stop, code, capsys):
+  def work():
+    raise stop
+
+  assert errors.run(work) == code
+  assert capsys.readouterr() == ("", "interrupted\n")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_full_disk_that_nobody_expected_is_one_line_too(number, capsys):
+  def fill():
+    raise OSError(number, "cannot", "out/file")
+
+  assert errors.run(fill) == errors.EXIT_DISK
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith("error: out/file: cannot be written (cannot).")
+
+
+@pytest.mark.parametrize(
+  "number", [errno.ENOENT, errno.EPIPE, errno.ECONNRESET]
+)
+def test_another_error_of_the_system_keeps_its_traceback(number):
+  def fail():
+    raise OSError(number, "bug")
+
+  with pytest.raises(OSError, match="bug"):
+    errors.run(fail)
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR])
+def test_a_place_that_cannot_be_is_bad_input_not_a_bad_disk(number, tmp_path):
+  def miss():
+    with errors.writing("a.wav", tmp_path / "none"):
+      raise OSError(number, "no place")
+
+  assert errors.run(miss) == errors.EXIT_BAD_INPUT

@@ -14,6 +14,7 @@ from soundstream_jax.model import codebook, soundstream
 
 # Longer than the files of a checkpoint take to go.
 _PRUNING_SECONDS = 1.0
+_ATTEMPTS = 10
 
 # Kind of parameters -> item of a checkpoint.
 KINDS = {"ema": "ema_params", "raw": "params"}
@@ -51,18 +52,19 @@ def restore(
     raise errors.InputError(
       f"weights={weights!r} is none of {', '.join(KINDS)}."
     )
-  while True:
+  for _ in range(_ATTEMPTS):
     chosen = _chosen(workdir, step)
     try:
       return _restore(workdir, chosen, KINDS[weights])
-    except Exception as error:
+    except Exception:
       if not _is_pruned(workdir, chosen):
         raise
-      if step is not None:
-        raise errors.InputError(
-          f"the checkpoint of step {step} in {workdir} was pruned while it was "
-          "read. Leave --step out, or pin one with soundstream pin."
-        ) from error
+    if step is not None:
+      break
+  raise errors.InputError(
+    f"the checkpoint of step {chosen} in {workdir} was pruned while it was "
+    "read. Use another one, or pin one with soundstream pin."
+  )
 
 
 def _restore(workdir, step: int, item: str) -> Weights:

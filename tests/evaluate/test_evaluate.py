@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from soundstream_jax import errors
-from soundstream_jax.evaluate import evaluator, report
+from soundstream_jax import errors, whole_files
+from soundstream_jax.audio import io
+from soundstream_jax.evaluate import evaluator, logs, pictures, report
 from soundstream_jax.metrics import log_mel
 from soundstream_jax.train import loop
 
@@ -121,3 +122,29 @@ def test_a_live_model_passes_all_criteria_and_a_dead_one_none():
   dead = report.to_dict(result(1.0, 1.0, 0.9, 1.1), early=1.5)
   assert not any(dead["criteria"].values())
   assert "NO" in report.to_text(dead)
+
+
+def test_the_log_of_a_run_that_is_running_is_read_to_its_last_whole_line(
+  tmp_path,
+):
+  log = tmp_path / "metrics.jsonl"
+  log.write_text('{"step": 1, "a": 2.0}\n{"step": 2, "a": NaN}\n{"step": 3, "')
+  first, second = logs.read(log)
+  assert first == {"step": 1, "a": 2.0}
+  assert second["step"] == 2
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "wav", "png"])
+def test_results_on_a_full_disk_are_one_line(tmp_path, monkeypatch, name):
+  def full(path):
+    if name in path.name:
+      raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(whole_files, "sync", full)
+  figure = pictures._pyplot().figure()
+  with pytest.raises(errors.DiskError, match=f"{name} could not be written"):
+    whole_files.write(tmp_path / "evaluation.json", "{}")
+    io.write(tmp_path / "a.wav", np.zeros(10), 24_000)
+    pictures._save(figure, tmp_path / "a.png", dpi=10)
+  pictures._pyplot().close(figure)
+  assert not [p for p in tmp_path.iterdir() if name in p.name]

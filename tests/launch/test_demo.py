@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from soundstream_jax import folder_lock
 from soundstream_jax.codec.sstr import reader
 
 
@@ -62,3 +63,16 @@ def test_the_demo_replaces_no_files_that_it_did_not_make(tmp_path):
   assert result.stderr.startswith("error: --out=")
   assert result.stderr.count("\n") == 1
   assert (tmp_path / "mine.txt").read_text() == "keep"
+
+
+def test_a_second_demo_in_a_folder_is_refused_by_the_name_of_the_first(
+  tmp_path,
+):
+  out = tmp_path / "demo"
+  with folder_lock.held(out / ".demo", what=""):
+    (out / "workdir").mkdir()
+    result = _demo(out)
+    assert (out / "workdir").is_dir()
+  assert result.returncode == 2
+  assert f"at work there (process {os.getpid()} on " in result.stderr
+  assert result.stderr.count("\n") == 1

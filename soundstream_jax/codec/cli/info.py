@@ -8,7 +8,7 @@ import collections
 import os
 
 from soundstream_jax import errors, rates
-from soundstream_jax.codec.cli import options, printing
+from soundstream_jax.codec.cli import options, pipes, printing
 from soundstream_jax.codec.sstr import chunks, files, reader, scan, version1
 from soundstream_jax.codec.sstr import header as header_lib
 
@@ -23,8 +23,9 @@ def run(arguments: argparse.Namespace) -> None:
   """Prints what an .sstr file holds.
 
   Raises:
-    InputError: damage anywhere; the first.
+    InputError: damage anywhere; the first. Or a standard output that is closed.
   """
+  pipes.output()
   with files.opened(arguments.input) as file:
     header, start = reader.read_header(file)
     if header.version == version1.VERSION:

@@ -6,6 +6,9 @@ from typing import BinaryIO
 
 from soundstream_jax import endings, errors, os_signals
 
+# The last frames of a stream may need a program that is not compiled yet.
+_END_SECONDS = 60.0
+
 
 class Input:
   """Standard input, which a signal ends as its own end does.
@@ -48,7 +51,7 @@ class Input:
     if not self._begun:
       self._begun = True
       self._handlers.install(endings.obeyed(), self._end)
-      self._stack.enter_context(endings.patient())
+      self._stack.enter_context(endings.patient(_END_SECONDS))
     self._waits = True
     try:
       return read(size)

@@ -292,3 +292,23 @@ def test_a_scanned_program_counts_as_much_as_the_unrolled_one_on_a_tpu():
   assert loop[1] > 0
   assert line[1] > 0
   assert loop[2] == line[2] == {"all-reduce": 4 * 8 * 256 * 256}
+
+
+def test_a_cache_that_is_damaged_or_full_is_worth_no_failure(
+  tmp_path, monkeypatch, capsys
+):
+  path = tmp_path / "cache" / "key.json"
+  assert step_report._kept(path) is None
+  step_report._keep(path, {"fits": True})
+  assert step_report._kept(path) == {"fits": True}
+  path.write_text('{"fits": tr')  # of a version that wrote in place
+  assert step_report._kept(path) is None
+
+  def full(_):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(step_report.whole_files, "sync", full)
+  step_report._keep(path, {"fits": True})
+  told = capsys.readouterr().err
+  assert told.count("\n") == 1 and "No space left on device" in told
+  assert list(path.parent.iterdir()) == [path]
