@@ -216,3 +216,17 @@ def test_a_disk_that_fills_later_ends_no_run(holder, tmp_path, monkeypatch):
   monkeypatch.setattr(holder_lib.os, "replace", full)
   time.sleep(0.3)
   assert (tmp_path / "running.json").stat().st_mtime_ns > before
+
+
+def test_a_disk_that_is_read_only_at_the_end_ends_no_run(
+  holder, tmp_path, monkeypatch
+):
+  holder.claim()
+
+  def read_only(*_, **__):
+    raise OSError(30, "Read-only file system")
+
+  with monkeypatch.context() as patched:
+    patched.setattr(holder_lib.pathlib.Path, "unlink", read_only)
+    holder.release()
+  assert (tmp_path / "running.json").exists()

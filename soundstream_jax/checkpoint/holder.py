@@ -91,7 +91,8 @@ class Holder:
     self._renewing.join(timeout=5)
     now = _read(self._path)
     if now is not None and _same(now, self._me):
-      self._path.unlink(missing_ok=True)
+      with contextlib.suppress(OSError):  # whoever comes next sees it is over
+        self._path.unlink()
 
   def _renew(self) -> None:
     while not self._released.wait(RENEW_SECONDS):
