@@ -134,6 +134,9 @@ def _start(run: _Run) -> int | None:
   if distributed.is_primary():
     start.check_space(config, workdir, run.abstract[0])
   checkpoints = manager.Checkpoints(workdir, config.checkpoint)
+  writer = metric_writer.MetricWriter(
+    workdir, tensorboard=config.logging.tensorboard
+  )
   try:
     state = start.state(
       config,
@@ -155,9 +158,7 @@ def _start(run: _Run) -> int | None:
         first=int(state.step),
         start=int(state.rollback_count),
       ),
-      writer=metric_writer.MetricWriter(
-        workdir, tensorboard=config.logging.tensorboard
-      ),
+      writer=writer,
       alarms=alarms.Alarms(codebook_size=config.quantizer.codebook_size),
       clock=clock.Clock(config, int(state.step)),
       watchdog=run.watchdog,
@@ -165,6 +166,7 @@ def _start(run: _Run) -> int | None:
     )
     exit_code = _train(run, outputs, state, saved=found.latest)
   except BaseException:
+    writer.close()
     # Saves that are under way may wait for a disk, or for a process, for ever.
     _within_seconds(checkpoints.close)
     raise
