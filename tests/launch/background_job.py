@@ -1,5 +1,6 @@
 """A job of the local launcher in the background, for tests that disturb it."""
 
+import contextlib
 import os
 import re
 import signal
@@ -47,7 +48,8 @@ class Job:
   def __exit__(self, *_):
     if self._process.poll() is None:
       for pid in self.pids():
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # of an older attempt
+          os.kill(pid, signal.SIGKILL)
       self._process.kill()
       self._process.wait()
     self._reader.join(timeout=5)
