@@ -17,11 +17,11 @@ import sysconfig
 import venv
 import zipfile
 
-import background_job
 import numpy as np
 import pytest
 
 import soundstream_jax
+from benchmarks.faults import background_job
 from soundstream_jax.audio import io
 
 pytestmark = pytest.mark.slow

@@ -1,5 +1,6 @@
 """A job of the local launcher in the background, for those who disturb it."""
 
+import contextlib
 import os
 import re
 import signal
@@ -73,10 +74,8 @@ class Job:
       self._process.kill()
       self._process.wait()
       for pid in self.pids():
-        try:
+        with contextlib.suppress(ProcessLookupError):  # of an older attempt
           os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-          continue
     self._reader.join(timeout=5)
     self._process.stdout.close()
 
