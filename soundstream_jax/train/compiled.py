@@ -36,9 +36,13 @@ class Compiled:
     self._arguments = arguments
     self._compiled = None
 
+  @property
+  def is_compiled(self) -> bool:
+    return self._compiled is not None
+
   def compile(self) -> None:
     """Compiles, unless that is done."""
-    if self._compiled is None:
+    if not self.is_compiled:
       start = time.monotonic()
       self._compiled = self._function.lower(*self._arguments).compile()
       seconds = time.monotonic() - start

@@ -237,10 +237,11 @@ def _step(
   """
   config, watchdog, number = run.config, run.watchdog, progress.step + 1
   step = run.steps[progress.step >= config.discriminator.start_step]
-  with watchdog.phase("compile", number):
-    _, stopped = run.stopping.unless_due(step.compile)
-  if stopped:
-    return state, progress, True
+  if not step.is_compiled:
+    with watchdog.phase("compile", number):
+      _, stopped = run.stopping.unless_due(step.compile)
+    if stopped:
+      return state, progress, True
   run.profile.before(number)
   computed = progress.pending[-1].metrics if progress.pending else None
   with outputs.clock.waiting(computed), watchdog.phase("data", number):
