@@ -14,7 +14,7 @@
 # them save and end, and `train` once more resumes. Training that fails starts
 # again, $RESTARTS times (default 10). DRY_RUN=1 prints the commands instead.
 # Before anything is started, the package checks training's flags here, where
-# $PYTHON (default python3) has it.
+# $LOCAL_PYTHON (default python3) has it.
 set -euo pipefail
 
 RESTARTS=${RESTARTS:-10}
@@ -116,12 +116,12 @@ quoted() { printf ' %q' "$@"; }
 
 # Training's flags, as far as this machine can tell.
 check() {
-  local python=${PYTHON:-python3}
+  local python=${LOCAL_PYTHON:-python3}
   if "$python" -c "import soundstream_jax.launch.check" 2>/dev/null; then
     "$python" -m soundstream_jax.launch.check -- "$@" || exit
   else
     echo "[launch] training's flags were not checked: $python has no" \
-      "soundstream_jax (PYTHON=... names another)" >&2
+      "soundstream_jax (LOCAL_PYTHON=... names another)" >&2
   fi
 }
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Iterable
 
 from benchmarks.faults import trial
+from soundstream_jax import whole_files
 
 
 class Results:
@@ -34,9 +34,7 @@ class Results:
     rows = [dataclasses.asdict(one) for one in self._found.values()]
     text = json.dumps({"seed": self._seed, "results": rows}, indent=2)
     self._path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = self._path.with_suffix(".tmp")
-    temporary.write_text(text + "\n")
-    os.replace(temporary, self._path)
+    whole_files.write(self._path, text + "\n")
 
   def passed(self, names: Iterable[str]) -> int:
     """Returns how many of these faults have a result that is no failure."""

@@ -52,7 +52,10 @@ def script(path, text):
 
 
 def test_the_table_has_every_code_and_every_launcher():
-  named = {v for k, v in vars(errors).items() if k.startswith("EXIT_")}
+  # Those from 128 on are a shell's, for signals; training has none of them.
+  named = {
+    v for k, v in vars(errors).items() if k.startswith("EXIT_") and v < 128
+  }
   assert {int(code) for code, _ in ROWS if code.isdecimal()} == {0} | named
   assert ROWS[-1][0] == "any other"
   for launcher in LAUNCHERS:

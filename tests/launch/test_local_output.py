@@ -32,7 +32,7 @@ def test_a_process_is_read_to_its_end(monkeypatch, error):
     text=True,
   )
   monkeypatch.setattr(sys, "stdout", _Broken(error))
-  local._copy(0, process)
+  local._copy(0, process, [])
   local._say("still there")
   assert process.wait(timeout=20) == 0
   process.stdout.close()

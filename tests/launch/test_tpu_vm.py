@@ -120,7 +120,7 @@ class Workers:
       env={
         **os.environ,
         "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
-        "PYTHON": sys.executable,
+        "LOCAL_PYTHON": sys.executable,
         **environment,
       },
       capture_output=True,
@@ -227,7 +227,9 @@ def test_without_the_package_here_it_says_that_nothing_was_checked(workers):
   python.write_text("#!/bin/bash\nexit 1\n")
   python.chmod(0o755)
   wrong = ["--config=tinny", *ARGUMENTS[1:]]
-  done = pod.run("pod", "us-west4-a", "train", *wrong, DRY_RUN="1", PYTHON="")
+  done = pod.run(
+    "pod", "us-west4-a", "train", *wrong, DRY_RUN="1", LOCAL_PYTHON=""
+  )
   assert done.returncode == 0
   said, command = done.stderr.splitlines()
   assert said.startswith("[launch] training's flags were not checked: python3 ")
