@@ -229,7 +229,7 @@ def _workdirs() -> Iterator[Fault]:
       _name(processes, "second copy", "step"),
       processes,
       "step",
-      named=r"error: .*{host}.*\b{pid}\b",
+      named=r"error: .*\bprocess {pid} of {host}\b",
       count=5,
       sync=True,
       outside="copy",
