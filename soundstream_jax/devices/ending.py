@@ -74,19 +74,10 @@ def fail_with(code: int, reason: str) -> NoReturn:
     code: of this process and, as they see the notice, of the others.
     reason: one line, for their logs.
   """
-  try:
-    if board.num_processes() > 1:
-      if board.look(_NOTICE) is None:
-        notice = {
-          "process": board.process_id(),
-          "host": socket.gethostname(),
-          "code": code,
-          "reason": reason[:1000],
-        }
-        board.post(_NOTICE, json.dumps(notice))
-      _leave()
-  except jax.errors.JaxRuntimeError:
-    pass  # the board is gone, so process 0 is: the others know
+  # In a thread: a process 0 that is stopped never answers.
+  telling = threading.Thread(target=_tell, args=(code, reason), daemon=True)
+  telling.start()
+  telling.join(timeout=2 * _LINGER_SECONDS)
   end(code)
 
 
@@ -96,6 +87,23 @@ def end(code: int) -> NoReturn:
     with contextlib.suppress(OSError, ValueError):  # full or closed
       stream.flush()
   os._exit(code)
+
+
+def _tell(code: int, reason: str) -> None:
+  """Puts up the notice, unless there is one, and waits until others know."""
+  if board.num_processes() == 1:
+    return
+  # Errors: the board is gone, so process 0 is, and the others know.
+  with contextlib.suppress(jax.errors.JaxRuntimeError):
+    if board.look(_NOTICE) is None:
+      notice = {
+        "process": board.process_id(),
+        "host": socket.gethostname(),
+        "code": code,
+        "reason": reason[:1000],
+      }
+      board.post(_NOTICE, json.dumps(notice))
+    _leave()
 
 
 def _watch() -> None:
