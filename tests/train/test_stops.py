@@ -80,8 +80,8 @@ def test_a_stop_of_a_resumed_run_ends_in_a_saved_step(
     assert 2 < saved[-1] <= STEPS
 
 
-def _start(moment, hit, workdir, overrides, *more, processes=2):
-  """Starts a job; returns its processes."""
+def _start(moment, hit, workdir, overrides, *, processes=2, odd=()):
+  """Starts a job, of which the last process has the flags `odd` too."""
   with socket.socket() as found:
     found.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{found.getsockname()[1]}"
@@ -96,7 +96,7 @@ def _start(moment, hit, workdir, overrides, *more, processes=2):
         "--config=tiny",
         f"--workdir={workdir}",
         *(f"--config.{name}={value}" for name, value in overrides.items()),
-        *more,
+        *(odd if index == processes - 1 else ()),
         *([*place, f"--process_id={index}"] if processes > 1 else ()),
       ],
       env={
@@ -214,3 +214,15 @@ def test_an_error_in_one_process_ends_all_of_them_and_is_named(
   assert lines == [
     f"error: process 1 of {name} ended: ZeroDivisionError: a bug of ours"
   ]
+
+
+@pytest.mark.slow
+def test_processes_that_are_told_differently_end_with_the_difference(
+  overrides, tmp_path
+):
+  odd = ["--config.seed=5"]
+  ends = _end(_start("none", -1, tmp_path / "run", overrides, odd=odd))
+  assert [code for code, _ in ends] == [errors.EXIT_BAD_INPUT] * 2
+  line = "process 1 was given another configuration than process 0: seed: 0 "
+  assert all(f"{line}there, 5 here" in text for _, text in ends)
+  assert not (tmp_path / "run/checkpoints").exists()
