@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 from typing import NoReturn
 
 import jax
@@ -33,6 +34,7 @@ def run(request: os_signals.StopRequest) -> NoReturn:
     logging.set_verbosity(logging.INFO)
     # JAX and Orbax remark on much; a run logs one line per event.
     logging.get_absl_handler().addFilter(_is_for_users)
+    sys.unraisablehook = _print_but_for_late_answers
     try:
       code = _train(request)
     except Exception as error:
@@ -98,3 +100,13 @@ def _is_for_users(record) -> bool:
   if record.exc_info and not ours and "orbax" in record.pathname:
     return False
   return ours or record.levelno > logging.converter.STANDARD_INFO
+
+
+def _print_but_for_late_answers(unraisable) -> None:
+  """Prints an exception that nobody can catch, as Python does.
+
+  TensorStore calls back from threads of its own; once a write has failed,
+  nobody waits for the others, and Orbax has closed the loop that would.
+  """
+  if str(unraisable.exc_value) != "Event loop is closed":
+    sys.__unraisablehook__(unraisable)
