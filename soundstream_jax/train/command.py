@@ -19,8 +19,9 @@ from soundstream_jax.devices import (
 )
 from soundstream_jax.train import loop
 
-# For a process that joins its job only to say that it has failed.
-_BRIEFLY_SECONDS = 10
+# For a process that joins its job only to say that it has failed: the others
+# may still be starting.
+_BRIEFLY_SECONDS = 30
 
 
 def run(request: os_signals.StopRequest) -> NoReturn:

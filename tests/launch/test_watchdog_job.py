@@ -41,20 +41,15 @@ def test_a_stopped_process_is_named_and_the_job_starts_again(
     xla_flags=background_job.QUICK_COMPILATION,
   )
   with job:
-    seen = 0
-    # Process 0 carries the notice board: without it the others say so.
-    for victim, line in (
-      (1, "slowest: process 1 on .* is silent"),
-      (0, "process 0 does not answer"),
-    ):
-      seen = job.until(r"\[0\].* step \d+ is on disk", seen)
-      seen = job.until(r"\[0\].* step \d+/", seen)
-      os.kill(job.pids()[victim], signal.SIGSTOP)
-      stopped = time.monotonic()
-      seen = job.until(line, seen)
-      assert time.monotonic() - stopped < NAMED_SECONDS, job.text[-5000:]
-      seen = job.until("ended first, with exit code 77", seen)
-      seen = job.until("starting the job again", seen)
-      seen = job.until("started; process ids", seen)
-    assert job.text.count("resuming") == 2  # by both processes, once each
+    # Process 0 carries the notice board: without it the others say so. That
+    # is one of the faults of benchmarks.faults.
+    seen = job.until(r"\[0\].* step \d+ is on disk")
+    seen = job.until(r"\[0\].* step \d+/", seen)
+    os.kill(job.pids()[1], signal.SIGSTOP)
+    stopped = time.monotonic()
+    seen = job.until("slowest: process 1 on .* is silent", seen)
+    assert time.monotonic() - stopped < NAMED_SECONDS, job.text[-5000:]
+    seen = job.until("ended first, with exit code 77", seen)
+    seen = job.until("starting the job again", seen)
+    job.until(r"\[0\].* resuming", seen)
     assert job.text.count("is silent: stopped, dead or cut off") == 1
