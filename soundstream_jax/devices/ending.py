@@ -52,11 +52,15 @@ def fail(
   """
   text = " ".join(str(error).split()) or type(error).__name__
   several = board.num_processes() > 1
-  if several and any(sign in text for sign in _LOST_PEER):
+  lost = several and any(sign in text for sign in _LOST_PEER)
+  if lost:
     # Another process is gone. If it says why, that is the line to end with.
     time.sleep(3 * LOOK_SECONDS)
   if isinstance(error, errors.InputError | errors.DiskError):
     code = errors.report(error)
+  elif lost:
+    code = 1
+    print(f"error: another process is lost: {text}", file=sys.stderr)
   else:
     code = 1
     text = f"{type(error).__name__}: {text}"
@@ -64,18 +68,21 @@ def fail(
   if join is not None and board.num_processes() == 1:
     with contextlib.suppress(errors.InputError):
       join(code)
-  fail_with(code, text)
+  fail_with(code, text, lost=lost)
 
 
-def fail_with(code: int, reason: str) -> NoReturn:
+def fail_with(code: int, reason: str, *, lost: bool = False) -> NoReturn:
   """Ends this process with a code and the job with it, from any thread.
 
   Args:
     code: of this process and, as they see the notice, of the others.
     reason: one line, for their logs.
+    lost: whether another process is what has gone wrong.
   """
   # In a thread: a process 0 that is stopped never answers.
-  telling = threading.Thread(target=_tell, args=(code, reason), daemon=True)
+  telling = threading.Thread(
+    target=_tell, args=(code, reason, lost), daemon=True
+  )
   telling.start()
   telling.join(timeout=2 * _LINGER_SECONDS)
   end(code)
@@ -89,7 +96,7 @@ def end(code: int) -> NoReturn:
   os._exit(code)
 
 
-def _tell(code: int, reason: str) -> None:
+def _tell(code: int, reason: str, lost: bool) -> None:
   """Puts up the notice, unless there is one, and waits until others know."""
   if board.num_processes() == 1:
     return
@@ -101,6 +108,7 @@ def _tell(code: int, reason: str) -> None:
         "host": socket.gethostname(),
         "code": code,
         "reason": reason[:1000],
+        "lost": lost,
       }
       board.post(_NOTICE, json.dumps(notice))
     _leave()
@@ -117,8 +125,9 @@ def _watch() -> None:
       continue
     notice = json.loads(text)
     if notice["process"] != board.process_id():
+      what = "has lost another one" if notice["lost"] else "ended"
       print(
-        f"error: process {notice['process']} of {notice['host']} ended: "
+        f"error: process {notice['process']} of {notice['host']} {what}: "
         f"{notice['reason']}",
         file=sys.stderr,
       )
