@@ -24,7 +24,7 @@ RESUMED = ("start", "restore", "compile", "step", "save", "evaluation", "end")
 _KILLED = r"process {victim} ended first, killed by SIGKILL"
 _ANY_KILLED = r"process \d ended first, killed by SIGKILL"
 _DISK = r"error: .*could not be written to .*MB free"
-_UNREADABLE = r"error: .*record \d+ of the split"
+_UNREADABLE = r"record \d+ of the split .*(cannot|could not) be read"
 _STILL = r"(?i)(slowest|stands? still|stood still|stalled).*process {victim}\b"
 _STILL += r"|(?i:process {victim}\b.*(slowest|stands? still|stood still|stuck))"
 

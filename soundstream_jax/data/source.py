@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 from tensorflow_datasets.proto import tf_example_pb2
 
 from soundstream_jax import errors
@@ -65,6 +66,15 @@ class Source:
       except (OSError, RuntimeError, ValueError) as error:
         # A network's disk may fail once; what is damaged stays damaged.
         if pause is not None and not isinstance(error, ValueError):
+          logging.warning(
+            "%s: record %d of the split %r in %s could not be read (%s): "
+            "reading it again.",
+            self.field,
+            number,
+            self.split,
+            self.folder,
+            error,
+          )
           time.sleep(pause)
           continue
         raise errors.InputError(

@@ -67,6 +67,9 @@ class _Fault:
     with self._lock:
       self._counts[phase] = self._counts.get(phase, 0) + 1
       self._step += phase == "step"
+      if phase == "compile":
+        # What was read ahead for k-means is not used: such reads may fail.
+        self._counts["read"] = 0
       self._mark(phase, "begins")
       if (
         not self._armed
@@ -88,9 +91,6 @@ class _Fault:
   def leave(self, phase: str) -> None:
     self._finish(phase)
     self._mark(phase, "ends")
-    if phase in ("k-means", "restore"):
-      # What was read ahead for k-means is not used: such reads may fail.
-      self._counts["read"] = 0
 
   def exits(self) -> None:
     if self._pending is not None:
