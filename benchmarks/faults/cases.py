@@ -27,6 +27,7 @@ _DISK = r"error: .*could not be written to .*MB free"
 _UNREADABLE = r"record \d+ of the split .*(cannot|could not) be read"
 _STILL = r"(?i)(slowest|stands? still|stood still|stalled).*process {victim}\b"
 _STILL += r"|(?i:process {victim}\b.*(slowest|stands? still|stood still|stuck))"
+_STILL += r"|process {victim} does not answer"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,7 +279,8 @@ def _environments() -> Iterator[Fault]:
     yield Fault(
       _name(1, "stale", f"{what}, no launcher"),
       1,
-      codes=RECOVERS | REFUSES,
+      # 1: nobody came, but may come the next time.
+      codes=RECOVERS | REFUSES | {1},
       named=f"(error|warning): .*({pattern})",
       environment=variables,
       launched=False,

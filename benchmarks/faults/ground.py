@@ -42,8 +42,11 @@ OVERRIDES = {
   "quantizer.kmeans_batches": 2,
   "loss.spectral_windows": "(256,)",
 }
-# A process that is silent for so long is dead.
-HEARTBEAT_SECONDS = 10
+# A process that is silent for so long is dead: longer than the watchdog takes to
+# name one.
+HEARTBEAT_SECONDS = 25
+# Processes that have not found each other by then give up.
+JOIN_SECONDS = 45
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +151,7 @@ class Ground:
       training=[
         "--config=tiny",
         f"--workdir={workdir}",
+        f"--join_seconds={JOIN_SECONDS}",
         *(f"--config.{name}={value}" for name, value in values.items()),
       ],
       xla_flags=background_job.QUICK_COMPILATION,
