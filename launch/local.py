@@ -179,7 +179,11 @@ class _Job:
           patience = _HEARTBEAT.value + GRACE_SECONDS
         deadline = time.monotonic() + patience
       if deadline is not None and time.monotonic() > deadline:
+        for index, process in enumerate(self._processes):
+          if process.poll() is None:
+            _say(f"process {index} does not end by itself: it is killed")
         self.signal(signal.SIGKILL)
+        deadline = float("inf")
     for reader in self._readers:
       reader.join(timeout=5)
     first = first or self._first()

@@ -27,7 +27,7 @@ _DISK = r"error: .*could not be written to .*MB free"
 _UNREADABLE = r"record \d+ of the split .*(cannot|could not) be read"
 _STILL = r"(?i)(slowest|stands? still|stood still|stalled).*process {victim}\b"
 _STILL += r"|(?i:process {victim}\b.*(slowest|stands? still|stood still|stuck))"
-_STILL += r"|process {victim} does not answer"
+_STILL += r"|process {victim} does not (answer|end by itself)"
 
 
 @dataclasses.dataclass(frozen=True)
