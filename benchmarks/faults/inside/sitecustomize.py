@@ -64,12 +64,11 @@ class _Fault:
     """Begins a phase; returns True if the fault happened right here."""
     if phase != "read":  # which happens beside everything else
       self._finish("step")  # which has no end of its own
+    elif "compile" not in self._counts:
+      return False  # read ahead for k-means, and perhaps never used
     with self._lock:
       self._counts[phase] = self._counts.get(phase, 0) + 1
       self._step += phase == "step"
-      if phase == "compile":
-        # What was read ahead for k-means is not used: such reads may fail.
-        self._counts["read"] = 0
       self._mark(phase, "begins")
       if (
         not self._armed
