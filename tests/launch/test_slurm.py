@@ -171,9 +171,10 @@ def _task(job, *, rank):
 
 
 def test_bad_input_ends_a_job_at_once(submit):
-  job = submit(batch_size=3)
+  """What the launcher cannot see from where it is."""
+  job = submit(**{"data.sources": "/none/such"})
   assert job.end() == ("FAILED", 2)
-  assert "error: batch_size=3 is not a multiple of the 2 devices" in job.text
+  assert "error: data.sources: /none/such does not exist" in job.text
   assert "requeue" not in job.text
 
 
