@@ -19,6 +19,7 @@ from soundstream_jax import errors
 from soundstream_jax.checkpoint import best, folder, integrity
 from soundstream_jax.devices import distributed
 
+# Answers of a system whose disk is full, forbidden or broken.
 _DISK = (
   errno.ENOSPC,
   errno.EDQUOT,
@@ -102,9 +103,6 @@ class Checkpoints:
         async_options=ocp.AsyncOptions(timeout_secs=_SAVE_SECONDS),
       ),
     )
-
-  def latest_step(self) -> int | None:
-    return self._manager.latest_step()
 
   def save(
     self,

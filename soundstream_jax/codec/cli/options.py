@@ -14,7 +14,9 @@ class Parser(argparse.ArgumentParser):
   """Reports a mistake as an InputError, not as a page of usage."""
 
   def error(self, message: str):
-    raise errors.InputError(f"{self.prog}: {message}. See {self.prog} --help.")
+    raise errors.InputError(
+      f"{self.prog}: {message.rstrip('.')}. See {self.prog} --help."
+    )
 
 
 def parse(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
