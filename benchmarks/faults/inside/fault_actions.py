@@ -14,9 +14,9 @@ PATIENCE_SECONDS = 150
 true_time = time.time
 
 
-def _kill(given, folder):
-  del given, folder
-  os.kill(os.getpid(), signal.SIGKILL)
+def _sends(number, process=os.getpid):
+  """Returns an action: a signal to this process, or to another one."""
+  return lambda given, folder: os.kill(process(), number)
 
 
 def _kill_all(given, folder):
@@ -29,31 +29,6 @@ def _kill_all(given, folder):
     if pid != os.getpid():
       os.kill(pid, signal.SIGKILL)
   os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _term(given, folder):
-  del given, folder
-  os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _interrupt(given, folder):
-  del given, folder
-  os.kill(os.getpid(), signal.SIGINT)
-
-
-def _term_launcher(given, folder):
-  del given, folder
-  os.kill(os.getppid(), signal.SIGTERM)
-
-
-def _interrupt_launcher(given, folder):
-  del given, folder
-  os.kill(os.getppid(), signal.SIGINT)
-
-
-def _stand_still(given, folder):
-  del given, folder
-  os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _wait_outside(given, folder):
@@ -83,13 +58,13 @@ def _nothing(given, folder):
 
 
 ACTIONS = {
-  "kill": _kill,
+  "kill": _sends(signal.SIGKILL),
   "kill all": _kill_all,
-  "SIGTERM": _term,
-  "SIGINT": _interrupt,
-  "SIGTERM to the launcher": _term_launcher,
-  "SIGINT to the launcher": _interrupt_launcher,
-  "SIGSTOP": _stand_still,
+  "SIGTERM": _sends(signal.SIGTERM),
+  "SIGINT": _sends(signal.SIGINT),
+  "SIGTERM to the launcher": _sends(signal.SIGTERM, os.getppid),
+  "SIGINT to the launcher": _sends(signal.SIGINT, os.getppid),
+  "SIGSTOP": _sends(signal.SIGSTOP),
   "wait outside": _wait_outside,
   "limit files": _limit_files,
   "jump": _jump,
