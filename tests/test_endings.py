@@ -143,6 +143,30 @@ with endings.patient(1.0):
   assert _run(tmp_path, program, "30") == (143, "tidied\n", "interrupted\n")
 
 
+def test_a_stream_that_ended_itself_is_not_ended_again(tmp_path):
+  """The thread that watches for signals may come late on a busy machine."""
+  program = """
+import os, signal, sys, threading, time
+from soundstream_jax import endings
+from soundstream_jax.codec.cli import pipes
+os.dup2(os.pipe()[0], 0)
+read = os.read
+def late(number, size):
+  found = read(number, size)
+  time.sleep(0.5)
+  return found
+os.read = late
+endings.obey()
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+with pipes.Input() as source:
+  source.read1(10)
+time.sleep(1)
+print("ended", flush=True)
+sys.exit(source.code)
+"""
+  assert _run(tmp_path, program) == (130, "ended\n", "")
+
+
 def test_a_signal_of_a_child_does_not_end_its_parent(tmp_path):
   program = """
 import os, signal, time

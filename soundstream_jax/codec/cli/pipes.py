@@ -35,7 +35,8 @@ class Input:
 
   def __exit__(self, *_):
     self._handlers.restore()
-    self._stack.close()
+    if not self.code:  # else this process ends by itself, with all its time
+      self._stack.close()
 
   def read(self, size: int = -1) -> bytes:
     """Waits for so many bytes; fewer come at the end."""
