@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from soundstream_jax import errors
-from soundstream_jax.audio import io
+from soundstream_jax.audio import reading
 from soundstream_jax.data_pipelines import corpus
 
 _NUM_SHOWN = 6
@@ -78,7 +78,7 @@ def read(
   files, passed_over = [], collections.Counter()
   for path in walk(folder, parts=parts):
     name = decoded(path.relative_to(folder).as_posix())
-    known = path.suffix.lower() in io.SUFFIXES and describe(name)
+    known = path.suffix.lower() in reading.SUFFIXES and describe(name)
     if not known:
       passed_over[path.suffix.lower() or "no suffix"] += 1
       continue

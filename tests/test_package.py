@@ -22,7 +22,7 @@ import pytest
 
 import soundstream_jax
 from benchmarks.faults import background_job
-from soundstream_jax.audio import io
+from soundstream_jax.audio import wav
 
 pytestmark = pytest.mark.slow
 
@@ -139,7 +139,7 @@ def workplace(tmp_path_factory):
   """A folder of the stranger's, the only one, with two seconds of sound."""
   folder = tmp_path_factory.mktemp("workplace")
   noise = np.random.default_rng(0).normal(size=48_000) * 0.1
-  io.write(folder / "a.wav", noise.astype(np.float32), 24_000)
+  wav.write(folder / "a.wav", noise.astype(np.float32), 24_000)
   if "setpriv" in as_a_stranger():
     for path in (folder, folder / "a.wav"):
       os.chown(path, USER, USER)

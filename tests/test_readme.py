@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from soundstream_jax.audio import io
+from soundstream_jax.audio import wav, waveform
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Run by the slow test of the demo, and by whoever runs this.
@@ -43,13 +43,13 @@ def test_every_command_of_the_readme_works_in_order(tmp_path, small_overrides):
     folder = tmp_path / "recordings" / f"speaker{speaker:02d}"
     folder.mkdir(parents=True)
     noise = rng.normal(size=(44_100 * 4, 2)) * 0.1
-    io.write(folder / "a.wav", noise.astype(np.float32), 44_100)
+    wav.write(folder / "a.wav", noise.astype(np.float32), 44_100)
     quiet = tmp_path / "noises" / f"place{speaker:02d}"
     quiet.mkdir(parents=True)
-    io.write(quiet / "a.wav", 0.3 * noise.astype(np.float32), 44_100)
+    wav.write(quiet / "a.wav", 0.3 * noise.astype(np.float32), 44_100)
   for name in ("speech", "noisy"):
-    io.write(tmp_path / f"{name}.wav", noise.astype(np.float32), 44_100)
-  pcm = io.to_int16(noise[:, 0].astype(np.float32)).tobytes()
+    wav.write(tmp_path / f"{name}.wav", noise.astype(np.float32), 44_100)
+  pcm = waveform.to_int16(noise[:, 0].astype(np.float32)).tobytes()
   (tmp_path / "sound.pcm").write_bytes(pcm)
   # Stand for a sound card.
   programs = tmp_path / "bin"

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from soundstream_jax import errors, rates
-from soundstream_jax.audio import io
+from soundstream_jax import errors
+from soundstream_jax.audio import reading, resampling, waveform
 from soundstream_jax.data_pipelines import corpus
 from soundstream_jax.data_pipelines.audio import measure
 from soundstream_jax.data_pipelines.preparation import records
@@ -46,7 +46,7 @@ def decode(
     peak = np.abs(audio).max()
     if not peak:
       return Skipped(file.name, "an impulse response of nothing but zeros")
-    audio = io.to_int16(audio * np.float32(ROOM_PEAK / peak))
+    audio = waveform.to_int16(audio * np.float32(ROOM_PEAK / peak))
   sound.add_file(**heard)
   return records.Piece(file.group, file.name, audio)
 
@@ -61,23 +61,22 @@ def _read(
   """
   clipping = measure.Clipping()
   # int16 at once, but for what is still to be scaled.
-  finished = (lambda x: x) if rooms else io.to_int16
-  with io.opened(file.path) as opened:
+  finished = (lambda x: x) if rooms else waveform.to_int16
+  with reading.opened(file.path) as opened:
     rate_hz, channels = opened.samplerate, opened.channels
     limit = records.RECORD_SECONDS * rate_hz if rooms else float("inf")
-    convert = io.resampler(rate_hz, sample_rate_hz)
+    resampler = resampling.Resampler(rate_hz, sample_rate_hz)
     num_samples, chunks = 0, []
-    for block in io.blocks(opened, file.path):
+    for block in reading.blocks(opened, file.path):
       block = block[: int(min(len(block), limit - num_samples))]
       clipping.add(block)
-      mono = block[:, 0] if rooms else io.to_mono(block)
+      mono = block[:, :1] if rooms else waveform.to_mono(block)[:, None]
       num_samples += len(block)
-      chunks.append(finished(convert(mono, False)))
+      chunks.append(finished(resampler.push(mono)))
       if num_samples >= limit:
         break
-  chunks.append(finished(convert(np.zeros(0, np.float32), True)))
-  length = rates.resampled_length(num_samples, rate_hz, sample_rate_hz)
-  return io.fit(np.concatenate(chunks), length), {
+  chunks.append(finished(resampler.flush()))
+  return np.concatenate(chunks)[:, 0], {
     "seconds": num_samples / rate_hz,
     "rate_hz": rate_hz,
     "samples": num_samples * channels,

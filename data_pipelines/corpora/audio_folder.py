@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 from soundstream_jax import errors
-from soundstream_jax.audio import io
+from soundstream_jax.audio import reading
 from soundstream_jax.data_pipelines import corpus, layout
 
 FLAGS = ("group_by",)
@@ -61,7 +61,7 @@ def find(root: pathlib.Path, *, group_by: str) -> list[corpus.File]:
   group_of = grouping(group_by)
   files, others = [], collections.Counter()
   for path in layout.walk(root):
-    if path.suffix.lower() not in io.SUFFIXES:
+    if path.suffix.lower() not in reading.SUFFIXES:
       others[path.suffix.lower() or "no suffix"] += 1
       continue
     name = layout.decoded(path.relative_to(root).as_posix())
@@ -71,7 +71,7 @@ def find(root: pathlib.Path, *, group_by: str) -> list[corpus.File]:
     seen = ", ".join(f"{n} {kind}" for kind, n in others.most_common(3))
     raise errors.InputError(
       f"--input={root} has no audio files "
-      f"({', '.join(io.SUFFIXES)}); it has {seen or 'no files at all'}."
+      f"({', '.join(reading.SUFFIXES)}); it has {seen or 'no files at all'}."
     )
   return sorted(files, key=lambda file: file.name)
 

@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.audio import io
+from soundstream_jax.audio import waveform
 from soundstream_jax.data_pipelines import corpus
 from soundstream_jax.data_pipelines.audio import measure
 from soundstream_jax.data_pipelines.preparation import records
@@ -132,7 +132,7 @@ def piece(
   audio = KINDS[kind](rng, round(seconds * sample_rate_hz), sample_rate_hz)
   audio *= rng.uniform(0.3, 0.7) / np.abs(audio).max()
   group = group_name(kind, index)
-  return records.Piece(group, group, io.to_int16(audio))
+  return records.Piece(group, group, waveform.to_int16(audio))
 
 
 def _read(

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from absl import flags
 
 from soundstream_jax import errors, whole_files
-from soundstream_jax.audio import io
+from soundstream_jax.audio import reading
 from soundstream_jax.data_pipelines.debian import unpack
 from soundstream_jax.data_pipelines.preparation import disk, interrupts
 
@@ -235,7 +235,7 @@ def _summarize(out: pathlib.Path, fetched: Fetched, seconds: float) -> None:
     path
     for package in (*fetched.done, *fetched.new)
     for path in (out / package).rglob("*")
-    if path.suffix.lower() in io.SUFFIXES
+    if path.suffix.lower() in reading.SUFFIXES
   ]
   size_bytes = sum(path.stat().st_size for path in kept)
   print(

@@ -26,7 +26,7 @@ import zlib
 from typing import BinaryIO
 
 from soundstream_jax import errors
-from soundstream_jax.audio import io
+from soundstream_jax.audio import reading
 
 GAME_SUFFIXES = (".pk3", ".cat")
 
@@ -142,7 +142,7 @@ def _read_tar(
 
 
 def _is_audio(name: str) -> bool:
-  return pathlib.PurePosixPath(name).suffix.lower() in io.SUFFIXES
+  return pathlib.PurePosixPath(name).suffix.lower() in reading.SUFFIXES
 
 
 def _write(

@@ -19,7 +19,7 @@ import scipy.fft
 import scipy.signal
 
 from soundstream_jax import config as config_lib
-from soundstream_jax.audio import io
+from soundstream_jax.audio import waveform
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.data import kinds
 
@@ -104,9 +104,9 @@ class Example:
 
   def _room(self, rng: np.random.Generator) -> np.ndarray:
     most = round(LONGEST_ROOM_SECONDS * self.config.audio.sample_rate_hz)
-    return direct_sound_first(io.to_float32(self.rooms.draw(rng)["audio"]))[
-      :most
-    ]
+    return direct_sound_first(
+      waveform.to_float32(self.rooms.draw(rng)["audio"])
+    )[:most]
 
   def _filtered(
     self, audio: np.ndarray, rng: np.random.Generator
@@ -129,16 +129,16 @@ def crop(
   """
   if len(pcm) < length and repeat:
     at = int(rng.integers(len(pcm)))
-    return io.to_float32(np.resize(np.roll(pcm, -at), length))
+    return waveform.to_float32(np.resize(np.roll(pcm, -at), length))
   if len(pcm) <= length:
     padded = np.zeros(length, np.float32)
     at = int(rng.integers(length - len(pcm) + 1))
-    padded[at : at + len(pcm)] = io.to_float32(pcm)
+    padded[at : at + len(pcm)] = waveform.to_float32(pcm)
     return padded
   best, loudest = None, -1.0
   for _ in range(CROPS):
     at = int(rng.integers(len(pcm) - length + 1))
-    audio = io.to_float32(pcm[at : at + length])
+    audio = waveform.to_float32(pcm[at : at + length])
     rms = rms_of(audio)
     if rms > loudest:
       best, loudest = audio, rms

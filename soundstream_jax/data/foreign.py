@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.features import audio_feature
 
 from soundstream_jax import errors
-from soundstream_jax.audio import io
+from soundstream_jax.audio import resampling, waveform
 
 # Of a speaker, an album, ..., in the datasets of the TFDS catalogue.
 _GROUPS = ("speaker_id", "speaker", "user_id", "client_id", "id")
@@ -102,12 +102,12 @@ class Reader:
     """
     pcm, rate_hz = self._samples(example[self.audio])
     if pcm.ndim == 2:
-      pcm = io.to_mono(io.to_float32(pcm))
-      pcm = io.to_int16(pcm)
+      pcm = waveform.to_mono(waveform.to_float32(pcm))
+      pcm = waveform.to_int16(pcm)
     if rate_hz != self.rate_out_hz:
-      audio = io.to_float32(pcm)[:, None]
-      audio = io.resample(audio, rate_hz, self.rate_out_hz)
-      pcm = io.to_int16(audio[:, 0])
+      audio = waveform.to_float32(pcm)[:, None]
+      audio = resampling.resample(audio, rate_hz, self.rate_out_hz)
+      pcm = waveform.to_int16(audio[:, 0])
     return {
       "audio": pcm,
       "group": _text(example.get(self.group, "")),
@@ -123,7 +123,7 @@ class Reader:
         raise ValueError(str(error)) from None
     audio = np.asarray(stored)
     if np.issubdtype(audio.dtype, np.floating):
-      return io.to_int16(audio), self.rate_in_hz
+      return waveform.to_int16(audio), self.rate_in_hz
     # TFDS keeps the integers of the file: of 16 bits, or of up to 32.
     if audio.size and np.abs(audio).max() > 32_768:
       audio = audio >> 16

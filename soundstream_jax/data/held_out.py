@@ -9,7 +9,7 @@ from absl import logging
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.audio import io
+from soundstream_jax.audio import waveform
 from soundstream_jax.data import examples, kinds, mixtures
 from soundstream_jax.data import source as source_lib
 
@@ -152,7 +152,7 @@ def _clips(
     )
   pcm = np.stack([pcm for _, _, pcm in chosen])
   return HeldOut(
-    audio=io.to_float32(pcm)[:, :, None],
+    audio=waveform.to_float32(pcm)[:, :, None],
     group=[group for _, group, _ in chosen],
     source_index=[index for index, _, _ in chosen],
     source_names=folders,

@@ -25,7 +25,7 @@ from absl import app, flags, logging
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, metrics, whole_files
-from soundstream_jax.audio import io
+from soundstream_jax.audio import wav
 from soundstream_jax.checkpoint import best, folder
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.evaluate import (
@@ -133,7 +133,7 @@ def _lose(codec, config, split: str, bitrates: list[float]) -> None:
   rate_hz = codec.sample_rate
   for name, audio in (("whole", result.whole), ("with_losses", result.heard)):
     for i, clip in enumerate(audio):
-      io.write(out / f"{i:02d}_{name}.wav", clip[:, 0], rate_hz)
+      wav.write(out / f"{i:02d}_{name}.wav", clip[:, 0], rate_hz)
   if pictures.possible():
     packet_loss.draw(result, out / "packet_loss.png", sample_rate_hz=rate_hz)
 
@@ -179,7 +179,7 @@ def _denoise(codec, config, split: str, bitrates: list[float]) -> None:
   for i, group in enumerate(result.clips.clean.group):
     for name, audio in signals.items():
       path = out / f"{i:02d}_{pathlib.PurePosixPath(group).name}_{name}.wav"
-      io.write(path, audio[i, :, 0], codec.sample_rate)
+      wav.write(path, audio[i, :, 0], codec.sample_rate)
   if pictures.possible():
     pictures.signals(
       signals, out / "enhancement.png", sample_rate_hz=codec.sample_rate
@@ -195,8 +195,8 @@ def _write(out: pathlib.Path, result, sample_rate_hz: int) -> list[str]:
   for name, clip, output in zip(
     names, result.clips.audio, result.outputs, strict=True
   ):
-    io.write(out / f"{name}_original.wav", clip[:, 0], sample_rate_hz)
-    io.write(out / f"{name}_decoded.wav", output[:, 0], sample_rate_hz)
+    wav.write(out / f"{name}_original.wav", clip[:, 0], sample_rate_hz)
+    wav.write(out / f"{name}_decoded.wav", output[:, 0], sample_rate_hz)
   return names
 
 

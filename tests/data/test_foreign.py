@@ -13,7 +13,7 @@ import soundfile
 import tensorflow_datasets as tfds
 
 from soundstream_jax import errors
-from soundstream_jax.audio import io as audio_io
+from soundstream_jax.audio import resampling, waveform
 from soundstream_jax.data import source
 
 RATE_HZ = 24_000
@@ -105,11 +105,11 @@ def test_splits_of_the_catalogue_are_joined_under_our_names(tmp_path):
 def test_another_rate_is_resampled_as_it_is_read(tmp_path):
   folder = _write(tmp_path / "vctk", splits={"train": 1}, rate=48_000)
   (record,) = source.open_source(folder, "train", RATE_HZ)
-  expected = audio_io.resample(
-    audio_io.to_float32(TONE)[:, None], 48_000, RATE_HZ
+  expected = resampling.resample(
+    waveform.to_float32(TONE)[:, None], 48_000, RATE_HZ
   )
   np.testing.assert_array_equal(
-    record["audio"], audio_io.to_int16(expected[:, 0])
+    record["audio"], waveform.to_int16(expected[:, 0])
   )
 
 

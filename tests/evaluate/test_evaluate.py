@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from soundstream_jax import errors, whole_files
-from soundstream_jax.audio import io
+from soundstream_jax.audio import wav
 from soundstream_jax.evaluate import evaluator, logs, pictures, report
 from soundstream_jax.metrics import log_mel
 from soundstream_jax.train import loop
@@ -144,7 +144,7 @@ def test_results_on_a_full_disk_are_one_line(tmp_path, monkeypatch, name):
   figure = pictures._pyplot().figure()
   with pytest.raises(errors.DiskError, match=f"{name} could not be written"):
     whole_files.write(tmp_path / "evaluation.json", "{}")
-    io.write(tmp_path / "a.wav", np.zeros(10), 24_000)
+    wav.write(tmp_path / "a.wav", np.zeros(10), 24_000)
     pictures._save(figure, tmp_path / "a.png", dpi=10)
   pictures._pyplot().close(figure)
   assert not [p for p in tmp_path.iterdir() if name in p.name]

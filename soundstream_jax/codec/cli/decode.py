@@ -49,11 +49,11 @@ def run(arguments: argparse.Namespace) -> None:
       f"{target}: audio is written as wav. Name it {target.stem}.wav."
     )
   _check_raw(arguments)
-  from soundstream_jax.audio import io
+  from soundstream_jax.audio import wav
 
   decode_one = _decode_packets if arguments.raw else _decode_file
   audio, rate_hz = decode_one(source, arguments)
-  io.write(target, audio, rate_hz)
+  wav.write(target, audio, rate_hz)
   samples, channels = audio.shape
   print(
     f"{target}: {samples} samples, {rate_hz} Hz, "
@@ -73,7 +73,7 @@ def _decode_file(
       f"{source}: the source's rate, {header.source_rate_hz} Hz, is more than "
       f"{MAX_UPSAMPLING} times the model's. Use --rate=model."
     )
-  from soundstream_jax.audio import io
+  from soundstream_jax.audio import resampling
   from soundstream_jax.codec import offline
 
   model = model_check.load(arguments)
@@ -93,7 +93,7 @@ def _decode_file(
   rate_hz = header.model_rate_hz
   if arguments.rate == "source":
     rate_hz = header.source_rate_hz
-    audio = io.resample(audio, header.model_rate_hz, rate_hz)
+    audio = resampling.resample(audio, header.model_rate_hz, rate_hz)
     # Two roundings up may leave a few samples more than the source had.
     audio = audio[: recording.source_samples]
   printing.report_damage(source, recording.damages)

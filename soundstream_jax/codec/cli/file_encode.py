@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from soundstream_jax import errors, whole_files
-from soundstream_jax.audio import io
+from soundstream_jax.audio import reading, resampling, waveform
 from soundstream_jax.codec import offline, serialization, trained_model
 from soundstream_jax.codec.cli import printing
 from soundstream_jax.codec.sstr import limits, raw, writer
@@ -52,7 +52,7 @@ def encode(
     InputError: a file that cannot be read, or that the options do not fit.
     DiskError: the disk cannot be written to.
   """
-  audio, rate_hz = io.read(source)
+  audio, rate_hz = reading.read(source)
   samples, channels = audio.shape
   if options.raw and channels > 1 and not options.mono:
     raise errors.InputError(
@@ -77,8 +77,8 @@ def encode(
   except errors.InputError as error:
     raise errors.InputError(f"{source}: {error}") from None
   if options.mono:
-    audio = io.to_mono(audio)[:, None]
-  audio = io.resample(audio, rate_hz, model.rates.sample_rate_hz)
+    audio = waveform.to_mono(audio)[:, None]
+  audio = resampling.resample(audio, rate_hz, model.rates.sample_rate_hz)
   codes = offline.encode(
     model, audio.T, bitrate_bps=options.bitrate_bps, denoise=options.denoise
   )

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from soundstream_jax import errors
-from soundstream_jax.audio import io
+from soundstream_jax.audio import reading
 from soundstream_jax.codec.cli import file_encode
 
 # Seconds between two reports, on a terminal and in a log.
@@ -47,7 +47,11 @@ def pairs(
   for path in sorted(source.rglob("*")):
     name = path.relative_to(source)
     hidden = any(part.startswith(".") for part in name.parts)
-    if hidden or path.suffix.lower() not in io.SUFFIXES or not path.is_file():
+    if (
+      hidden
+      or path.suffix.lower() not in reading.SUFFIXES
+      or not path.is_file()
+    ):
       continue
     goal = target / name.with_suffix(suffix)
     if goal in found:
@@ -57,7 +61,7 @@ def pairs(
     found[goal] = path
   if not found:
     raise errors.InputError(
-      f"{source}: no audio is in this folder ({', '.join(io.SUFFIXES)})."
+      f"{source}: no audio is in this folder ({', '.join(reading.SUFFIXES)})."
     )
   left = [(path, goal) for goal, path in found.items()]
   if not force:

@@ -123,11 +123,11 @@ def _encode(
 def _decode(
   arguments: argparse.Namespace, source: pipes.Input, target: BinaryIO
 ) -> None:
-  from soundstream_jax.audio import io
+  from soundstream_jax.audio import waveform
 
   decode = _decode_packets if arguments.raw else _decode_chunks
   for audio in decode(arguments, source):
-    target.write(io.to_int16(audio.T).astype(_SAMPLE).tobytes())
+    target.write(waveform.to_int16(audio.T).astype(_SAMPLE).tobytes())
     target.flush()
 
 
@@ -201,12 +201,12 @@ class _Raw:
 
 def _pcm(source: pipes.Input, channels: int) -> Iterator[np.ndarray]:
   """Yields float32 [C, N] as it comes."""
-  from soundstream_jax.audio import io
+  from soundstream_jax.audio import waveform
 
   size = channels * _SAMPLE.itemsize
   for data in _whole(source, size, "a sample"):
     pcm = np.frombuffer(data, _SAMPLE).reshape(-1, channels)
-    yield io.to_float32(np.ascontiguousarray(pcm.T))
+    yield waveform.to_float32(np.ascontiguousarray(pcm.T))
 
 
 def _whole(source: pipes.Input, size: int, what: str) -> Iterator[bytes]:

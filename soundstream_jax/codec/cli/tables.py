@@ -96,7 +96,7 @@ def encoded(
   Raises:
     InputError: a dataset that cannot be read, or has no such split.
   """
-  from soundstream_jax.audio import io
+  from soundstream_jax.audio import waveform
   from soundstream_jax.codec import offline
   from soundstream_jax.data import source as source_lib
 
@@ -114,7 +114,7 @@ def encoded(
       audio = source[int(index)]["audio"]
       length = min(len(audio), PIECE_S * rate, left)
       start = int(random.integers(len(audio) - length + 1))
-      piece = io.to_float32(audio[start : start + length])
+      piece = waveform.to_float32(audio[start : start + length])
       found.append(offline.encode(model, piece))
       left -= length
       if not left:

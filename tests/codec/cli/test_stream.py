@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from soundstream_jax.audio import io as audio_io
+from soundstream_jax.audio import waveform
 from soundstream_jax.codec import __main__ as command
 from soundstream_jax.codec import trained_model
 from soundstream_jax.codec.sstr import chunks, raw, reader
@@ -47,7 +47,7 @@ def piped(workdir, loaded_once, monkeypatch, capfd):
 
 def _pcm(samples, channels=1):
   noise = np.random.default_rng(samples).normal(size=(samples, channels))
-  return audio_io.to_int16((0.1 * noise).astype(np.float32))
+  return waveform.to_int16((0.1 * noise).astype(np.float32))
 
 
 @pytest.mark.parametrize("samples", [0, 1, HOP, 9 * HOP, 20 * HOP + 7])
@@ -78,7 +78,7 @@ def test_a_pipe_decodes_to_what_streams_of_its_codes_do(piped, workdir):
   decoder = decoder_lib.StreamDecoder(trained_model.load(str(workdir)))
   expected = decoder.push(reader.from_bytes(stream).codes)[0]
   found = np.frombuffer(sound, "<i2")
-  np.testing.assert_array_equal(found, audio_io.to_int16(expected))
+  np.testing.assert_array_equal(found, waveform.to_int16(expected))
 
 
 def test_lost_chunks_are_concealed_in_time(piped):

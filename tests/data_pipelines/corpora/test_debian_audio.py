@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from soundstream_jax import errors
-from soundstream_jax.audio import io
+from soundstream_jax.audio import reading
 from soundstream_jax.data_pipelines.corpora import debian_audio
 from soundstream_jax.data_pipelines.debian import rules as debian
 
@@ -159,7 +159,7 @@ def test_files_are_ordered_and_readable(tree, kind):
   for file in files:
     assert file.path == tree / file.name
     assert file.size_bytes == file.path.stat().st_size
-  assert io.read_mono(files[0].path, sample_rate_hz=24_000).size == 2_400
+  assert reading.read_mono(files[0].path, sample_rate_hz=24_000).size == 2_400
 
 
 @pytest.mark.parametrize("kind", TREES)

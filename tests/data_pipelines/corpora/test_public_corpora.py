@@ -6,7 +6,7 @@ import pkgutil
 import pytest
 
 from soundstream_jax import errors
-from soundstream_jax.audio import io
+from soundstream_jax.audio import reading
 from soundstream_jax.data_pipelines import catalog, corpora, corpus
 from soundstream_jax.data_pipelines.preparation import records
 
@@ -64,7 +64,7 @@ def test_all_audio_of_the_dataset_and_nothing_else_is_found(
   for file in files:
     assert file.path == folder / file.name
     assert file.size_bytes == file.path.stat().st_size
-    assert io.read_mono(file.path, sample_rate_hz=16_000).size >= 1_600
+    assert reading.read_mono(file.path, sample_rate_hz=16_000).size >= 1_600
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
