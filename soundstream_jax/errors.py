@@ -46,6 +46,13 @@ class DiskError(Exception):
   """A disk is full, read-only or broken; the message names it and its space."""
 
 
+class NobodyReads(SystemExit):
+  """Whoever read a pipe has closed it: an end without a word, as of `head`."""
+
+  def __init__(self):
+    super().__init__(EXIT_NOBODY_READS)
+
+
 @contextlib.contextmanager
 def writing(what: str, path: str | os.PathLike) -> Iterator[None]:
   """Turns an OSError inside into a DiskError that names the disk.
@@ -57,9 +64,12 @@ def writing(what: str, path: str | os.PathLike) -> Iterator[None]:
   Raises:
     DiskError: the disk is full, read-only or broken.
     InputError: there can be no such path.
+    NobodyReads: it is a pipe that was closed.
   """
   try:
     yield
+  except BrokenPipeError as error:
+    raise NobodyReads from error
   except OSError as error:
     if error.errno in _OF_A_PATH:
       raise InputError(
@@ -142,6 +152,8 @@ def run(main: Callable[..., int | None], *args) -> int:
     code = main(*args) or 0
   except (InputError, DiskError) as error:
     code = report(error)
+  except NobodyReads as error:
+    code = error.code
   except (KeyboardInterrupt, endings.Stopped) as error:
     with contextlib.suppress(OSError, ValueError):
       print("interrupted", file=sys.stderr, flush=True)

@@ -10,6 +10,8 @@ import contextlib
 import errno
 import os
 import pathlib
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -35,7 +37,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     OSError: the disk's.
   """
   path = pathlib.Path(path)
-  if _is_device(path):
+  if is_device(path):
     yield path
     return
   target = pathlib.Path(os.path.realpath(path))
@@ -64,14 +66,41 @@ def written(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def opened(
+  path: str | os.PathLike, *, seekable: bool = False
+) -> Iterator[BinaryIO]:
   """Opens a file to be written, which gets its name at the end of the block.
+
+  Args:
+    path: of the file; a pipe or device is written through.
+    seekable: what is written may be gone back to: a pipe or device then gets
+      all of it at the end.
 
   Raises:
     DiskError, InputError: as `errors.writing`.
   """
   with written(path) as partial, open(partial, "wb") as file:
-    yield file
+    if not seekable or not is_device(path):
+      yield file
+      return
+    with passed_on(file) as spool:
+      yield spool
+
+
+@contextlib.contextmanager
+def passed_on(target: BinaryIO) -> Iterator[BinaryIO]:
+  """Opens a file without a name; at the block's end it goes to `target`.
+
+  Raises:
+    DiskError: there is no space for it.
+  """
+  with errors.writing("a temporary file", tempfile.gettempdir()):
+    spool = tempfile.TemporaryFile()  # noqa: SIM115
+  with spool:
+    with errors.writing("a temporary file", tempfile.gettempdir()):
+      yield spool
+      spool.seek(0)
+    shutil.copyfileobj(spool, target)
 
 
 def write(path: str | os.PathLike, data: bytes | str) -> None:
@@ -102,7 +131,7 @@ def unfinished(path: pathlib.Path) -> pathlib.Path:
   return path.with_name(f".{name}.{uuid.uuid4().hex}{SUFFIX}")
 
 
-def _is_device(path: pathlib.Path) -> bool:
+def is_device(path: pathlib.Path) -> bool:
   """True for a pipe, a terminal, /dev/null and the like, not for a folder."""
   if os.fspath(path.parent) in ("/dev", "/dev/fd", "/proc/self/fd"):
     return True

@@ -27,7 +27,6 @@ INJECTS = "benchmarks/faults/"
 OTHERS = {
   ("soundstream_jax/whole_files.py", "opened"): "the helper",
   ("soundstream_jax/folder_lock.py", "_locked"): "a lock",
-  ("soundstream_jax/audio/wav.py", "write"): "memory",
   ("soundstream_jax/devices/distributed.py", "check_shared"): "an empty file",
   ("soundstream_jax/checkpoint/folder.py", "pin"): "an empty file",
   ("soundstream_jax/devices/distributed.py", "write"): "an empty file",

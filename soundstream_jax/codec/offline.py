@@ -1,4 +1,7 @@
-"""Encodes and decodes whole clips, one at a time: none depends on another."""
+"""Encodes and decodes clips, one at a time: none depends on another.
+
+A clip is there whole, or comes piece by piece; its codes are the same.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,11 +42,11 @@ def encode(
       model does not have, or denoising where it cannot do it.
   """
   model.check_denoise(denoise, "encoder")
-  layers = model.layers_for(bitrate_bps)
+  model.layers_for(bitrate_bps)  # also where there is no clip
 
   def encode_clip(clip):
     clip = clip.astype(np.float32)
-    return _encode_clip(model, clip, layers=layers, denoise=denoise)
+    return _encode_clip(model, clip, bitrate_bps=bitrate_bps, denoise=denoise)
 
   return _each(audio, 1, encode_clip)
 
@@ -114,25 +117,119 @@ def _each(
   return np.stack(results)
 
 
+class ClipEncoder:
+  """Encodes the channels of one clip as its sound comes, each by itself.
+
+  Codes are those of `encode` of each channel, however the sound comes.
+  """
+
+  def __init__(
+    self,
+    model: trained_model.TrainedModel,
+    *,
+    channels: int,
+    bitrate_bps: float | None = None,
+    denoise: bool = False,
+  ):
+    """Begins a clip.
+
+    Args:
+      model: that encodes.
+      channels: C.
+      bitrate_bps: one of the model's; None is the highest.
+      denoise: takes noise away from speech.
+
+    Raises:
+      InputError: a bitrate that the model does not have, or denoising where it
+        cannot do it.
+    """
+    self.num_quantizers = model.layers_for(bitrate_bps)
+    # One program encodes every bitrate, and every number of channels.
+    self._encoders = [
+      encoder_lib.StreamEncoder(
+        model, block_frames=BLOCK_FRAMES, denoise=denoise
+      )
+      for _ in range(channels)
+    ]
+
+  def push(self, audio: np.ndarray) -> np.ndarray:
+    """Takes float32 [C, N], any N; gives int32 codes [C, F, q], any F.
+
+    Raises:
+      InputError: values that are not finite.
+    """
+    each = zip(self._encoders, audio, strict=True)
+    return self._cut([encoder.push(channel) for encoder, channel in each])
+
+  def flush(self) -> np.ndarray:
+    """Ends the clip: the codes [C, F, q] of what is left."""
+    return self._cut([encoder.flush()[0] for encoder in self._encoders])
+
+  def _cut(self, codes: list[np.ndarray]) -> np.ndarray:
+    return np.stack(codes)[..., : self.num_quantizers]
+
+
+class ClipDecoder:
+  """Decodes the channels of one clip as its codes come, each by itself.
+
+  Audio is that of `decode` of each channel, however the codes come.
+  """
+
+  def __init__(
+    self,
+    model: trained_model.TrainedModel,
+    *,
+    channels: int,
+    denoise: bool = False,
+  ):
+    """Begins a clip; arguments and errors of ClipEncoder."""
+    self._most = model.rates.num_quantizers
+    self._decoders = [
+      decoder_lib.StreamDecoder(
+        model, block_frames=BLOCK_FRAMES, denoise=denoise
+      )
+      for _ in range(channels)
+    ]
+
+  def push(self, codes: np.ndarray, layers: np.ndarray) -> np.ndarray:
+    """Takes codes [C, F, q], of which the first layers [C, F] arrived.
+
+    Returns:
+      float32 [C, N], any N.
+
+    Raises:
+      InputError: layers or codes that the model does not have.
+    """
+    # One program decodes every bitrate: layers that are not there add nothing.
+    filled = np.zeros((*codes.shape[:2], self._most), codes.dtype)
+    filled[..., : codes.shape[2]] = codes
+    each = zip(self._decoders, filled, layers, strict=True)
+    return np.stack([d.push(c, layers=arrived) for d, c, arrived in each])
+
+  def flush(self) -> np.ndarray:
+    """Ends the clip: the audio [C, N] of the frames that are left."""
+    return np.stack([decoder.flush()[0] for decoder in self._decoders])
+
+
 def _encode_clip(
   model: trained_model.TrainedModel,
   audio: np.ndarray,
   *,
-  layers: int,
+  bitrate_bps: float | None,
   denoise: bool,
 ) -> np.ndarray:
-  """Encodes audio [N] into int32 codes [F, layers]."""
+  """Encodes audio [N] into int32 codes [F, q]."""
   finite = np.isfinite(audio)
   if not finite.all():
     index = int(np.argmin(finite))
     raise errors.InputError(
       f"audio has {audio[index]} at sample {index}; it must be finite."
     )
-  encoder = encoder_lib.StreamEncoder(
-    model, block_frames=BLOCK_FRAMES, denoise=denoise
+  encoder = ClipEncoder(
+    model, channels=1, bitrate_bps=bitrate_bps, denoise=denoise
   )
-  codes = [encoder.push(audio), encoder.flush()[0]]
-  return np.concatenate(codes)[:, :layers]
+  codes = [encoder.push(audio[None]), encoder.flush()]
+  return np.concatenate(codes, axis=1)[0]
 
 
 def _decode_clip(
@@ -153,11 +250,6 @@ def _decode_clip(
     raise errors.InputError(
       f"layers up to {layers.max()} are more than the {q} of the codes."
     )
-  # One program decodes every bitrate: layers that are not there add nothing.
-  filled = np.zeros((len(codes), most), codes.dtype)
-  filled[:, :q] = codes
-  decoder = decoder_lib.StreamDecoder(
-    model, block_frames=BLOCK_FRAMES, denoise=denoise
-  )
-  audio = [decoder.push(filled, layers=layers), decoder.flush()[0]]
-  return np.concatenate(audio)
+  decoder = ClipDecoder(model, channels=1, denoise=denoise)
+  audio = [decoder.push(codes[None], layers[None]), decoder.flush()]
+  return np.concatenate(audio, axis=1)[0]

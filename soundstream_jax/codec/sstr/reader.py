@@ -8,13 +8,13 @@ import dataclasses
 import io
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.sstr import chunks, coding, files, scan, version1
+from soundstream_jax.codec.sstr import coding, files, scan, version1
 from soundstream_jax.codec.sstr import header as header_lib
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
@@ -27,7 +27,7 @@ MAX_LOSS = 16
 # the width of all. The longest recordings take a hundredth of it.
 _FREE_BYTES = 1 << 26
 _BYTES_PER_BYTE = 256
-_GROUP_CHUNKS = 256
+_GROUP_CHUNKS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,27 +93,22 @@ def from_file(
     header, codes = version1.from_bytes(rest + file.read())
     layers = np.full((1, len(codes)), header.num_quantizers, np.int64)
     return Recording(header, codes[None], layers, header.source_samples, ())
-  _check_tables(header, tables)
-  found, damages, end = [], [], None
+  check_tables(header, tables)
+  found, damages, presence = [], [], Presence(header)
   for event in scan.events(file, header):
-    match event:
-      case scan.Damage():
-        if strict:
-          raise errors.InputError(f"{event}.")
-        damages.append(event)
-      case scan.Chunk():
-        found.append(event)
-      case scan.End():
-        end = event
-  if header.frames is None and not found and end is None:
-    raise errors.InputError(f"no chunk is whole: {damages[0]}.")
-  frames, samples = _extent(header, found, end)
-  _check_justified(header, found, frames)
-  codes, layers = _codes(header, found, frames, tables)
-  worse = list(_worse(header, found, layers))
-  if worse and strict:
-    raise errors.InputError(f"{worse[0]}.")
-  damages = sorted([*damages, *worse], key=lambda damage: damage.seconds)
+    if isinstance(event, scan.Damage):
+      if strict:
+        raise errors.InputError(f"{event}.")
+      damages.append(event)
+    else:
+      presence.add(event)
+    if isinstance(event, scan.Chunk):
+      found.append(event)
+  frames, samples = presence.extent(damages)
+  codes, layers, more = _codes(header, found, frames, tables)
+  if more and strict:
+    raise errors.InputError(f"{more[0]}.")
+  damages = sorted([*damages, *more], key=lambda damage: damage.seconds)
   return Recording(header, codes, layers, samples, tuple(damages))
 
 
@@ -141,9 +136,14 @@ def read_header(file: BinaryIO) -> tuple[Header, bytes]:
   return header_lib.Header.from_bytes(data), data
 
 
-def _check_tables(
+def check_tables(
   header: header_lib.Header, tables: tables_lib.Tables | None
 ) -> None:
+  """Refuses other tables than a header names.
+
+  Raises:
+    InputError: with both.
+  """
   if any(header.tables) and (
     tables is None or tables.identity != header.tables
   ):
@@ -154,34 +154,93 @@ def _check_tables(
     )
 
 
-def _extent(
-  header: header_lib.Header, found: list[scan.Chunk], end: scan.End | None
-) -> tuple[int, int]:
-  """Returns frames and source samples."""
-  if header.frames is not None:
-    return header.frames, header.source_samples
-  if end is not None:
-    return end.frames, end.source_samples
-  frames = found[-1].head.stop_frame if found else 0
-  samples = frames * header.hop_samples
-  return frames, samples * header.source_rate_hz // header.model_rate_hz
+class Presence:
+  """Counts what is there of a file: its length, and whether it is justified."""
+
+  def __init__(self, header: header_lib.Header):
+    self._header = header
+    self._frames = self._bytes = self._stop_frame = 0
+    self._end: scan.End | None = None
+
+  def add(self, event: scan.Chunk | scan.End) -> None:
+    """Counts what `scan.events` found next."""
+    if isinstance(event, scan.End):
+      self._end = event
+    else:
+      self._frames += event.head.frames
+      self._bytes += sum(map(len, event.entries))
+      self._stop_frame = event.head.stop_frame
+
+  def extent(self, damages: Sequence[scan.Damage]) -> tuple[int, int]:
+    """Returns frames and source samples of a file that was read to its end.
+
+    Args:
+      damages: that were found.
+
+    Raises:
+      InputError: no chunk is whole, or too much is missing: the bytes read do
+        not account for the memory that the codes would take.
+    """
+    header, end = self._header, self._end
+    if header.frames is not None:
+      frames, samples = header.frames, header.source_samples
+    elif end is not None:
+      frames, samples = end.frames, end.source_samples
+    elif not self._frames:
+      raise errors.InputError(f"no chunk is whole: {damages[0]}.")
+    else:
+      frames = self._stop_frame
+      samples = frames * header.hop_samples
+      samples = samples * header.source_rate_hz // header.model_rate_hz
+    if frames > MAX_LOSS * self._frames:
+      raise errors.InputError(
+        f"only {self._frames} of {frames} frames are there, fewer than one of "
+        f"{MAX_LOSS}: too little to be heard. Copy the file again from where "
+        "it was made."
+      )
+    size = frames * header.channels * header.num_quantizers * 4
+    if size > _FREE_BYTES + _BYTES_PER_BYTE * self._bytes:
+      raise errors.InputError(
+        f"{frames} frames of {header.num_quantizers} layers would take {size} "
+        f"bytes, and the file has {self._bytes} bytes of codes."
+      )
+    return frames, samples
 
 
-def _check_justified(
-  header: header_lib.Header, found: list[scan.Chunk], frames: int
-) -> None:
-  """Refuses to take memory that the bytes read do not account for."""
-  present = sum(chunk.head.frames for chunk in found)
-  if frames > MAX_LOSS * present:
-    raise errors.InputError(
-      f"{present} of {frames} frames are there, fewer than one of {MAX_LOSS}."
-    )
-  size = frames * header.channels * header.num_quantizers * 4
-  read = sum(len(entry) for chunk in found for entry in chunk.entries)
-  if size > _FREE_BYTES + _BYTES_PER_BYTE * read:
-    raise errors.InputError(
-      f"{frames} frames of {header.num_quantizers} layers would take {size} "
-      f"bytes, and the file has {read} bytes of codes."
+def decoded(
+  found: Iterable[scan.Chunk],
+  header: header_lib.Header,
+  tables: tables_lib.Tables | None,
+) -> Iterator[tuple[scan.Chunk, np.ndarray, np.ndarray]]:
+  """Yields chunks with their codes [C, N, q] and whole layers [C].
+
+  Chunks of one shape that follow each other are decoded together, not too many
+  at a time.
+  """
+
+  def shape(chunk: scan.Chunk) -> tuple[int, int, int]:
+    return chunk.head.kind, chunk.head.frames, len(chunk.entries)
+
+  for _, same in itertools.groupby(found, shape):
+    while group := list(itertools.islice(same, _GROUP_CHUNKS)):
+      codes, layers = coding.decode(group, header, tables=tables)
+      yield from zip(group, codes, layers, strict=True)
+
+
+def worse(
+  header: header_lib.Header, chunk: scan.Chunk, layers: np.ndarray
+) -> Iterator[scan.Damage]:
+  """Yields the damage that only the entropy coder could see.
+
+  Args:
+    header: of the file.
+    chunk: as it was found.
+    layers: [C] that are whole by its decoder.
+  """
+  good = tuple(layers.tolist())
+  if good != chunk.layers:
+    yield from scan.complaints(
+      header, dataclasses.replace(chunk, layers=good), max(chunk.layers)
     )
 
 
@@ -190,39 +249,14 @@ def _codes(
   found: list[scan.Chunk],
   frames: int,
   tables: tables_lib.Tables | None,
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns codes [C, F, n_q] and layers [C, F]."""
+) -> tuple[np.ndarray, np.ndarray, list[scan.Damage]]:
+  """Returns codes [C, F, n_q], layers [C, F], and damage found on the way."""
   codes = np.zeros((header.channels, frames, header.num_quantizers), np.int32)
   layers = np.zeros((header.channels, frames), np.int64)
-  for group in _groups(found):
-    decoded, good = coding.decode(group, header, tables=tables)
-    for i, chunk in enumerate(group):
-      place = slice(chunk.head.first_frame, chunk.head.stop_frame)
-      codes[:, place, : decoded.shape[-1]] = decoded[i]
-      layers[:, place] = good[i][:, None]
-  return codes, layers
-
-
-def _groups(found: list[scan.Chunk]) -> Iterable[list[scan.Chunk]]:
-  """Chunks of one shape that follow each other, not too many at a time."""
-
-  def shape(chunk: scan.Chunk) -> tuple[int, int, int]:
-    return chunk.head.kind, chunk.head.frames, len(chunk.entries)
-
-  for _, same in itertools.groupby(found, shape):
-    while group := list(itertools.islice(same, _GROUP_CHUNKS)):
-      yield group
-
-
-def _worse(
-  header: header_lib.Header, found: list[scan.Chunk], layers: np.ndarray
-) -> Iterable[scan.Damage]:
-  """Returns damage that only the entropy coder could see."""
-  for chunk in found:
-    if chunk.head.kind != chunks.ENTROPY:
-      continue
-    good = tuple(layers[:, chunk.head.first_frame].tolist())
-    if good != chunk.layers:
-      yield from scan.complaints(
-        header, dataclasses.replace(chunk, layers=good), max(chunk.layers)
-      )
+  damages = []
+  for chunk, decoded_codes, good in decoded(found, header, tables):
+    place = slice(chunk.head.first_frame, chunk.head.stop_frame)
+    codes[:, place, : decoded_codes.shape[-1]] = decoded_codes
+    layers[:, place] = good[:, None]
+    damages += worse(header, chunk, good)
+  return codes, layers, damages

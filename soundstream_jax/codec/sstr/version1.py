@@ -34,9 +34,12 @@ a file's size follows from its header. CRC-32 is that of zlib and PNG. Audio of
 """
 
 import dataclasses
+import io
 import struct
 import zlib
+from collections.abc import Iterator
 from fractions import Fraction
+from typing import BinaryIO
 
 import numpy as np
 
@@ -63,6 +66,9 @@ _LAYOUT = {
   "fingerprint": "32s",
   "payload_crc32": "I",
 }
+_READ_BYTES = 1 << 20
+_PIECE_FRAMES = 4_096  # a multiple of 8, so that each begins with a byte
+
 _START = struct.Struct("<4sBBH")
 _FIELDS = struct.Struct("<" + "".join(_LAYOUT.values()))
 _CHECKSUM = struct.Struct("<I")
@@ -170,30 +176,55 @@ def from_bytes(data: bytes) -> tuple[Header, np.ndarray]:
     InputError: one line that says what is wrong with the bytes.
   """
   header = Header.from_bytes(data)
-  payload = data[HEADER_BYTES:]
-  if len(payload) < header.payload_bytes:
+  file = io.BytesIO(data[HEADER_BYTES:])
+  check_payload(file, header)
+  file.seek(0)
+  nothing = np.zeros((0, header.num_quantizers), np.int32)
+  return header, np.concatenate([nothing, *codes(file, header)])
+
+
+def check_payload(file: BinaryIO, header: Header) -> None:
+  """Reads what follows the header, to its end, and checks it.
+
+  Raises:
+    InputError: one line that says what is wrong with the bytes.
+  """
+  size, computed = 0, 0
+  while data := file.read(_READ_BYTES):
+    size += len(data)
+    computed = zlib.crc32(data, computed)
+  if size < header.payload_bytes:
     raise errors.InputError(
       f"the payload is truncated: expected {header.payload_bytes} bytes, found "
-      f"{len(payload)}."
+      f"{size}."
     )
-  if len(payload) > header.payload_bytes:
+  if size > header.payload_bytes:
     raise errors.InputError(
-      f"{len(payload) - header.payload_bytes} bytes follow the payload: "
-      f"expected {HEADER_BYTES + header.payload_bytes} bytes in all, found "
-      f"{len(data)}."
+      f"{size - header.payload_bytes} bytes follow the payload: expected "
+      f"{HEADER_BYTES + header.payload_bytes} bytes in all, found "
+      f"{HEADER_BYTES + size}."
     )
-  computed = zlib.crc32(payload)
   if computed != header.payload_crc32:
     raise errors.InputError(
       f"the payload is damaged: its CRC-32 is {computed:08x}, not the stored "
       f"{header.payload_crc32:08x}."
     )
-  codes = packing.unpack(
-    np.frombuffer(payload, np.uint8)[None],
-    header.frames * header.num_quantizers,
-    header.code_bits,
-  )
-  return header, codes.reshape(header.frames, header.num_quantizers)
+
+
+def codes(file: BinaryIO, header: Header) -> Iterator[np.ndarray]:
+  """Yields int32 codes [F, n_q] of a file that follows its header, in pieces.
+
+  Args:
+    file: after the header, checked.
+    header: of it.
+  """
+  for start in range(0, header.frames, _PIECE_FRAMES):
+    frames = min(_PIECE_FRAMES, header.frames - start)
+    number = frames * header.num_quantizers
+    size = rates.payload_bytes(frames, header.num_quantizers, header.code_bits)
+    packed = np.frombuffer(file.read(size), np.uint8)[None]
+    unpacked = packing.unpack(packed, number, header.code_bits)
+    yield unpacked.reshape(frames, header.num_quantizers)
 
 
 def _check(header: Header) -> None:

@@ -1,5 +1,6 @@
 """Writes codes to files and streams of version 2, as they come."""
 
+import dataclasses
 import io
 import os
 from typing import BinaryIO
@@ -115,11 +116,36 @@ class Writer:
       self._write(self._pending, left)
     if header.source_samples is None:
       self._size += self._file.write(chunks.end(samples, frames))
+    self._check_size(frames, left)
+    return self._size
+
+  def close_file(self, source_samples: int) -> int:
+    """Ends what began as a stream as a file, which says its length at once.
+
+    Args:
+      source_samples: per channel; they go into the header, whose place the
+        writer goes back to: the file must be seekable.
+
+    Returns:
+      The bytes written in all: those of a file of known length.
+
+    Raises:
+      InputError: as `close`.
+    """
+    self._header = dataclasses.replace(
+      self._header, source_samples=source_samples
+    )
+    size = self.close()
+    self._file.seek(-size, os.SEEK_CUR)
+    self._file.write(self._header.to_bytes())
+    self._file.seek(0, os.SEEK_END)
+    return size
+
+  def _check_size(self, frames: int, left: int) -> None:
     if self._tables is None:
       full = frames // self._frames
       sizes = [self._frames] * full + [left] * bool(left)
-      assert self._size == chunks.file_bytes(header, sizes)
-    return self._size
+      assert self._size == chunks.file_bytes(self._header, sizes)
 
   def _write(self, codes: np.ndarray, chunk_frames: int) -> None:
     stop = self._first_frame + codes.shape[1]
