@@ -6,16 +6,16 @@ give the folder in which they unpacked the archives, or the dataset's own folder
 in it; both lead to the same files with the same names.
 """
 
-import collections
 import csv
 import itertools
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from soundstream_jax import errors
-from soundstream_jax.audio import reading
+from soundstream_jax.audio import folders
 from soundstream_jax.data_pipelines import corpus
 
 _NUM_SHOWN = 6
@@ -75,15 +75,17 @@ def read(
   Raises:
     InputError: no file at all is left, or a folder cannot be read.
   """
-  files, passed_over = [], collections.Counter()
-  for path in walk(folder, parts=parts):
+  walked = folders.walk(folder, parts=parts)
+  files, passed_over = [], walked.others.copy()
+  for path in walked.files:
     name = decoded(path.relative_to(folder).as_posix())
-    known = path.suffix.lower() in reading.SUFFIXES and describe(name)
+    known = describe(name)
     if not known:
-      passed_over[path.suffix.lower() or "no suffix"] += 1
+      passed_over[path.suffix.lower()] += 1
       continue
     group, split = known
     files.append(corpus.File(path, name, group, path.stat().st_size, split))
+  tell_left_out(walked)
   if not files:
     seen = ", ".join(f"{n} {kind}" for kind, n in passed_over.most_common(3))
     there = [part for part in parts if os.path.isdir(folder / part)]
@@ -94,34 +96,10 @@ def read(
   return sorted(files, key=lambda file: file.name)
 
 
-def walk(
-  folder: pathlib.Path, *, parts: Sequence[str] = (".",)
-) -> Iterator[pathlib.Path]:
-  """Yields the files below the parts of a folder, each folder once.
-
-  Links are followed, although they may loop; hidden files and folders, such as
-  the ._ files of macOS, are passed over.
-
-  Raises:
-    InputError: a folder cannot be read.
-  """
-  visited = set()
-  for part in parts:
-    if not os.path.isdir(folder / part):
-      continue
-    for place, subfolders, names in os.walk(
-      folder / part, followlinks=True, onerror=_unreadable
-    ):
-      real = os.path.realpath(place)
-      if real in visited:
-        subfolders.clear()
-        continue
-      visited.add(real)
-      subfolders[:] = sorted(s for s in subfolders if s[0] != ".")
-      for name in names:
-        path = pathlib.Path(place, name)
-        if name[0] != "." and os.path.isfile(path):
-          yield path
+def tell_left_out(walked: folders.Walk) -> None:
+  """Prints what may be audio and is not used, if there is any."""
+  if walked.left_out:
+    print(f"left out: {walked.left_out}", file=sys.stderr)
 
 
 def decoded(name: str) -> str:

@@ -63,11 +63,11 @@ def _read(
   # int16 at once, but for what is still to be scaled.
   finished = (lambda x: x) if rooms else waveform.to_int16
   with reading.opened(file.path) as opened:
-    rate_hz, channels = opened.samplerate, opened.channels
+    rate_hz, channels = opened.rate_hz, opened.channels
     limit = records.RECORD_SECONDS * rate_hz if rooms else float("inf")
     resampler = resampling.Resampler(rate_hz, sample_rate_hz)
     num_samples, chunks = 0, []
-    for block in reading.blocks(opened, file.path):
+    for block in opened.blocks():
       block = block[: int(min(len(block), limit - num_samples))]
       clipping.add(block)
       mono = block[:, :1] if rooms else waveform.to_mono(block)[:, None]

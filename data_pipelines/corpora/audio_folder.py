@@ -4,14 +4,13 @@ A group is what must not be spread over splits: by default the files of one
 folder. Which split it goes to depends on nothing but its name.
 """
 
-import collections
 import functools
 import pathlib
 import re
 from collections.abc import Callable
 
 from soundstream_jax import errors
-from soundstream_jax.audio import reading
+from soundstream_jax.audio import folders, reading
 from soundstream_jax.data_pipelines import corpus, layout
 
 FLAGS = ("group_by",)
@@ -59,16 +58,15 @@ def find(root: pathlib.Path, *, group_by: str) -> list[corpus.File]:
     InputError: no audio in the folder, or a `group_by` that does not fit.
   """
   group_of = grouping(group_by)
-  files, others = [], collections.Counter()
-  for path in layout.walk(root):
-    if path.suffix.lower() not in reading.SUFFIXES:
-      others[path.suffix.lower() or "no suffix"] += 1
-      continue
+  walked = folders.walk(root)
+  files = []
+  for path in walked.files:
     name = layout.decoded(path.relative_to(root).as_posix())
     size_bytes = path.stat().st_size
     files.append(corpus.File(path, name, group_of(name), size_bytes))
+  layout.tell_left_out(walked)
   if not files:
-    seen = ", ".join(f"{n} {kind}" for kind, n in others.most_common(3))
+    seen = ", ".join(f"{n} {kind}" for kind, n in walked.others.most_common(3))
     raise errors.InputError(
       f"--input={root} has no audio files "
       f"({', '.join(reading.SUFFIXES)}); it has {seen or 'no files at all'}."

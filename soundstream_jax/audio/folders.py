@@ -1,0 +1,123 @@
+"""The audio files of a folder: the one walk of all that takes a folder."""
+
+import collections
+import dataclasses
+import os
+import pathlib
+from collections.abc import Sequence
+
+from soundstream_jax import errors
+from soundstream_jax.audio import ffmpeg, formats
+
+
+@dataclasses.dataclass(frozen=True)
+class Walk:
+  """What is in a folder.
+
+  Attributes:
+    files: audio that can be read here, in the order of the names below the
+      folder.
+    left_out: what else may be audio, as in "12 .m4a, 1 folder that may not be
+      read"; '' if there is nothing.
+    others: suffix, or 'no suffix' -> how many files are not audio.
+  """
+
+  files: tuple[pathlib.Path, ...]
+  left_out: str
+  others: collections.Counter[str]
+
+
+def is_audio(path: str | os.PathLike) -> bool:
+  """True for a name that audio has which can be read on this machine."""
+  suffix = pathlib.PurePath(path).suffix.lower()
+  if suffix in formats.of_libsndfile():
+    return True
+  return suffix in formats.of_ffmpeg() and ffmpeg.installed()
+
+
+def walk(
+  root: str | os.PathLike, *, parts: Sequence[str | os.PathLike] = (".",)
+) -> Walk:
+  """Looks at all that is below a folder.
+
+  Hidden files and folders, such as the ._ files of macOS, are passed over.
+  Links are followed, although they may loop: a folder that several lead to is
+  entered once. A folder that may not be read is left out, and counted.
+
+  Args:
+    parts: only these paths below `root`; those that are no folder have
+      nothing in them.
+
+  Raises:
+    InputError: `root` is no folder, or may not be read.
+  """
+  root = pathlib.Path(root)
+  try:
+    with os.scandir(root):
+      pass
+  except OSError as error:
+    raise errors.InputError(
+      f"{root}: the folder cannot be read ({error.strerror}). Change its "
+      "permissions, or use another folder."
+    ) from None
+  found = _Found()
+  for part in parts:
+    found.enter(root / part)
+  found.files.sort(key=lambda path: os.fsencode(path.relative_to(root)))
+  return Walk(tuple(found.files), found.left_out(), found.others)
+
+
+class _Found:
+  """What a walk has seen so far."""
+
+  def __init__(self):
+    self.files: list[pathlib.Path] = []
+    self.others = collections.Counter()
+    self._unread = collections.Counter()  # suffix -> audio that needs ffmpeg
+    self._closed = collections.Counter()  # what cannot be opened
+    self._visited = set()
+
+  def enter(self, folder: pathlib.Path) -> None:
+    """Adds a folder and all below it."""
+    if not os.path.isdir(folder):
+      return
+    for place, subfolders, names in os.walk(
+      folder, followlinks=True, onerror=self._refused
+    ):
+      real = os.path.realpath(place)
+      if real in self._visited:
+        subfolders.clear()
+        continue
+      self._visited.add(real)
+      subfolders[:] = sorted(s for s in subfolders if s[0] != ".")
+      for name in names:
+        if name[0] != ".":
+          self._add(pathlib.Path(place, name))
+
+  def _refused(self, error: OSError) -> None:
+    del error
+    self._closed["folder", "that may not be read"] += 1
+
+  def _add(self, path: pathlib.Path) -> None:
+    suffix = path.suffix.lower()
+    if not os.path.exists(path):
+      self._closed["broken link", ""] += 1
+    elif suffix in formats.of_ffmpeg() and not is_audio(path):
+      self._unread[suffix] += 1
+    elif not is_audio(path):
+      self.others[suffix or "no suffix"] += 1
+    elif not os.path.isfile(path):
+      self._closed["pipe or device", ""] += 1
+    elif not os.access(path, os.R_OK):
+      self._closed["file", "that may not be read"] += 1
+    else:
+      self.files.append(path)
+
+  def left_out(self) -> str:
+    counted = [f"{n} {suffix}" for suffix, n in sorted(self._unread.items())]
+    for (what, why), n in sorted(self._closed.items()):
+      counted.append(f"{n} {what}{'s' if n > 1 else ''} {why}".rstrip())
+    text = ", ".join(counted)
+    if self._unread:
+      text += f"; install ffmpeg to read {', '.join(sorted(self._unread))}"
+    return text
