@@ -88,6 +88,24 @@ def opened(
 
 
 @contextlib.contextmanager
+def temporary() -> Iterator[pathlib.Path]:
+  """Gives the path of a new file that goes with the block, or the process.
+
+  Raises:
+    OSError: the disk's.
+  """
+  number, name = tempfile.mkstemp(prefix="soundstream-", suffix=SUFFIX)
+  os.close(number)
+  endings.unfinished.add(name)
+  try:
+    yield pathlib.Path(name)
+  finally:
+    with contextlib.suppress(OSError):
+      os.unlink(name)
+    endings.unfinished.discard(name)
+
+
+@contextlib.contextmanager
 def passed_on(target: BinaryIO) -> Iterator[BinaryIO]:
   """Opens a file without a name; at the block's end it goes to `target`.
 
@@ -131,8 +149,9 @@ def unfinished(path: pathlib.Path) -> pathlib.Path:
   return path.with_name(f".{name}.{uuid.uuid4().hex}{SUFFIX}")
 
 
-def is_device(path: pathlib.Path) -> bool:
+def is_device(path: str | os.PathLike) -> bool:
   """True for a pipe, a terminal, /dev/null and the like, not for a folder."""
+  path = pathlib.Path(path)
   if os.fspath(path.parent) in ("/dev", "/dev/fd", "/proc/self/fd"):
     return True
   return path.exists() and not path.is_file() and not path.is_dir()

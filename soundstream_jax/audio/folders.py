@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from soundstream_jax import errors
 from soundstream_jax.audio import ffmpeg, formats
@@ -36,7 +36,10 @@ def is_audio(path: str | os.PathLike) -> bool:
 
 
 def walk(
-  root: str | os.PathLike, *, parts: Sequence[str | os.PathLike] = (".",)
+  root: str | os.PathLike,
+  *,
+  parts: Sequence[str | os.PathLike] = (".",),
+  wanted: Callable[[pathlib.Path], bool] = is_audio,
 ) -> Walk:
   """Looks at all that is below a folder.
 
@@ -47,6 +50,7 @@ def walk(
   Args:
     parts: only these paths below `root`; those that are no folder have
       nothing in them.
+    wanted: True for the names that are looked for.
 
   Raises:
     InputError: `root` is no folder, or may not be read.
@@ -60,7 +64,7 @@ def walk(
       f"{root}: the folder cannot be read ({error.strerror}). Change its "
       "permissions, or use another folder."
     ) from None
-  found = _Found()
+  found = _Found(wanted)
   for part in parts:
     found.enter(root / part)
   found.files.sort(key=lambda path: os.fsencode(path.relative_to(root)))
@@ -70,7 +74,8 @@ def walk(
 class _Found:
   """What a walk has seen so far."""
 
-  def __init__(self):
+  def __init__(self, wanted: Callable[[pathlib.Path], bool]):
+    self._wanted = wanted
     self.files: list[pathlib.Path] = []
     self.others = collections.Counter()
     self._unread = collections.Counter()  # suffix -> audio that needs ffmpeg
@@ -102,9 +107,9 @@ class _Found:
     suffix = path.suffix.lower()
     if not os.path.exists(path):
       self._closed["broken link", ""] += 1
-    elif suffix in formats.of_ffmpeg() and not is_audio(path):
+    elif self._needs_ffmpeg(path, suffix):
       self._unread[suffix] += 1
-    elif not is_audio(path):
+    elif not self._wanted(path):
       self.others[suffix or "no suffix"] += 1
     elif not os.path.isfile(path):
       self._closed["pipe or device", ""] += 1
@@ -112,6 +117,13 @@ class _Found:
       self._closed["file", "that may not be read"] += 1
     else:
       self.files.append(path)
+
+  def _needs_ffmpeg(self, path: pathlib.Path, suffix: str) -> bool:
+    return (
+      self._wanted is is_audio
+      and suffix in formats.of_ffmpeg()
+      and not is_audio(path)
+    )
 
   def left_out(self) -> str:
     counted = [f"{n} {suffix}" for suffix, n in sorted(self._unread.items())]

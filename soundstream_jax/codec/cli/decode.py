@@ -5,21 +5,17 @@ path answer at once.
 """
 
 import argparse
-import pathlib
 
-import numpy as np
-
-from soundstream_jax import errors
-from soundstream_jax.codec.cli import model_check, options, paths, printing
-from soundstream_jax.codec.sstr import files, raw, reader, version1
+from soundstream_jax import errors, whole_files
+from soundstream_jax.codec.cli import model_check, options, paths, pipes
+from soundstream_jax.codec.sstr import files
 from soundstream_jax.codec.sstr.entropy import table_files
 
 HELP = ".sstr file -> wav file"
-# A header may claim any source rate, and what it claims is memory.
-MAX_UPSAMPLING = 100
 
 
 def add_arguments(parser: options.Parser) -> None:
+  parser.description += "; or a folder of them -> a folder; - is a pipe"
   options.add_files(parser)
   options.add_model(parser)
   options.add_denoise(parser, "decoder")
@@ -37,81 +33,56 @@ def add_arguments(parser: options.Parser) -> None:
   )
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
   """Decodes and prints how long the audio is; damage is named on stderr.
 
+  Returns:
+    The exit code: 0, or that of damaged input.
+
   Raises:
-    InputError: what cannot be decoded or written, or another model's file.
+    InputError: what cannot be decoded or written, or another model's file; of
+      a folder, at the end.
   """
-  source, target = paths.checked(arguments)
-  if target.suffix.lower() != ".wav":
-    raise errors.InputError(
-      f"{target}: audio is written as wav. Name it {target.stem}.wav."
-    )
-  _check_raw(arguments)
   from soundstream_jax.audio import wav
+  from soundstream_jax.codec.cli import folder
 
-  decode_one = _decode_packets if arguments.raw else _decode_file
-  audio, rate_hz = decode_one(source, arguments)
-  wav.write(target, audio, rate_hz)
-  samples, channels = audio.shape
-  print(
-    f"{target}: {samples} samples, {rate_hz} Hz, "
-    f"{printing.count(channels, 'channel')}, {printing.seconds(samples, rate_hz)}"
+  _check_raw(arguments)
+  suffix = ".packets" if arguments.raw else ".sstr"
+  is_file = not paths.is_folder(arguments) and arguments.output != pipes.PIPE
+  if is_file and not whole_files.is_device(arguments.output):
+    wav.check_name(arguments.output)
+  task = folder.Task(
+    verb="decode",
+    wanted=lambda path: path.suffix.lower() == suffix,
+    kinds=f"{suffix} files are",
+    suffix=".wav",
   )
+  return folder.perform(task, arguments, lambda: _begin(arguments))
 
 
-def _decode_file(
-  source: pathlib.Path, arguments: argparse.Namespace
-) -> tuple[np.ndarray, int]:
-  """Returns audio [N, C] and its rate; damage is printed."""
-  with files.opened(source) as file:
-    header, _ = reader.read_header(file)
-  most_hz = MAX_UPSAMPLING * header.model_rate_hz
-  if arguments.rate == "source" and header.source_rate_hz > most_hz:
-    raise errors.InputError(
-      f"{source}: the source's rate, {header.source_rate_hz} Hz, is more than "
-      f"{MAX_UPSAMPLING} times the model's. Use --rate=model."
-    )
-  from soundstream_jax.audio import resampling
-  from soundstream_jax.codec import offline
+def _begin(arguments: argparse.Namespace):
+  """Returns what decodes one file, as `folder.DoOne`."""
+  from soundstream_jax.codec.cli import file_decode
 
   model = model_check.load(arguments)
-  model_check.check(source, header, model, arguments)
   model.check_denoise(arguments.denoise, "decoder")
-  tables = None
-  if header.version != version1.VERSION and any(header.tables):
-    tables = table_files.read(arguments.model, header.tables)
-  recording = reader.read(source, strict=False, tables=tables)
-  channels = offline.decode(
-    model,
-    recording.codes,
-    layers=recording.layers,
+  how = file_decode.Options(
     denoise=arguments.denoise,
+    source_rate=arguments.rate == "source",
+    bitrate_bps=arguments.bitrate,
+    check=lambda name, header: model_check.check(
+      name, header, model, arguments
+    ),
+    tables=lambda identity: table_files.read(arguments.model, identity),
   )
-  audio = channels.T[: recording.model_samples]
-  rate_hz = header.model_rate_hz
-  if arguments.rate == "source":
-    rate_hz = header.source_rate_hz
-    audio = resampling.resample(audio, header.model_rate_hz, rate_hz)
-    # Two roundings up may leave a few samples more than the source had.
-    audio = audio[: recording.source_samples]
-  printing.report_damage(source, recording.damages)
-  return audio, rate_hz
 
+  def decode_one(path, name, target, target_name):
+    with files.opened(path, name=name) as source:
+      return file_decode.decode(
+        model, how, source, target, source_name=name, target_name=target_name
+      )
 
-def _decode_packets(
-  source: pathlib.Path, arguments: argparse.Namespace
-) -> tuple[np.ndarray, int]:
-  """Returns audio [N, 1] of whole frames, and its rate."""
-  from soundstream_jax.codec import offline
-
-  model = model_check.load(arguments)
-  layers = model.layers_for(arguments.bitrate)
-  with files.opened(source) as file:
-    codes = raw.unpack(file.read(), layers, model.rates.bits_per_code)
-  audio = offline.decode(model, codes, denoise=arguments.denoise)
-  return audio[:, None], model.rates.sample_rate_hz
+  return decode_one
 
 
 def _check_raw(arguments: argparse.Namespace) -> None:

@@ -5,18 +5,16 @@ the run, so that --help and a mistyped path answer at once.
 """
 
 import argparse
-import functools
-import pathlib
 
 from soundstream_jax import errors
-from soundstream_jax.codec.cli import model_check, options, paths
+from soundstream_jax.codec.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import table_files
 
 HELP = "audio file -> .sstr file"
 
 
 def add_arguments(parser: options.Parser) -> None:
-  parser.description += "; or a folder of them -> a folder"
+  parser.description += "; or a folder of them -> a folder; - is a pipe"
   options.add_files(parser)
   options.add_model(parser)
   options.add_denoise(parser, "encoder")
@@ -36,35 +34,31 @@ def add_arguments(parser: options.Parser) -> None:
   )
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
   """Encodes and prints what was read and written.
+
+  Returns:
+    The exit code: 0, or that of damaged input.
 
   Raises:
     InputError: what cannot be encoded or written; of a folder, at the end.
   """
-  if pathlib.Path(arguments.input).is_dir():
-    _encode_folder(arguments)
-    return
-  source, target = paths.checked(arguments)
-  encode_one = _encoder(arguments)
-  print("\n".join(encode_one(source, target).lines))
+  from soundstream_jax.audio import folders
+  from soundstream_jax.codec.cli import folder
 
-
-def _encode_folder(arguments: argparse.Namespace) -> None:
-  from soundstream_jax.codec.cli import folder_encode
-
-  todo, skipped = folder_encode.pairs(
-    pathlib.Path(arguments.input),
-    pathlib.Path(arguments.output),
+  task = folder.Task(
+    verb="encode",
+    wanted=folders.is_audio,
+    kinds="audio is",
     suffix=".packets" if arguments.raw else ".sstr",
-    force=arguments.force,
+    seekable=True,
   )
-  encode_one = _encoder(arguments) if todo else None
-  folder_encode.encode(encode_one, todo, skipped=skipped, force=arguments.force)
+  return folder.perform(task, arguments, lambda: _begin(arguments))
 
 
-def _encoder(arguments: argparse.Namespace):
-  """Returns `file_encode.encode` with the model and the options."""
+def _begin(arguments: argparse.Namespace):
+  """Returns what encodes one file, as `folder.DoOne`."""
+  from soundstream_jax.audio import reading
   from soundstream_jax.codec.cli import file_encode
 
   model = model_check.load(arguments)
@@ -84,4 +78,9 @@ def _encoder(arguments: argparse.Namespace):
     tables=tables,
   )
   file_encode.check(model, how)
-  return functools.partial(file_encode.encode, model, how)
+
+  def encode_one(path, name, target, target_name):
+    with reading.opened(path, name=name) as sound:
+      return file_encode.encode(model, how, sound, target, name=target_name)
+
+  return encode_one

@@ -1,13 +1,20 @@
-"""Encodes one audio file into one .sstr file, or into raw packets."""
+"""Encodes one audio file into one .sstr file, or into raw packets.
+
+The sound passes through block by block: memory does not grow with its length.
+"""
 
 import dataclasses
-import pathlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
-from soundstream_jax import errors, whole_files
+import numpy as np
+
+from soundstream_jax import errors
 from soundstream_jax.audio import reading, resampling, waveform
 from soundstream_jax.codec import offline, serialization, trained_model
 from soundstream_jax.codec.cli import printing
-from soundstream_jax.codec.sstr import limits, raw, writer
+from soundstream_jax.codec.sstr import files, limits, raw, writer
+from soundstream_jax.codec.sstr import header as header_lib
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 
 
@@ -20,14 +27,6 @@ class Options:
   mono: bool  # the mean of the channels
   raw: bool  # packets instead of a file
   tables: tables_lib.Tables | None = None  # of the entropy coder
-
-
-@dataclasses.dataclass(frozen=True)
-class Encoded:
-  """Sizes of one file that was encoded."""
-
-  seconds: float  # of audio
-  lines: tuple[str, str]  # what was read and what was written
 
 
 def check(model: trained_model.TrainedModel, options: Options) -> None:
@@ -43,61 +42,103 @@ def check(model: trained_model.TrainedModel, options: Options) -> None:
 def encode(
   model: trained_model.TrainedModel,
   options: Options,
-  source: pathlib.Path,
-  target: pathlib.Path,
-) -> Encoded:
-  """Encodes a file; the other appears under its name when it is complete.
+  sound: reading.Sound,
+  target: BinaryIO,
+  *,
+  name: str,
+) -> printing.Done:
+  """Encodes a file.
+
+  Args:
+    model: that encodes.
+    options: how.
+    sound: not read yet.
+    target: is written; a file, which is gone back to at its end.
+    name: of the target.
 
   Raises:
-    InputError: a file that cannot be read, or that the options do not fit.
-    DiskError: the disk cannot be written to.
+    InputError: sound that cannot be read, or that the options do not fit.
   """
-  audio, rate_hz = reading.read(source)
-  samples, channels = audio.shape
-  if options.raw and channels > 1 and not options.mono:
+  if sound.channels > 1 and options.raw and not options.mono:
     raise errors.InputError(
-      f"{source}: it has {channels} channels, and raw packets are of one. Use "
-      "--mono for their mean."
+      f"{sound.name}: it has {sound.channels} channels, and raw packets are of "
+      "one. Use --mono for their mean."
     )
-  if channels > limits.MAX_CHANNELS and not options.mono:
+  if sound.channels > limits.MAX_CHANNELS and not options.mono:
     raise errors.InputError(
-      f"{source}: it has {channels} channels, and a file keeps "
+      f"{sound.name}: it has {sound.channels} channels, and a file keeps "
       f"{limits.MAX_CHANNELS}. Use --mono for their mean."
     )
-  try:
+  with files.naming(sound.name):
     header = serialization.header(
       model,
       num_quantizers=model.layers_for(options.bitrate_bps),
-      source_samples=samples,
-      source_rate_hz=rate_hz,
-      source_channels=channels,
-      channels=1 if options.mono else channels,
+      source_samples=None,  # which nobody knows before the last
+      source_rate_hz=sound.rate_hz,
+      source_channels=sound.channels,
+      channels=1 if options.mono else sound.channels,
+      chunk_frames=writer.FILE_FRAMES,
       tables=options.tables,
     )
-  except errors.InputError as error:
-    raise errors.InputError(f"{source}: {error}") from None
-  if options.mono:
-    audio = waveform.to_mono(audio)[:, None]
-  audio = resampling.resample(audio, rate_hz, model.rates.sample_rate_hz)
-  codes = offline.encode(
-    model, audio.T, bitrate_bps=options.bitrate_bps, denoise=options.denoise
+    sink = (
+      raw.Writer(target, header.code_bits)
+      if options.raw
+      else writer.Writer(target, header, tables=options.tables)
+    )
+    for codes in _codes(model, options, sound, header.channels):
+      sink.write(codes)
+    size = sink.close_file(sound.samples)
+  header = dataclasses.replace(header, source_samples=sound.samples)
+  return printing.Done(
+    seconds=sound.samples / sound.rate_hz,
+    lines=(
+      _heard(sound, header),
+      f"{name}: {size} bytes, {_written(options, header)}, "
+      f"{printing.bitrate(header, size, sound.samples)}; model step "
+      f"{model.step} ({model.weights})",
+    ),
+    damages=(sound.damage,) if sound.damage else (),
   )
-  what = f"{header.num_quantizers} layers"
-  if options.raw:
-    packet = raw.packet_bytes(header.num_quantizers, header.code_bits)
-    what = f"{header.frames} packets of {packet} bytes, {what}"
-    with whole_files.opened(target) as file:
-      size = file.write(raw.pack(codes[0], header.code_bits))
-  else:
-    size = writer.write(target, header, codes, tables=options.tables)
-  steps = [f"{rate_hz} Hz", printing.count(channels, "channel")]
-  if channels > header.channels:
+
+
+def _codes(
+  model: trained_model.TrainedModel,
+  options: Options,
+  sound: reading.Sound,
+  channels: int,
+) -> Iterator[np.ndarray]:
+  """Yields int32 codes [C, F, q] of a sound."""
+  rate_hz = model.rates.sample_rate_hz
+  resampler = resampling.Resampler(sound.rate_hz, rate_hz, channels)
+  encoder = offline.ClipEncoder(
+    model,
+    channels=channels,
+    bitrate_bps=options.bitrate_bps,
+    denoise=options.denoise,
+  )
+  for block in sound.blocks():
+    start_s = sound.samples / sound.rate_hz
+    if options.mono:
+      block = waveform.to_mono(block)[:, None]
+    block = reading.checked(resampler.push(block), sound.name, start_s, rate_hz)
+    yield encoder.push(block.T)
+  yield encoder.push(resampler.flush().T)
+  yield encoder.flush()
+
+
+def _heard(sound: reading.Sound, header: header_lib.Header) -> str:
+  steps = [f"{sound.rate_hz} Hz", printing.count(sound.channels, "channel")]
+  if sound.channels > header.channels:
     steps.append("mixed down to 1 channel")
-  if rate_hz != model.rates.sample_rate_hz:
-    steps.append(f"resampled to {model.rates.sample_rate_hz} Hz")
-  lines = (
-    f"{source}: {printing.seconds(samples, rate_hz)}, {', '.join(steps)}",
-    f"{target}: {size} bytes, {what}, {printing.bitrate(header, size, samples)}"
-    f"; model step {model.step} ({model.weights})",
-  )
-  return Encoded(samples / rate_hz, lines)
+  if sound.rate_hz != header.model_rate_hz:
+    steps.append(f"resampled to {header.model_rate_hz} Hz")
+  seconds = printing.seconds(sound.samples, sound.rate_hz)
+  return f"{sound.name}: {seconds}, {', '.join(steps)}"
+
+
+def _written(options: Options, header: header_lib.Header) -> str:
+  layers = f"{header.num_quantizers} layers"
+  if not options.raw:
+    return layers
+  packet = raw.packet_bytes(header.num_quantizers, header.code_bits)
+  return f"{header.frames} packets of {packet} bytes, {layers}"

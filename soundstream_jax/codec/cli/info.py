@@ -5,9 +5,11 @@ One chunk at a time is in memory, and no codes are decoded.
 
 import argparse
 import collections
-import os
+import contextlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
-from soundstream_jax import errors, rates
+from soundstream_jax import endings, errors, rates
 from soundstream_jax.codec.cli import options, pipes, printing
 from soundstream_jax.codec.sstr import chunks, files, reader, scan, version1
 from soundstream_jax.codec.sstr import header as header_lib
@@ -16,7 +18,7 @@ HELP = "what an .sstr file holds; needs no model"
 
 
 def add_arguments(parser: options.Parser) -> None:
-  parser.add_argument("input", metavar="FILE")
+  parser.add_argument("input", metavar="FILE", help="or - for a pipe")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -26,16 +28,17 @@ def run(arguments: argparse.Namespace) -> None:
     InputError: damage anywhere; the first. Or a standard output that is closed.
   """
   pipes.output()
-  with files.opened(arguments.input) as file:
+  with _opened(arguments.input) as source:
+    file = _Counted(source)
     header, start = reader.read_header(file)
     if header.version == version1.VERSION:
       version1.from_bytes(start + file.read())
       lines, samples = _version1(header), header.source_samples
     else:
       lines, samples = _version2(header, file)
-    size = os.fstat(file.fileno()).st_size
+  size = file.size
   lines = {
-    "file": arguments.input,
+    "file": pipes.NAME if arguments.input == pipes.PIPE else arguments.input,
     "format": f".sstr version {header.version}",
     **lines,
     "bitrate": printing.bitrate(header, size, samples),
@@ -47,6 +50,32 @@ def run(arguments: argparse.Namespace) -> None:
   }
   for name, text in lines.items():
     print(f"{name + ':':<13}{text}")
+
+
+@contextlib.contextmanager
+def _opened(argument: str) -> Iterator[BinaryIO]:
+  """Opens a file, or standard input, which is read once."""
+  if argument != pipes.PIPE:
+    with files.opened(argument) as file:
+      yield file
+    return
+  with files.naming(pipes.NAME), pipes.Input() as file:
+    yield file
+  if file.code:
+    raise endings.Stopped(file.code)
+
+
+class _Counted:
+  """Counts the bytes that are read."""
+
+  def __init__(self, file: BinaryIO):
+    self.size = 0
+    self._file = file
+
+  def read(self, size: int = -1) -> bytes:
+    data = self._file.read(size)
+    self.size += len(data)
+    return data
 
 
 def _version1(header: version1.Header) -> dict[str, str]:

@@ -1,56 +1,134 @@
-"""Checks the paths that a command reads and writes, before it loads a model."""
+"""Paths that a command reads and writes: files, folders, "-" for a pipe.
+
+Checked before a model is loaded, and opened only then.
+"""
 
 import argparse
+import contextlib
+import os
 import pathlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
+from soundstream_jax.codec.cli import pipes
 
-PIPE = "-"
+
+def is_folder(arguments: argparse.Namespace) -> bool:
+  """True if INPUT of `options.add_files` is a folder."""
+  return arguments.input != pipes.PIPE and os.path.isdir(arguments.input)
 
 
-def checked(
-  arguments: argparse.Namespace,
-) -> tuple[pathlib.Path, pathlib.Path]:
-  """Returns INPUT and OUTPUT, which are files, of `options.add_files`.
+def check(arguments: argparse.Namespace) -> None:
+  """Checks INPUT and OUTPUT of `options.add_files`, each a file or a pipe.
 
   Raises:
     InputError: as `check_input` and `check_output`.
   """
-  source, target = pathlib.Path(arguments.input), pathlib.Path(arguments.output)
-  check_input(source)
-  check_output(target, source, force=arguments.force)
-  return source, target
+  if arguments.input != pipes.PIPE:
+    check_input(pathlib.Path(arguments.input))
+  if arguments.output == pipes.PIPE:
+    pipes.output()
+  else:
+    source = None if arguments.input == pipes.PIPE else arguments.input
+    check_output(pathlib.Path(arguments.output), source, force=arguments.force)
 
 
 def check_input(source: pathlib.Path) -> None:
   """Refuses what is no file.
 
   Raises:
-    InputError: a folder, or nothing of that name.
+    InputError: a folder, nothing of that name, or one that may not be read.
   """
   if source.is_dir():
     raise errors.InputError(f"{source}: this is a folder. Name one file.")
+  if source.is_symlink() and not source.exists():
+    raise errors.InputError(
+      f"{source}: this is a link to {os.readlink(source)}, which is not there."
+    )
   if not source.exists():
     raise errors.InputError(f"{source}: there is no such file.")
+  if not os.access(source, os.R_OK):
+    raise errors.InputError(
+      f"{source}: it may not be read. Change its permissions."
+    )
 
 
 def check_output(
-  target: pathlib.Path, source: pathlib.Path, *, force: bool
+  target: pathlib.Path, source: str | pathlib.Path | None, *, force: bool
 ) -> None:
   """Refuses to write where it cannot be done, or over what is there.
 
+  Links are followed. What is no file, a pipe or a device, is written through,
+  and nothing of it is replaced.
+
+  Args:
+    target: to be written.
+    source: that is read; None: no file.
+    force: a file may be replaced, or made where a link leads.
+
   Raises:
-    InputError: a folder, a folder that is not there, the input itself, or a
-      file, unless `force`.
+    InputError: a folder, a folder that is not there or may not be written to,
+      the input itself, or a file or link, unless `force`.
   """
   if target.is_dir():
     raise errors.InputError(f"{target}: this is a folder. Name one file.")
   if not target.parent.is_dir():
     raise errors.InputError(f"{target}: there is no folder {target.parent}.")
-  if target.exists():
-    if source.exists() and target.samefile(source):
-      raise errors.InputError(f"{target}: input and output are the same file.")
-    if not force:
-      raise errors.InputError(
-        f"{target} exists already. Use --force to replace it."
-      )
+  both = target.exists() and source is not None and os.path.exists(source)
+  if both and target.is_file() and target.samefile(source):
+    raise errors.InputError(f"{target}: input and output are the same file.")
+  if whole_files.is_device(target):
+    if not os.access(target, os.W_OK):
+      raise errors.InputError(f"{target}: it may not be written to.")
+    return
+  if os.path.lexists(target) and not force:
+    what = f"{target} exists already"
+    if not target.exists():
+      what = f"{target} is a link to {os.readlink(target)}, which is not there"
+    raise errors.InputError(f"{what}. Use --force to replace it.")
+  folder = pathlib.Path(os.path.realpath(target)).parent
+  if not folder.is_dir():
+    raise errors.InputError(f"{target}: there is no folder {folder}.")
+  if not os.access(folder, os.W_OK | os.X_OK):
+    raise errors.InputError(
+      f"{target}: {folder} may not be written to. Name another folder."
+    )
+
+
+@contextlib.contextmanager
+def source(argument: str) -> Iterator[tuple[pathlib.Path, str]]:
+  """Gives the path of INPUT, to be read as often as needed, and its name.
+
+  Raises:
+    InputError, DiskError: as `pipes.path_of_input`.
+  """
+  if argument != pipes.PIPE:
+    yield pathlib.Path(argument), argument
+    return
+  with pipes.path_of_input() as path:
+    yield path, pipes.NAME
+
+
+@contextlib.contextmanager
+def target(argument: str, *, seekable: bool = False) -> Iterator[BinaryIO]:
+  """Opens OUTPUT: a file has its name at the end of the block, if all is well.
+
+  Args:
+    argument: a path, or a pipe.
+    seekable: what is written may be gone back to: a pipe then gets all of it
+      at the end.
+
+  Raises:
+    DiskError, InputError: as `errors.writing`.
+  """
+  with contextlib.ExitStack() as stack:
+    if argument != pipes.PIPE:
+      opened = whole_files.opened(argument, seekable=seekable)
+      yield stack.enter_context(opened)
+      return
+    written = pipes.output()
+    if seekable:
+      yield stack.enter_context(whole_files.passed_on(written))
+    else:
+      yield written

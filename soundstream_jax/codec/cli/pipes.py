@@ -1,10 +1,17 @@
 """Standard input and output, where they carry sound or packets."""
 
 import contextlib
+import pathlib
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from typing import BinaryIO
 
-from soundstream_jax import endings, errors, os_signals
+from soundstream_jax import endings, errors, os_signals, whole_files
+
+PIPE = "-"  # what it is called on a command line
+NAME = "standard input"
 
 # The last frames of a stream may need a program that is not compiled yet.
 _END_SECONDS = 60.0
@@ -20,12 +27,8 @@ class Input:
   """
 
   def __init__(self):
-    if sys.stdin is None:
-      raise errors.InputError(
-        "standard input is closed. Send sound or packets into it."
-      )
     self.code = 0
-    self._file = sys.stdin.buffer
+    self._file = _stdin()
     self._waits = self._begun = False
     self._handlers = os_signals.Handlers()
     self._stack = contextlib.ExitStack()
@@ -79,3 +82,39 @@ def output() -> BinaryIO:
       "standard output is closed. Send it to a file or a pipe."
     )
   return sys.stdout.buffer
+
+
+@contextlib.contextmanager
+def path_of_input() -> Iterator[pathlib.Path]:
+  """Gives standard input a path, to be read as often as needed.
+
+  It is its own if it is a file. What comes through a pipe goes to a temporary
+  file first, which a signal removes as well.
+
+  Raises:
+    InputError: it is closed, or a terminal.
+    DiskError: there is no space for it.
+  """
+  file = _stdin()
+  if file.isatty():
+    raise errors.InputError(
+      "standard input is a terminal. Send sound or packets into it, as in "
+      "... | soundstream COMMAND ..., or < FILE."
+    )
+  itself = pathlib.Path("/dev/stdin")
+  if file.seekable() and not file.tell() and itself.exists():
+    yield itself
+    return
+  folder = tempfile.gettempdir()
+  with whole_files.temporary() as path:
+    with errors.writing(NAME, folder), open(path, "wb") as copy:
+      shutil.copyfileobj(file, copy, 1 << 20)
+    yield path
+
+
+def _stdin() -> BinaryIO:
+  if sys.stdin is None:
+    raise errors.InputError(
+      "standard input is closed. Send sound or packets into it."
+    )
+  return sys.stdin.buffer

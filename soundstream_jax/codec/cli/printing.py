@@ -1,14 +1,29 @@
-"""How commands print sizes, bitrates and times, and name damage."""
+"""Lines that commands print: sizes, bitrates, times, and damage."""
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from soundstream_jax import rates
-from soundstream_jax.codec.sstr import reader, scan
+from soundstream_jax import errors, rates
+from soundstream_jax.codec.sstr import reader
 
 # Lines of damage that are printed; a long file may have thousands.
 MAX_REPORTED = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+  """What became of one file."""
+
+  seconds: float  # of audio
+  lines: tuple[str, ...]  # what was read and what was written
+  damages: tuple[object, ...] = ()  # of the input; each is a line
+
+
+def say(lines: Iterable[str], output: str) -> None:
+  """Prints what a command did; on stderr where OUTPUT is standard output."""
+  print("\n".join(lines), file=sys.stderr if output == "-" else sys.stdout)
 
 
 def nominal(header: reader.Header) -> str:
@@ -35,10 +50,16 @@ def seconds(samples: int, rate_hz: int) -> str:
   return f"{samples / rate_hz:.3f} s"
 
 
-def report_damage(source: object, damages: Sequence[scan.Damage]) -> None:
-  """Names damage on stderr, a line each, the first `MAX_REPORTED` of it."""
+def report_damage(source: object, damages: Sequence[object]) -> int:
+  """Names damage on stderr, a line each, the first `MAX_REPORTED` of it.
+
+  Returns:
+    The exit code: that of bad input where there is damage, although what is
+    whole was used.
+  """
   for damage in damages[:MAX_REPORTED]:
     print(f"damaged: {source}: {damage}", file=sys.stderr)
   if len(damages) > MAX_REPORTED:
     more = len(damages) - MAX_REPORTED
     print(f"damaged: {source}: {more} places more", file=sys.stderr)
+  return errors.EXIT_BAD_INPUT if damages else 0

@@ -1,13 +1,9 @@
 """`soundstream transcode`: a file or a stream to a lower bitrate."""
 
 import argparse
-import contextlib
-import pathlib
-import sys
-from collections.abc import Iterator
 from typing import BinaryIO
 
-from soundstream_jax import endings, whole_files
+from soundstream_jax import endings
 from soundstream_jax.codec.cli import options, paths, pipes, printing
 from soundstream_jax.codec.sstr import files
 from soundstream_jax.codec.sstr import transcode as transcode_lib
@@ -16,7 +12,7 @@ HELP = ".sstr file -> one of a lower bitrate; needs no model"
 
 
 def add_arguments(parser: options.Parser) -> None:
-  parser.description += "; - is a pipe"
+  parser.description += "; or a folder of them -> a folder; - is a pipe"
   options.add_files(parser)
   parser.add_argument(
     "--bitrate",
@@ -27,48 +23,68 @@ def add_arguments(parser: options.Parser) -> None:
   )
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
   """Cuts layers off and prints the bitrate that is left.
 
+  Returns:
+    The exit code: 0, or that of damaged input.
+
   Raises:
-    InputError: files that cannot be read or written, or another bitrate.
+    InputError: files that cannot be read or written, or another bitrate; of a
+      folder, at the end.
   """
-  damages = []
-  with _opened(arguments) as (source, target):
-    header = transcode_lib.transcode(
-      source, target, bitrate_bps=arguments.bitrate, report=damages.append
-    )
-  printing.report_damage(arguments.input, damages)
-  # A pipe carries the stream alone.
-  out = sys.stderr if arguments.output == paths.PIPE else sys.stdout
-  print(
-    f"{arguments.output}: {header.num_quantizers} layers, "
-    f"{printing.nominal(header)}",
-    file=out,
+  from soundstream_jax.codec.cli import folder
+
+  if arguments.input == pipes.PIPE:
+    return _pass_on(arguments)
+  task = folder.Task(
+    verb="transcode",
+    wanted=lambda path: path.suffix.lower() == ".sstr",
+    kinds=".sstr files are",
+    suffix=".sstr",
   )
+  return folder.perform(task, arguments, lambda: _begin(arguments))
 
 
-@contextlib.contextmanager
-def _opened(
-  arguments: argparse.Namespace,
-) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-  """Opens input and output, each a file or a pipe."""
-  source, target = pathlib.Path(arguments.input), pathlib.Path(arguments.output)
-  with contextlib.ExitStack() as stack:
-    if arguments.input != paths.PIPE:
-      paths.check_input(source)
-    if arguments.output != paths.PIPE:
-      paths.check_output(target, source, force=arguments.force)
-    # The output first: what goes wrong while reading leaves none.
-    if arguments.output == paths.PIPE:
-      written = pipes.output()
-    else:
-      written = stack.enter_context(whole_files.opened(target))
-    if arguments.input == paths.PIPE:
-      read = stack.enter_context(pipes.Input())
-    else:
-      read = stack.enter_context(files.opened(source))
-    yield read, written
+def _begin(arguments: argparse.Namespace):
+  """Returns what transcodes one file, as `folder.DoOne`."""
+
+  def transcode_one(path, name, target, target_name):
+    with files.opened(path, name=name) as source:
+      return _transcode(arguments.bitrate, source, target, target_name)
+
+  return transcode_one
+
+
+def _pass_on(arguments: argparse.Namespace) -> int:
+  """Transcodes what comes through a pipe, as it comes."""
+  paths.check(arguments)
+  # The output first: what goes wrong while reading leaves none.
+  with (
+    paths.target(arguments.output) as target,
+    pipes.Input() as source,
+    files.naming(pipes.NAME),
+  ):
+    done = _transcode(arguments.bitrate, source, target, arguments.output)
     # A stream that a signal ended is passed on; a file would seem whole.
-    if arguments.input == paths.PIPE and read.code:
-      raise endings.Stopped(read.code)
+    if source.code:
+      raise endings.Stopped(source.code)
+  code = printing.report_damage(pipes.NAME, done.damages)
+  printing.say(done.lines, arguments.output)
+  return code
+
+
+def _transcode(
+  bitrate_bps: float, source: BinaryIO, target: BinaryIO, name: str
+) -> printing.Done:
+  damages = []
+  header = transcode_lib.transcode(
+    source, target, bitrate_bps=bitrate_bps, report=damages.append
+  )
+  layers = f"{header.num_quantizers} layers, {printing.nominal(header)}"
+  samples = header.source_samples or 0  # of a stream nobody knows
+  return printing.Done(
+    seconds=samples / header.source_rate_hz,
+    lines=(f"{name}: {layers}",),
+    damages=tuple(damages),
+  )

@@ -92,9 +92,9 @@ def codes(
     position = chunk.head.stop_frame
     filled = _nothing(header, chunk.head.frames)
     filled[..., : given.shape[-1]] = given
-    yield filled, np.repeat(good[:, None], chunk.head.frames, axis=1)
     for damage in reader.worse(header, chunk, good):
       report(damage)
+    yield filled, np.repeat(good[:, None], chunk.head.frames, axis=1)
   yield from _lost(header, position, surveyed.frames)
 
 

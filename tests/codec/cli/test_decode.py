@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import soundfile
 
+from soundstream_jax import errors
 from soundstream_jax.codec import __main__ as command
 from soundstream_jax.codec import offline, trained_model
 from soundstream_jax.codec.sstr import packing, reader, writer
@@ -110,7 +111,8 @@ def test_damage_is_named_with_its_time_and_the_rest_decodes(
   damaged[120 + chunk + 20] ^= 1
   coded.write_bytes(damaged)
   capsys.readouterr()
-  assert command.main(["decode", str(coded), str(target), model]) == 0
+  code = command.main(["decode", str(coded), str(target), model])
+  assert code == errors.EXIT_BAD_INPUT
   out, err = capsys.readouterr()
   text = "at 5.120 s: the first layer is damaged: 256 frames lost"
   assert err == f"damaged: {coded}: {text}\n"

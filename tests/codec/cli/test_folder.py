@@ -1,4 +1,4 @@
-"""Laws of encoding a folder: its tree, all of it, nothing written over."""
+"""Laws of commands on folders: the tree, all of it, nothing written over."""
 
 import numpy as np
 import pytest
@@ -92,3 +92,62 @@ def test_two_files_of_one_name_and_no_audio_are_refused_at_once(
   assert "no audio is in this folder" in encode(code=2).err
   (tmp_path / "out").write_bytes(b"a file")
   assert "is a file" in encode(code=2).err
+
+
+def _run(*words, code=0):
+  assert command.main([str(word) for word in words]) == code
+
+
+def test_decode_and_transcode_mirror_a_tree_as_if_each_were_alone(
+  encode, tmp_path, workdir, capsys
+):
+  encode()
+  coded, model = tmp_path / "out", f"--model={workdir}"
+  (coded / "notes.txt").write_text("no code")
+  _run("transcode", coded, tmp_path / "low", "--bitrate=250")
+  _run("decode", tmp_path / "low", tmp_path / "heard", model)
+  out, _ = capsys.readouterr()
+  assert "3 files transcoded" in out and "3 files decoded" in out
+  low, heard = _files(tmp_path / "low"), _files(tmp_path / "heard")
+  names = ("a", "deep/c", "deep/er/b")
+  assert sorted(low) == [f"{name}.sstr" for name in names]
+  assert sorted(heard) == [f"{name}.wav" for name in names]
+  for name in names:
+    one, sound = tmp_path / "one.sstr", tmp_path / "one.wav"
+    _run("transcode", coded / f"{name}.sstr", one, "--bitrate=250", "--force")
+    _run("decode", one, sound, model, "--force")
+    assert one.read_bytes() == low[f"{name}.sstr"]
+    assert sound.read_bytes() == heard[f"{name}.wav"]
+
+
+def test_a_damaged_file_of_a_folder_is_named_and_used(
+  encode, tmp_path, workdir, capsys
+):
+  encode()
+  path = tmp_path / "out" / "deep" / "c.sstr"
+  data = bytearray(path.read_bytes())
+  data[-2] ^= 1
+  path.write_bytes(data)
+  _run("decode", tmp_path / "out", tmp_path / "d", f"--model={workdir}", code=2)
+  out, err = capsys.readouterr()
+  assert "3 files decoded" in out and len(_files(tmp_path / "d")) == 3
+  assert f"damaged: {path}: at 0.000 s: layer 3 is damaged" in err
+  assert err.splitlines()[-1].startswith("error: 1 of 3 files are damaged")
+
+
+def test_what_is_left_out_of_a_folder_is_said(encode, tree, monkeypatch):
+  monkeypatch.setenv("PATH", "")
+  (tree / "video.m4a").write_bytes(b"")
+  (tree / "gone.wav").symlink_to("nowhere.wav")
+  _, err = encode()
+  told = "left out: 1 .m4a, 1 broken link; install ffmpeg to read .m4a"
+  assert err.splitlines()[0] == told
+
+
+def test_one_file_named_for_a_folder_is_refused(tree, refused, workdir):
+  for words in (
+    ("encode", tree, "a.sstr", f"--model={workdir}"),
+    ("decode", tree, "a.wav", f"--model={workdir}"),
+    ("encode", tree, "-", f"--model={workdir}"),
+  ):
+    assert "Name a folder" in refused(*words)
