@@ -29,10 +29,14 @@ class Walk:
 
 def is_audio(path: str | os.PathLike) -> bool:
   """True for a name that audio has which can be read on this machine."""
-  suffix = pathlib.PurePath(path).suffix.lower()
-  if suffix in formats.of_libsndfile():
-    return True
-  return suffix in formats.of_ffmpeg() and ffmpeg.installed()
+  return pathlib.PurePath(path).suffix.lower() in suffixes()
+
+
+def suffixes() -> frozenset[str]:
+  """Returns those of the audio that can be read on this machine."""
+  if ffmpeg.installed():
+    return formats.of_libsndfile() | formats.of_ffmpeg()
+  return formats.of_libsndfile()
 
 
 def walk(
@@ -71,6 +75,7 @@ class _Found:
   """What a walk has seen so far."""
 
   def __init__(self):
+    self._readable = suffixes()
     self.files: list[pathlib.Path] = []
     self.others = collections.Counter()
     self._unread = collections.Counter()  # suffix -> audio that needs ffmpeg
@@ -102,9 +107,9 @@ class _Found:
     suffix = path.suffix.lower()
     if not os.path.exists(path):
       self._closed["broken link", ""] += 1
-    elif suffix in formats.of_ffmpeg() and not is_audio(path):
+    elif suffix in formats.of_ffmpeg() - self._readable:
       self._unread[suffix] += 1
-    elif not is_audio(path):
+    elif suffix not in self._readable:
       self.others[suffix or "no suffix"] += 1
     elif not os.path.isfile(path):
       self._closed["pipe or device", ""] += 1
