@@ -9,8 +9,8 @@ unless stated.
 import contextlib
 import os
 import pathlib
+import stat
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -114,7 +114,9 @@ class Sound:
     while True:
       try:
         block = self._decoder.read(_BLOCK_SAMPLES)
-      except (OSError, soundfile.LibsndfileError) as error:
+      except OSError as error:
+        raise _refused(self.name, error) from None
+      except soundfile.LibsndfileError as error:
         raise _unreadable(self.name, _reason(error)) from None
       if not len(block):
         break
@@ -226,20 +228,24 @@ def opened(path: str | os.PathLike, *, name: str | None = None) -> Sound:
   """
   path = pathlib.Path(path)
   name = str(path) if name is None else name
-  if path.is_dir():
-    raise errors.InputError(
-      f"{name}: this is a folder, not an audio file. Name one file."
-    )
-  if not path.exists():
-    raise errors.InputError(f"{name}: there is no such file. Check the path.")
-  if path.is_file() and not path.stat().st_size:
-    raise errors.InputError(
-      f"{name}: the file is empty (0 bytes). Remove or replace it."
-    )
   try:
-    claim, begin = _look(path)
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+      raise errors.InputError(
+        f"{name}: this is a folder, not an audio file. Name one file."
+      )
+    regular = stat.S_ISREG(status.st_mode)
+    if regular and not status.st_size:
+      raise errors.InputError(
+        f"{name}: the file is empty (0 bytes). Remove or replace it."
+      )
+    claim, begin = _look(path) if regular else (headers.Claim(), b"")
+  except (FileNotFoundError, NotADirectoryError):
+    raise errors.InputError(
+      f"{name}: there is no such file. Check the path."
+    ) from None
   except OSError as error:
-    raise _unreadable(name, _reason(error)) from None
+    raise _refused(name, error) from None
   if claim.unsaid_bytes:
     raise errors.InputError(
       f"{name}: the header says 0 bytes of sound, and {claim.unsaid_bytes} "
@@ -253,7 +259,7 @@ def opened(path: str | os.PathLike, *, name: str | None = None) -> Sound:
     binary = getattr(os, "O_BINARY", 0)
     return Sound(_Libsndfile(os.open(path, os.O_RDONLY | binary)), name, claim)
   except OSError as error:
-    raise _unreadable(name, _reason(error)) from None
+    raise _refused(name, error) from None
   except soundfile.LibsndfileError as error:
     reason = _reason(error)
   if formats.is_playlist(begin):
@@ -261,7 +267,7 @@ def opened(path: str | os.PathLike, *, name: str | None = None) -> Sound:
       f"{name}: this is a text or a playlist, not audio. Name the files that "
       "it lists."
     )
-  if path.is_file() and ffmpeg.installed():
+  if regular and ffmpeg.installed():
     return Sound(ffmpeg.Decoder(path, name), name, claim)
   if formats.is_of_ffmpeg(path, begin):
     raise ffmpeg.missing(path, name)
@@ -272,24 +278,23 @@ def opened(path: str | os.PathLike, *, name: str | None = None) -> Sound:
 
 def _look(path: pathlib.Path) -> tuple[headers.Claim, bytes]:
   """Returns (what the header says, the first bytes) of a file, not a pipe."""
-  if not path.is_file():
-    return headers.Claim(), b""
   with open(path, "rb") as file:
-    return headers.look(file), _begin_of(file)
-
-
-def _begin_of(file: BinaryIO) -> bytes:
-  file.seek(0)
-  return file.read(1 << 10)
+    begin = file.read(1 << 10)
+    return headers.look(file), begin
 
 
 def _reason(error: Exception) -> str:
-  reason = getattr(error, "error_string", None) or (
-    getattr(error, "strerror", None) or str(error)
-  )
+  reason = getattr(error, "error_string", None) or str(error)
   if reason.startswith("File does not exist"):  # said of what is no mp3
     return "its content is not audio"
   return reason.strip().removeprefix("Error : ").rstrip(".")
+
+
+def _refused(name: str, error: OSError) -> errors.InputError:
+  return errors.InputError(
+    f"{name}: cannot be read ({error.strerror or error}). Change its "
+    "permissions, or copy it to another disk."
+  )
 
 
 def _unreadable(name: str, reason: str) -> errors.InputError:
