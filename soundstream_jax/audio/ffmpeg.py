@@ -31,6 +31,7 @@ _MEMORY_BYTES = 8 << 30
 
 _READ_BYTES = 1 << 20
 _LINE_BYTES = 1 << 12
+_LINE_SHOWN = 200
 
 # Formats that name other files, run scripts, come from devices or the network,
 # or are no sound at all. Those of single pictures end in _pipe.
@@ -185,7 +186,7 @@ class Decoder:
       _, found, text = line.rpartition(level)
       if found:
         text = "".join(c if c.isprintable() else "?" for c in text)
-        self._told[1:] = [text]
+        self._told[1:] = [text[:_LINE_SHOWN]]
 
   def _check_end(self) -> None:
     """Waits for the end of a child that has closed its pipes."""
@@ -201,6 +202,8 @@ class Decoder:
   def _reason(self) -> str:
     if any("matches no streams" in line for line in self._told):
       return "there is no sound in it"
+    if any("not on whitelist" in line for line in self._told):
+      return "it is a playlist, a script or no sound"
     # The last error says in general what the first says of this file.
     told = dict.fromkeys(line.rpartition(": ")[2] for line in self._told)
     return "; ".join(told) or "it says nothing"

@@ -41,6 +41,11 @@ class Claim:
   unsaid_bytes: int = 0
   torn: bool = False
 
+  @property
+  def cut(self) -> bool:
+    """True where bytes are missing."""
+    return self.torn or self.held_bytes < (self.size_bytes or 0)
+
 
 @dataclasses.dataclass(frozen=True)
 class _Chunk:
@@ -126,10 +131,10 @@ def _wave_samples(form: bytes, order: str, size: int | None) -> int | None:
 def _w64(file: BinaryIO, size: int) -> Claim:
   form, at = b"", 40
   for _ in range(_MOST_CHUNKS):
+    if at > size - 24:
+      break
     file.seek(at)
     head = file.read(24)
-    if len(head) < 24:
-      break
     (whole,) = struct.unpack_from("<Q", head, 16)
     content = _Chunk(head[:4], at + 24, whole - 24)
     if content.name == b"fmt ":
@@ -169,11 +174,10 @@ def _iff(file: BinaryIO, size: int, kind: bytes) -> Claim:
 def _caf(file: BinaryIO, size: int) -> Claim:
   form, at = b"", 8
   for _ in range(_MOST_CHUNKS):
-    file.seek(at)
-    head = file.read(12)
-    if len(head) < 12:
+    if at > size - 12:
       break
-    name, length = struct.unpack(">4sq", head)
+    file.seek(at)
+    name, length = struct.unpack(">4sq", file.read(12))
     if name == b"desc":
       form = file.read(32)
     elif name == b"data":
@@ -226,15 +230,12 @@ def _chunks(file: BinaryIO, size: int, order: str) -> Iterator[_Chunk]:
   """Yields the chunks of a RIFF or an IFF, as far as they go."""
   at = 12
   for _ in range(_MOST_CHUNKS):
-    file.seek(at)
-    head = file.read(8)
-    if len(head) < 8:
+    if at > size - 8:
       return
-    name, length = struct.unpack(f"{order}4sI", head)
+    file.seek(at)
+    name, length = struct.unpack(f"{order}4sI", file.read(8))
     yield _Chunk(name, at + 8, length)
     at += 8 + length + length % 2
-    if at >= size:
-      return
 
 
 def _content(file: BinaryIO, chunk: _Chunk, most: int) -> bytes:

@@ -124,8 +124,10 @@ class Sound:
       self.samples += len(block)
       yield block
     if not self.samples:
-      if self._decoder.complaint:
-        raise _unreadable(self.name, self._decoder.complaint)
+      reason = self._decoder.complaint
+      if reason or self._claim.cut:
+        reason = reason or "it is cut off before any sound"
+        raise _unreadable(self.name, reason)
       raise errors.InputError(
         f"{self.name}: the file holds no samples. Remove or replace it."
       )
@@ -135,11 +137,10 @@ class Sound:
     """Compares what was read with what the header says."""
     claim, complaint = self._claim, self._decoder.complaint
     held_s = f"{self.samples / self.rate_hz:.3f} s"
-    whole = (
-      claim.size_bytes is not None and claim.held_bytes == claim.size_bytes
-    )
+    # A codec may round; bytes do not.
+    short = claim.cut or claim.size_bytes is None
     text = ""
-    if claim.samples is not None and self.samples < claim.samples and not whole:
+    if claim.samples is not None and self.samples < claim.samples and short:
       said_s = f"{claim.samples / self.rate_hz:.3f} s"
       text = f"the header says {said_s}, the file holds {held_s}"
       if said_s == held_s:
@@ -147,7 +148,7 @@ class Sound:
           f"the header says {claim.samples} samples, the file holds "
           f"{self.samples}"
         )
-    elif claim.samples is None and claim.size_bytes and not whole:
+    elif claim.samples is None and claim.size_bytes and claim.cut:
       text = (
         f"the header says {claim.size_bytes} bytes of sound, the file holds "
         f"{claim.held_bytes}: {held_s}"
@@ -271,7 +272,7 @@ def opened(path: str | os.PathLike, *, name: str | None = None) -> Sound:
     return Sound(ffmpeg.Decoder(path, name), name, claim)
   if formats.is_of_ffmpeg(path, begin):
     raise ffmpeg.missing(path, name)
-  if claim.torn or claim.held_bytes < (claim.size_bytes or 0):
+  if claim.cut:
     reason += "; the file is cut off"
   raise _unreadable(name, reason)
 
