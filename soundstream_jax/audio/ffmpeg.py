@@ -122,7 +122,7 @@ class Decoder:
     del self._sound[:size]
     self._given_bytes += size
     if self._given_bytes > _MOST_BYTES:
-      raise self._error(f"it is longer than {_MOST_BYTES >> 30} GiB of sound")
+      raise self._error(f"it gives more than {_MOST_BYTES >> 30} GiB of sound")
     return block.reshape(-1, self.channels)
 
   def close(self) -> None:
@@ -142,7 +142,7 @@ class Decoder:
       ">4s5I", self._sound[:24]
     )
     if magic != b".snd" or not rate_hz or not 0 < channels < 1 << 10:
-      raise self._error("ffmpeg does not give sound")
+      raise self._error("what it gives is no sound")
     self._fill(start)
     if self._unsure:
       raise self._error("its content is not audio")
@@ -156,9 +156,9 @@ class Decoder:
       ready = self._pipes.select(_SILENT_S)
       self._waited_s += time.monotonic() - begin
       if not ready:
-        raise self._error(f"ffmpeg gave nothing for {_SILENT_S:g} s")
+        raise self._error(f"it gave nothing for {_SILENT_S:g} s")
       if self._waited_s > _WAITING_S:
-        raise self._error(f"ffmpeg takes more than {_WAITING_S / 3600:g} h")
+        raise self._error(f"it takes more than {_WAITING_S / 3600:g} h")
       # First what it says, which came first.
       for key, _ in sorted(
         ready, key=lambda item: item[0].fileobj is self._child.stdout
@@ -193,11 +193,11 @@ class Decoder:
     try:
       code = self._child.wait(_SILENT_S)
     except subprocess.TimeoutExpired:
-      raise self._error("ffmpeg does not end") from None
+      raise self._error("it does not end") from None
     if code < 0:
-      raise self._error(f"ffmpeg was ended by {signal.Signals(-code).name}")
+      raise self._error(f"it was ended by {signal.Signals(-code).name}")
     if code and not self._told:
-      self._told.append(f"ffmpeg ended with exit code {code}")
+      self._told.append(f"exit code {code}")
 
   def _reason(self) -> str:
     if any("matches no streams" in line for line in self._told):
