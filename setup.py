@@ -69,6 +69,7 @@ setup(
     "test": [
       "build",
       "hypothesis>=6.100",
+      "imageio-ffmpeg>=0.6",  # an ffmpeg to run, whatever the machine has
       "kubeflow-trainer-api>=2.3",
       "matplotlib>=3.9",
       "packaging>=24.0",

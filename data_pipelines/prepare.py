@@ -10,7 +10,8 @@
 --dataset=NAME --describe says where a dataset is to be had and what its
 licence asks. Then train with the flag that is printed. `--out` appears when it
 is complete; after a kill, a full disk or a lost machine the same command
-resumes. Files that cannot be read are skipped and listed at the end.
+resumes. Files that cannot be read are skipped, those that are cut are used as
+far as they go; both are listed at the end.
 """
 
 import os
@@ -192,6 +193,8 @@ def complete(work: job.Job, name: str) -> None:
     )
   skipped = [vars(s) for r in results.values() for s in r.skipped]
   messages.list_skipped(skipped, work.plan.num_files)
+  damaged = [vars(d) for r in results.values() for d in r.damaged]
+  messages.list_damaged(damaged, work.plan.num_files)
   with dataset_files.writing(work.out):
     tallies, sheet = assemble.assemble(
       work.folder, work.plan, out=work.out, about=work.about

@@ -174,3 +174,20 @@ def make_config():
 def saved_arrays():
   """Returns a function (workdir, step) -> every array of a checkpoint."""
   return saved_arrays_lib.read
+
+
+@pytest.fixture
+def with_ffmpeg(tmp_path_factory, monkeypatch):
+  """A real ffmpeg on PATH, whatever the machine has; returns its path."""
+  import imageio_ffmpeg
+
+  program = tmp_path_factory.mktemp("programs") / "ffmpeg"
+  program.symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+  monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+  return program
+
+
+@pytest.fixture
+def without_ffmpeg(tmp_path_factory, monkeypatch):
+  """No ffmpeg, nor another program, on PATH."""
+  monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("nothing")))

@@ -17,6 +17,16 @@ ROOM_PEAK = 0.9
 
 @dataclasses.dataclass(frozen=True)
 class Skipped:
+  """A file of which nothing is used."""
+
+  name: str
+  reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Damaged:
+  """A file that is used as far as it goes."""
+
   name: str
   reason: str
 
@@ -39,25 +49,30 @@ def decode(
   """
   _check_unchanged(file)
   try:
-    audio, heard = _read(file, kind == "rooms", sample_rate_hz)
+    audio, heard, damage = _read(file, kind == "rooms", sample_rate_hz)
   except errors.InputError as error:
     return Skipped(file.name, str(error).removeprefix(f"{file.path}: "))
   if kind == "rooms":
     peak = np.abs(audio).max()
     if not peak:
       return Skipped(file.name, "an impulse response of nothing but zeros")
-    audio = waveform.to_int16(audio * np.float32(ROOM_PEAK / peak))
+    # In float64: the quietest rooms want a factor that float32 does not have.
+    audio = waveform.to_int16(np.float64(audio) * (ROOM_PEAK / float(peak)))
   sound.add_file(**heard)
-  return records.Piece(file.group, file.name, audio)
+  return records.Piece(file.group, file.name, audio, damage)
 
 
 def _read(
   file: corpus.File, rooms: bool, sample_rate_hz: int
-) -> tuple[np.ndarray, dict[str, Any]]:
-  """Returns the audio [N], float32 of rooms and else int16, and statistics.
+) -> tuple[np.ndarray, dict[str, Any], str]:
+  """Returns the audio [N], float32 of rooms and else int16, and more.
+
+  Returns:
+    (audio, its statistics, what is damaged: '' or a line).
 
   Raises:
-    InputError: a file that is no audio, empty, damaged, or not finite.
+    InputError: a file that is no audio, empty, or not finite, be it after it
+      was resampled.
   """
   clipping = measure.Clipping()
   # int16 at once, but for what is still to be scaled.
@@ -66,22 +81,31 @@ def _read(
     rate_hz, channels = opened.rate_hz, opened.channels
     limit = records.RECORD_SECONDS * rate_hz if rooms else float("inf")
     resampler = resampling.Resampler(rate_hz, sample_rate_hz)
-    num_samples, chunks = 0, []
+    num_samples, made, chunks = 0, 0, []
+
+    def take(chunk: np.ndarray) -> None:
+      nonlocal made
+      start_s = made / sample_rate_hz
+      reading.checked(chunk, opened.name, start_s, sample_rate_hz)
+      chunks.append(finished(chunk))
+      made += len(chunk)
+
     for block in opened.blocks():
       block = block[: int(min(len(block), limit - num_samples))]
       clipping.add(block)
       mono = block[:, :1] if rooms else waveform.to_mono(block)[:, None]
       num_samples += len(block)
-      chunks.append(finished(resampler.push(mono)))
+      take(resampler.push(mono))
       if num_samples >= limit:
         break
-  chunks.append(finished(resampler.flush()))
-  return np.concatenate(chunks)[:, 0], {
+    take(resampler.flush())
+  heard = {
     "seconds": num_samples / rate_hz,
     "rate_hz": rate_hz,
     "samples": num_samples * channels,
     "clipped": clipping.samples,
   }
+  return np.concatenate(chunks)[:, 0], heard, opened.damage
 
 
 def _check_unchanged(file: corpus.File) -> None:

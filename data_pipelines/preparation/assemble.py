@@ -181,6 +181,7 @@ def _make_datasheet(
     {split: added.tally for split, added in splits.items()},
     {split: added.sound for split, added in splits.items()},
     [skipped for result in results.values() for skipped in result.skipped],
+    [damaged for result in results.values() for damaged in result.damaged],
     num_files=plan.num_files,
     sample_rate_hz=plan.settings["sample_rate"],
     about={

@@ -2,7 +2,7 @@
 
 datasheet.json:
 
-  datasheet_version  "1.0.0", of this format
+  datasheet_version  "1.1.0", of this format
   dataset, kind, title, licence, citation, version, ...   where it comes from
   sample_rate_hz
   splits             split -> hours, records, groups, dropped_ends (of groups,
@@ -13,8 +13,9 @@ datasheet.json:
   clipped_share      of the files' samples, see measure.Clipping
   silent_share       of the records' frames of 10 ms: below -60 dBFS
   files, skipped     how many there were; those left out: [{name, reason}, ...]
+  damaged            those used as far as they go: [{name, reason}, ...]
 
-A histogram is {edges: [n + 1], counts: [n]}.
+A histogram is {edges: [n + 1], counts: [n]}. 1.0.0 had no `damaged`.
 """
 
 import pathlib
@@ -28,7 +29,7 @@ from soundstream_jax import whole_files
 from soundstream_jax.data_pipelines.audio import decode, measure
 from soundstream_jax.data_pipelines.preparation import records
 
-_VERSION = "1.0.0"
+_VERSION = "1.1.0"
 _BANDWIDTH_BINS = 24
 _LEVEL_BIN_DB = 2.0
 _LEVELS_SHOWN_DBFS = (-70, 0)
@@ -39,6 +40,7 @@ def make(
   tallies: Mapping[str, records.Tally],
   sounds: Mapping[str, measure.Sound],
   skipped: Sequence[decode.Skipped],
+  damaged: Sequence[decode.Damaged],
   *,
   num_files: int,
   sample_rate_hz: int,
@@ -85,6 +87,7 @@ def make(
     "silent_share": total.silent_frames / max(1, total.frames),
     "files": num_files,
     "skipped": [vars(file) for file in skipped],
+    "damaged": [vars(file) for file in damaged],
   }
 
 
@@ -159,7 +162,8 @@ def _draw_rates(axes, sheet: Mapping[str, Any]) -> None:
   axes.margins(y=0.12)
   axes.set_title(
     f"Files: {_percent(sheet['clipped_share'])} of samples clipped; "
-    f"{len(sheet['skipped']):,} of {sheet['files']:,} skipped"
+    f"{len(sheet['skipped']):,} of {sheet['files']:,} skipped, "
+    f"{len(sheet['damaged']):,} damaged"
   )
   axes.set_xlabel("sample rate of the file / kHz")
   axes.set_ylabel("audio / hours")

@@ -48,9 +48,23 @@ def list_skipped(skipped: Sequence[Mapping[str, str]], num_files: int) -> None:
   """Prints the files that were left out, each with the reason."""
   if skipped:
     print(f"skipped {len(skipped)} of {num_files} files:", file=sys.stderr)
-  for file in skipped[:_MOST_LINES]:
+    _list(skipped)
+
+
+def list_damaged(damaged: Sequence[Mapping[str, str]], num_files: int) -> None:
+  """Prints the files that were used as far as they go, each with the reason."""
+  if damaged:
+    print(
+      f"damaged: {len(damaged)} of {num_files} files, used as far as they go:",
+      file=sys.stderr,
+    )
+    _list(damaged)
+
+
+def _list(files: Sequence[Mapping[str, str]]) -> None:
+  for file in files[:_MOST_LINES]:
     print(f"  {file['name']}: {file['reason']}", file=sys.stderr)
-  if len(skipped) > _MOST_LINES:
+  if len(files) > _MOST_LINES:
     print("  ... and more, all of them in datasheet.json", file=sys.stderr)
 
 

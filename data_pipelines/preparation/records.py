@@ -46,6 +46,7 @@ class Piece:
   group: str
   source: str
   audio: np.ndarray  # int16 [N]
+  damage: str = ""  # of the source, which is used as far as it goes
 
 
 @dataclasses.dataclass

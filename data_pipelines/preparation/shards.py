@@ -38,6 +38,7 @@ class Result:
     size_bytes: of its file; 0 if it has no records, and so no file.
     encoded_bytes: of its records.
     sound: statistics; lists are in the order of the records.
+    damaged: files that were used as far as they go.
   """
 
   split: str
@@ -46,6 +47,7 @@ class Result:
   skipped: list[decode.Skipped]
   size_bytes: int = 0
   encoded_bytes: int = 0
+  damaged: list[decode.Damaged] = dataclasses.field(default_factory=list)
 
 
 def build(
@@ -121,7 +123,7 @@ def _pieces(
   result: Result,
   told: Callable[[int, float], None],
 ) -> Iterator[records.Piece]:
-  """Yields the shard's files, decoded; those that are bad are noted."""
+  """Yields the shard's files, decoded; notes those that are bad or damaged."""
   read = _reader(plan.settings)
   done_bytes, seconds = 0, 0.0
   for file in shard.files:
@@ -135,6 +137,8 @@ def _pieces(
     if isinstance(piece, decode.Skipped):
       result.skipped.append(piece)
     else:
+      if piece.damage:
+        result.damaged.append(decode.Damaged(file.name, piece.damage))
       seconds = len(piece.audio) / plan.settings["sample_rate"]
       yield piece
   told(done_bytes, seconds)
@@ -169,6 +173,8 @@ def _load(folder: pathlib.Path, number: int) -> Result | None:
       "tally": tally,
       "sound": measure.Sound(**value["sound"]),
       "skipped": [decode.Skipped(**skipped) for skipped in value["skipped"]],
+      # Before 0.3 nobody looked whether a file was damaged.
+      "damaged": [decode.Damaged(**file) for file in value.get("damaged", ())],
     }
   )
 

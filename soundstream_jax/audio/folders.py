@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from soundstream_jax import errors
 from soundstream_jax.audio import ffmpeg, formats
@@ -29,17 +29,21 @@ class Walk:
 
 def is_audio(path: str | os.PathLike) -> bool:
   """True for a name that audio has which can be read on this machine."""
-  suffix = pathlib.PurePath(path).suffix.lower()
-  if suffix in formats.of_libsndfile():
-    return True
-  return suffix in formats.of_ffmpeg() and ffmpeg.installed()
+  return pathlib.PurePath(path).suffix.lower() in suffixes()
+
+
+def suffixes() -> frozenset[str]:
+  """Returns those of the audio that can be read on this machine."""
+  if ffmpeg.installed():
+    return formats.of_libsndfile() | formats.of_ffmpeg()
+  return formats.of_libsndfile()
 
 
 def walk(
   root: str | os.PathLike,
   *,
   parts: Sequence[str | os.PathLike] = (".",),
-  wanted: Callable[[pathlib.Path], bool] = is_audio,
+  of: frozenset[str] | None = None,
 ) -> Walk:
   """Looks at all that is below a folder.
 
@@ -50,7 +54,7 @@ def walk(
   Args:
     parts: only these paths below `root`; those that are no folder have
       nothing in them.
-    wanted: True for the names that are looked for.
+    of: suffixes of what is looked for; None is audio.
 
   Raises:
     InputError: `root` is no folder, or may not be read.
@@ -64,7 +68,7 @@ def walk(
       f"{root}: the folder cannot be read ({error.strerror}). Change its "
       "permissions, or use another folder."
     ) from None
-  found = _Found(wanted)
+  found = _Found(of)
   for part in parts:
     found.enter(root / part)
   found.files.sort(key=lambda path: os.fsencode(path.relative_to(root)))
@@ -74,8 +78,10 @@ def walk(
 class _Found:
   """What a walk has seen so far."""
 
-  def __init__(self, wanted: Callable[[pathlib.Path], bool]):
-    self._wanted = wanted
+  def __init__(self, of: frozenset[str] | None):
+    self._wanted = suffixes() if of is None else of
+    # What another machine would read.
+    self._elsewhere = formats.of_ffmpeg() - self._wanted if of is None else ()
     self.files: list[pathlib.Path] = []
     self.others = collections.Counter()
     self._unread = collections.Counter()  # suffix -> audio that needs ffmpeg
@@ -107,9 +113,9 @@ class _Found:
     suffix = path.suffix.lower()
     if not os.path.exists(path):
       self._closed["broken link", ""] += 1
-    elif self._needs_ffmpeg(path, suffix):
+    elif suffix in self._elsewhere:
       self._unread[suffix] += 1
-    elif not self._wanted(path):
+    elif suffix not in self._wanted:
       self.others[suffix or "no suffix"] += 1
     elif not os.path.isfile(path):
       self._closed["pipe or device", ""] += 1
@@ -117,13 +123,6 @@ class _Found:
       self._closed["file", "that may not be read"] += 1
     else:
       self.files.append(path)
-
-  def _needs_ffmpeg(self, path: pathlib.Path, suffix: str) -> bool:
-    return (
-      self._wanted is is_audio
-      and suffix in formats.of_ffmpeg()
-      and not is_audio(path)
-    )
 
   def left_out(self) -> str:
     counted = [f"{n} {suffix}" for suffix, n in sorted(self._unread.items())]

@@ -4,10 +4,14 @@ import numpy as np
 
 
 def to_mono(audio: np.ndarray) -> np.ndarray:
-  """[N, C] -> [N], the mean of the channels."""
+  """[N, C] -> [N], the mean of the channels.
+
+  Infinite where finite samples add up to more than float32 has.
+  """
   if audio.shape[1] == 1:
     return audio[:, 0]
-  return audio.mean(axis=1, dtype=np.float32)
+  with np.errstate(over="ignore", invalid="ignore"):
+    return audio.mean(axis=1, dtype=np.float32)
 
 
 def to_int16(audio: np.ndarray) -> np.ndarray:
@@ -16,9 +20,11 @@ def to_int16(audio: np.ndarray) -> np.ndarray:
   Raises:
     ValueError: samples that are not finite.
   """
-  scaled = np.rint(np.asarray(audio, np.float32) * np.float32(32768))
-  if not np.isfinite(scaled).all():
+  audio = np.asarray(audio, np.float32)
+  if not np.isfinite(audio).all():
     raise ValueError("audio has samples that are NaN or infinite")
+  # Clipped first: the largest samples of float32 cannot be scaled.
+  scaled = np.rint(np.clip(audio, -1, 1) * np.float32(32768))
   return np.clip(scaled, -32768, 32767).astype(np.int16)
 
 

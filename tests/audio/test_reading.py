@@ -79,6 +79,32 @@ def test_a_truncated_file_is_read_as_far_as_it_goes_or_refused(tmp_path):
     assert 0 < len(audio) <= 48_000
 
 
+@pytest.mark.parametrize(("rate_hz", "channels"), [(48_000, 1), (24_000, 2)])
+def test_samples_that_mixing_or_resampling_makes_infinite_carry_the_file(
+  tmp_path, rate_hz, channels
+):
+  loud = np.full((rate_hz, channels), 3.4e38, np.float32)
+  loud[::2] *= -1
+  soundfile.write(tmp_path / "a.wav", loud, rate_hz, subtype="FLOAT")
+  assert len(reading.read(tmp_path / "a.wav")[0]) == rate_hz
+  with pytest.raises(errors.InputError, match=r"a\.wav: sample at .* infinite"):
+    reading.read_mono(tmp_path / "a.wav", sample_rate_hz=24_000)
+
+
+def test_a_sound_says_what_it_is_and_what_was_read(tmp_path):
+  audio = np.zeros((12_345, 3))
+  soundfile.write(tmp_path / "a.wav", audio, 8_000)
+  with reading.opened(tmp_path / "a.wav", name="standard input") as sound:
+    assert (sound.name, sound.rate_hz) == ("standard input", 8_000)
+    assert (sound.channels, sound.claimed_samples) == (3, 12_345)
+    assert sound.samples == 0
+    (block,) = sound.blocks()
+    assert (block.dtype, block.shape) == (np.float32, (12_345, 3))
+    assert (sound.samples, sound.damage) == (12_345, "")
+  with pytest.raises(errors.InputError, match="standard input: there"):
+    reading.opened(tmp_path / "nothing", name="standard input")
+
+
 def test_names_that_are_not_utf8_can_be_read(tmp_path):
   wav.write(tmp_path / "a.wav", np.zeros(10), 24_000)
   odd = tmp_path / "\udcff.wav"

@@ -19,5 +19,7 @@ def test_int16_clips_and_never_wraps():
   np.testing.assert_array_equal(
     waveform.to_int16(loud), [32_767] * 3 + [-32_768] * 3
   )
+  largest = np.finfo(np.float32).max * np.array([1, -1], np.float32)
+  np.testing.assert_array_equal(waveform.to_int16(largest), [32_767, -32_768])
   with pytest.raises(ValueError, match="NaN"):
     waveform.to_int16(np.array([0.0, np.nan]))

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     wav.check_name(arguments.output)
   task = folder.Task(
     verb="decode",
-    wanted=lambda path: path.suffix.lower() == suffix,
+    of=frozenset({suffix}),
     kinds=f"{suffix} files are",
     suffix=".wav",
   )

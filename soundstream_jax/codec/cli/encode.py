@@ -43,12 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
   Raises:
     InputError: what cannot be encoded or written; of a folder, at the end.
   """
-  from soundstream_jax.audio import folders
   from soundstream_jax.codec.cli import folder
 
   task = folder.Task(
     verb="encode",
-    wanted=folders.is_audio,
+    of=None,
     kinds="audio is",
     suffix=".packets" if arguments.raw else ".sstr",
     seekable=True,

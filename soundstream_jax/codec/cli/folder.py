@@ -35,14 +35,14 @@ class Task:
 
   Attributes:
     verb: 'encode', as its past participle is 'encoded'.
-    wanted: of names, True for those that are its input.
+    of: suffixes of its input; None is audio.
     kinds: of input, for messages.
     suffix: of the files that are made.
     seekable: what is made is gone back to, as of `whole_files.opened`.
   """
 
   verb: str
-  wanted: Callable[[pathlib.Path], bool]
+  of: frozenset[str] | None
   kinds: str
   suffix: str
   seekable: bool = False
@@ -126,7 +126,7 @@ def _pairs(
       f"{source}: this is a folder, and {target} is named like one file. Name "
       "a folder, or one file of it."
     )
-  walk = folders.walk(source, wanted=task.wanted)
+  walk = folders.walk(source, of=task.of)
   if walk.left_out:
     print(f"left out: {walk.left_out}", file=sys.stderr)
   found: dict[pathlib.Path, pathlib.Path] = {}

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     return _pass_on(arguments)
   task = folder.Task(
     verb="transcode",
-    wanted=lambda path: path.suffix.lower() == ".sstr",
+    of=frozenset({".sstr"}),
     kinds=".sstr files are",
     suffix=".sstr",
   )

@@ -47,7 +47,7 @@ def prepared(tmp_path_factory):
 
 def test_the_datasheet_says_what_the_files_were(prepared):
   sheet = json.loads((prepared / "datasheet.json").read_text())
-  assert (sheet["datasheet_version"], sheet["kind"]) == ("1.0.0", "noise")
+  assert (sheet["datasheet_version"], sheet["kind"]) == ("1.1.0", "noise")
   assert sheet["splits"]["train"] == {
     "hours": pytest.approx(20 / 3600),
     "records": 3,
