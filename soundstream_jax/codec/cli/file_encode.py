@@ -117,7 +117,7 @@ def _codes(
     denoise=options.denoise,
   )
   for block in sound.blocks():
-    start_s = sound.samples / sound.rate_hz
+    start_s = (sound.samples - len(block)) / sound.rate_hz
     if options.mono:
       block = waveform.to_mono(block)[:, None]
     block = reading.checked(resampler.push(block), sound.name, start_s, rate_hz)
