@@ -6,19 +6,14 @@ the others are encoded.
 """
 
 import concurrent.futures
-import contextlib
 import os
 import pathlib
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 from soundstream_jax import errors
 from soundstream_jax.audio import reading
-from soundstream_jax.codec.cli import file_encode
-
-# Seconds between two reports, on a terminal and in a log.
-_REPORT_S = {True: 0.5, False: 30.0}
+from soundstream_jax.codec.cli import file_encode, progress
 
 Pair = tuple[pathlib.Path, pathlib.Path]
 EncodeOne = Callable[[pathlib.Path, pathlib.Path], file_encode.Encoded]
@@ -93,18 +88,18 @@ def encode(
   for folder in folders:
     with errors.writing("encoded files", folder):
       folder.mkdir(parents=True, exist_ok=True)
-  progress, bad, others = _Progress(len(todo)), [], 0
+  shown, bad, others = progress.Progress(len(todo)), [], 0
   for result in _results(encode_one, todo, force):
     if isinstance(result, errors.InputError):
       bad.append(result)
     others += result is None
-    progress.add(result if isinstance(result, float) else 0.0)
+    shown.add(result if isinstance(result, float) else 0.0)
   for error in bad:
     print(f"not encoded: {error}", file=sys.stderr)
   skipped += others
   there = f"; {skipped} were there already" if skipped else ""
   print(
-    f"{len(todo) - len(bad) - others} files encoded, {progress.heard_s:.0f} s of audio"
+    f"{len(todo) - len(bad) - others} files encoded, {shown.heard_s:.0f} s of audio"
     f"{there}"
   )
   if bad:
@@ -141,33 +136,3 @@ def _results(
   finally:
     # After an error: what has not begun does not begin.
     pool.shutdown(cancel_futures=True)
-
-
-class _Progress:
-  """Says on stderr how far it is, not too often."""
-
-  def __init__(self, total: int):
-    self.heard_s = 0.0
-    self._total, self._done = total, 0
-    self._start = self._reported = time.monotonic()
-    self._terminal = sys.stderr.isatty()
-
-  def add(self, seconds: float) -> None:
-    """Counts a file of so much audio."""
-    self._done += 1
-    self.heard_s += seconds
-    now = time.monotonic()
-    last = self._done == self._total
-    if now - self._reported < _REPORT_S[self._terminal] and not last:
-      return
-    self._reported = now
-    speed = self.heard_s / max(now - self._start, 1e-9)
-    text = (
-      f"{self._done} of {self._total} files, {self.heard_s:.0f} s of audio, "
-      f"{speed:.1f} times real time"
-    )
-    end = "\n" if last or not self._terminal else ""
-    begin = "\r\x1b[K" if self._terminal else ""
-    # A stderr that cannot be written ends no work.
-    with contextlib.suppress(OSError):
-      print(f"{begin}{text}", end=end, file=sys.stderr, flush=True)
