@@ -34,7 +34,7 @@ def read(out: pathlib.Path) -> dict[str, Any] | None:
   """Returns meta.json; None: the folder is not finished.
 
   Raises:
-    InputError: it is of another version, or no such file.
+    InputError: it is of another version, or a file, or may not be read.
   """
   try:
     meta = json.loads((out / plan_lib.META).read_bytes())
@@ -42,6 +42,14 @@ def read(out: pathlib.Path) -> dict[str, Any] | None:
       return meta
   except FileNotFoundError:
     return None
+  except OSError as error:
+    where = inputs.text(out)
+    raise errors.InputError(
+      f"--out={where} is a file. Name a folder."
+      if isinstance(error, NotADirectoryError)
+      else f"--out={where} cannot be read ({error.strerror}). Change its "
+      "permissions, or use another folder."
+    ) from None
   except (ValueError, KeyError, TypeError):
     pass
   raise errors.InputError(

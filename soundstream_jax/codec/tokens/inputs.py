@@ -94,18 +94,28 @@ def find(folder: str) -> Input:
     InputError: no such folder, a dataset that cannot be read, or no audio.
   """
   errors.check_mounted(FIELD, folder)
-  root = pathlib.Path(folder)
+  try:
+    return _find(pathlib.Path(folder))
+  except OSError as error:
+    raise errors.InputError(
+      f"{FIELD}={text(folder)} cannot be read ({error.strerror}). Change its "
+      "permissions, or use another folder."
+    ) from None
+
+
+def _find(root: pathlib.Path) -> Input:
+  folder = text(root)
   if not root.is_dir():
     problem = "is a file" if root.exists() else "does not exist"
     raise errors.InputError(
-      f"{FIELD}={text(folder)} {problem}. Name a prepared dataset, or a folder "
+      f"{FIELD}={folder} {problem}. Name a prepared dataset, or a folder "
       "of audio files."
     )
   found = dataset_folder.info_files(root)
   if len(found) > 1:
     names = ", ".join(text(file.parent) for file in found[:4])
     raise errors.InputError(
-      f"{FIELD}={text(folder)} holds {len(found)} datasets: {names}. Name one."
+      f"{FIELD}={folder} holds {len(found)} datasets: {names}. Name one."
     )
   return Dataset(found[0]) if found else Folder(root)
 
@@ -248,9 +258,9 @@ def text(name: str | os.PathLike) -> str:
 
 
 def readable(message: object) -> str:
-  """Returns a message, or an error's, with names in it as of `text`."""
-  message = str(message).encode("utf-8", "surrogateescape")
-  return message.decode("utf-8", "backslashreplace")
+  """Returns a message, or an error's, as one line with names as of `text`."""
+  line = " ".join(str(message).split()).encode("utf-8", "surrogateescape")
+  return line.decode("utf-8", "backslashreplace")
 
 
 def _walk(root: pathlib.Path) -> tuple[list[tuple[str, int]], str]:

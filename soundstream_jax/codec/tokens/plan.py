@@ -104,10 +104,12 @@ def begin(out: pathlib.Path, plan: Plan) -> None:
     DiskError: the disk cannot be written to.
   """
   path = out / FOLDER / _FILE
-  if not path.exists():
-    _check_empty(out)
-    with errors.writing("tokens", out):
+  with errors.writing("tokens", out):
+    begun = path.exists()
+    if not begun:
+      _check_empty(out)
       path.parent.mkdir(parents=True, exist_ok=True)
+  if not begun:
     value = {"version": _VERSION, **dataclasses.asdict(plan)}
     value["shards"] = [dataclasses.astuple(shard) for shard in plan.shards]
     _write_once(path, json.dumps(value))
@@ -160,12 +162,8 @@ def _check_empty(out: pathlib.Path) -> None:
   """Refuses to work among files that are not ours.
 
   Raises:
-    InputError: there are some, or it is a file.
+    InputError: there are some.
   """
-  if out.exists() and not out.is_dir():
-    raise errors.InputError(
-      f"--out={inputs.text(out)} is a file. Name a folder."
-    )
   with contextlib.suppress(FileNotFoundError):
     others = [entry.name for entry in os.scandir(out) if entry.name != FOLDER]
     # Another process may have begun, or even finished, meanwhile.
