@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from soundstream_jax import errors
-from soundstream_jax.codec.cli import model_check, options, progress
+from soundstream_jax.codec.cli import model_check, options, printing, progress
 
 if TYPE_CHECKING:
   from soundstream_jax.codec import trained_model
@@ -47,7 +47,7 @@ def add_arguments(parser: options.Parser) -> None:
   parser.add_argument(
     "--mono",
     action="store_true",
-    help="mix the channels into one; else each is a row of its own",
+    help="mix the channels into one; else each is a sequence of its own",
   )
   parser.add_argument(
     "--workers",
@@ -114,7 +114,7 @@ def _encode(
   """Encodes what is not encoded yet; returns what to say of the speed."""
   from soundstream_jax.codec.tokens import work
 
-  shown = progress.Progress(plan.num_items, noun=data.noun)
+  shown = progress.Progress(plan.num_items, noun=f"{data.noun}s")
   began, tokens = time.monotonic(), 0
   last = time.monotonic() - _SAY_SECONDS
 
@@ -129,7 +129,8 @@ def _encode(
       last = time.monotonic()
       with contextlib.suppress(OSError):
         print(
-          f"waiting for {count} shards that other processes work on",
+          f"waiting for {printing.count(count, 'shard')} that other processes "
+          "work on",
           file=sys.stderr,
           flush=True,
         )
@@ -162,15 +163,15 @@ def _report(out: pathlib.Path, meta: Mapping[str, Any], speed: str) -> None:
   tokens = meta["frames"] * meta["layers"]
   print(
     f"{inputs.text(out)}: {tokens} tokens of {meta['code_bits']} bits, "
-    f"{meta['frames']} frames in {meta['rows']} rows of "
-    f"{meta['items'] - len(meta['left_out'])} {meta['item']}, "
+    f"{meta['frames']} frames in {printing.count(meta['sequences'], 'sequence')} "
+    f"of {printing.count(meta['items'] - len(meta['left_out']), meta['item'])}, "
     f"{meta['seconds']:.0f} s of audio; model step {meta['step']} "
     f"({meta['weights']}){speed}"
   )
   bad = len(meta["left_out"]) + len(meta["damaged"])
   if bad:
     raise errors.InputError(
-      f"{bad} of {meta['items']} {meta['item']} are left out or damaged; they "
+      f"{bad} of {meta['items']} {meta['item']}s are left out or damaged; they "
       f"are listed above and in {inputs.text(out)}/meta.json. Mend them and "
       "use another --out."
     )

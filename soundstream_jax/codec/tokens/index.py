@@ -1,6 +1,6 @@
 """Finishes a folder of codes: its index and what it is made of.
 
-  index.jsonl   a row of codes a line, in the order of the input
+  index.jsonl   a sequence of codes a line, in the order of the input
   meta.json     what the codes are; the folder is complete when it is there
 
 Both are described in docs/tokens.md.
@@ -125,12 +125,12 @@ def _assemble(
           f"--out={inputs.text(out)}: {shards.part_path(out, number)} is damaged. "
           "Remove it, and run the same command again."
         )
-      for row in part.rows:
-        file.write(json.dumps(row).encode() + b"\n")
-        meta["seconds"] += row["samples"] / row["rate_hz"]
+      for entry in part.sequences:
+        file.write(json.dumps(entry).encode() + b"\n")
+        meta["seconds"] += entry["samples"] / entry["rate_hz"]
       if part.frames:
         meta["shards"][shards.name(number)] = part.frames
-      meta["rows"] += len(part.rows)
+      meta["sequences"] += len(part.sequences)
       meta["frames"] += part.frames
       meta["left_out"] += part.left_out
       meta["damaged"] += part.damaged
@@ -165,7 +165,7 @@ def _describe(
     "devices": [],
     "items": plan.num_items,
     "item": data.noun,
-    "rows": 0,
+    "sequences": 0,
     "frames": 0,
     "seconds": 0.0,
     "shards": {},

@@ -63,7 +63,7 @@ class Input(Protocol):
   """What --data names.
 
   Attributes:
-    noun: what its items are, in the plural.
+    noun: what its items are.
     left_out: '', or what was passed over.
   """
 
@@ -123,7 +123,7 @@ def _find(root: pathlib.Path) -> Input:
 class Folder:
   """The audio files of a folder, in the order of their names."""
 
-  noun = "files"
+  noun = "file"
 
   def __init__(self, root: pathlib.Path):
     """Raises InputError where there is no audio."""
@@ -153,7 +153,7 @@ class Folder:
 class Dataset:
   """The records of a prepared dataset, split by split, in their order."""
 
-  noun = "records"
+  noun = "record"
   left_out = ""
 
   def __init__(self, info_file: pathlib.Path):

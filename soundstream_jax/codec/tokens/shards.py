@@ -21,7 +21,7 @@ import numpy as np
 
 from soundstream_jax import errors, whole_files
 from soundstream_jax.codec import trained_model
-from soundstream_jax.codec.tokens import inputs, rows
+from soundstream_jax.codec.tokens import inputs, sequences
 from soundstream_jax.codec.tokens import plan as plan_lib
 
 DTYPE = np.dtype("<u2")
@@ -55,15 +55,15 @@ class Part:
   """Result of a shard.
 
   Attributes:
-    frames: of all its rows.
-    rows: lines of the index.
+    frames: of all its sequences.
+    sequences: their lines of the index.
     left_out: [source, a line on why] of items that could not be read.
     damaged: [source, a line on what] of items of which a part was read.
     device: that encoded them.
   """
 
   frames: int = 0
-  rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+  sequences: list[dict[str, Any]] = dataclasses.field(default_factory=list)
   left_out: list[list[str]] = dataclasses.field(default_factory=list)
   damaged: list[list[str]] = dataclasses.field(default_factory=list)
   device: str = ""
@@ -117,14 +117,16 @@ def build(
         source, why = data.source(shard.split, item), inputs.readable(error)
         part.left_out.append([source, why])
       else:
-        part.rows += [{"shard": name(number), **row} for row in found.rows]
+        part.sequences += [
+          {"shard": name(number), **entry} for entry in found.sequences
+        ]
         part.damaged += found.damaged
         file.keep()
       told(Done(items=1))
     file.end()
     part.frames = file.frames
   with errors.writing("tokens", out):
-    if not part.frames:  # an array of no rows cannot be mapped
+    if not part.frames:  # an array of no frames cannot be mapped
       (out / name(number)).unlink()
   whole_files.write(
     part_path(out, number), json.dumps(dataclasses.asdict(part))
@@ -154,13 +156,13 @@ def _encode(
   samples, found = 0, Part()
   with item.sound as sound, contextlib.ExitStack() as stack:
     waiting = []
-    for read, channels in rows.encode(
+    for read, channels in sequences.encode(
       model, sound, layers=how.layers, mono=how.mono, denoise=how.denoise
     ):
       samples += read
       first, *others = channels
       file.add(first.tobytes())
-      if not waiting:  # the rows of the other channels follow the first's
+      if not waiting:  # the other channels' codes follow the first's
         waiting = [
           stack.enter_context(tempfile.SpooledTemporaryFile(_WAITING_BYTES))
           for _ in others
@@ -174,7 +176,7 @@ def _encode(
       other.seek(0)
       file.copy(other)
     for channel in range(1 + len(waiting)):
-      found.rows.append(
+      found.sequences.append(
         {
           "start": file.frames + channel * frames,
           "frames": frames,
@@ -223,8 +225,8 @@ class _File:
 
   def forget(self) -> None:
     """Takes back what was added."""
-    row = self._layers * DTYPE.itemsize
-    self._file.seek(self._start + self.frames * row)
+    frame_bytes = self._layers * DTYPE.itemsize
+    self._file.seek(self._start + self.frames * frame_bytes)
     self._file.truncate()
 
   def end(self) -> None:

@@ -38,15 +38,15 @@ def tokens(tmp_path, capsys, monkeypatch, model):
 
 
 @pytest.fixture(scope="session")
-def rows():
-  """Returns rows(folder) -> [(line of the index, its codes)]."""
+def sequences():
+  """Returns sequences(folder) -> [(line of the index, its codes)]."""
 
   def read(folder):
     lines = (folder / "index.jsonl").read_text().splitlines()
     found = []
-    for row in map(json.loads, lines):
-      codes = np.load(folder / row["shard"], mmap_mode="r")
-      found.append((row, codes[row["start"] :][: row["frames"]]))
+    for entry in map(json.loads, lines):
+      codes = np.load(folder / entry["shard"], mmap_mode="r")
+      found.append((entry, codes[entry["start"] :][: entry["frames"]]))
     return found
 
   return read

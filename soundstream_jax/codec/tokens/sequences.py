@@ -1,4 +1,4 @@
-"""Encodes one item, block by block: a row of codes per channel.
+"""Encodes one item, block by block: a sequence of codes per channel.
 
 Each channel goes through the one program of `codec.offline`, as it does in
 `soundstream encode`, so its codes depend on nothing but its own audio.
