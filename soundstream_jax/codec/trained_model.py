@@ -43,6 +43,19 @@ class TrainedModel:
   def rates(self) -> rates.Rates:
     return self.config.rates
 
+  @property
+  def device(self) -> jax.Device:
+    """Where the parameters are."""
+    (device,) = soundstream.vectors(self.variables).devices()
+    return device
+
+  def on(self, device: jax.Device) -> "TrainedModel":
+    """Returns the same model on another device."""
+    place = jax.sharding.SingleDeviceSharding(device)
+    return dataclasses.replace(
+      self, variables=jax.device_put(self.variables, place)
+    )
+
   def layers_for(self, bitrate_bps: float | None) -> int:
     """Returns the number of layers of exactly this bitrate; of None, all.
 

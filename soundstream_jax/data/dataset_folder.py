@@ -30,14 +30,7 @@ def find(folder: str, field: str) -> pathlib.Path:
     raise errors.InputError(
       f"{field}: {folder} {problem}. Use the folder that {PREPARE} made."
     )
-  if (root / _INFO_FILE).is_file():
-    return root / _INFO_FILE
-  found = [
-    file
-    for depth in (1, 2, 3)
-    for file in sorted(root.glob("*/" * depth + _INFO_FILE))
-    if not file.relative_to(root).parts[0].startswith(".")
-  ]
+  found = info_files(root)
   if not found:
     what = "holds no dataset" if any(root.iterdir()) else "is empty"
     raise errors.InputError(
@@ -50,6 +43,18 @@ def find(folder: str, field: str) -> pathlib.Path:
       "each of them, as DIR:weight,DIR:weight."
     )
   return found[0]
+
+
+def info_files(root: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the dataset_info.json of a folder, or those up to three below."""
+  if (root / _INFO_FILE).is_file():
+    return [root / _INFO_FILE]
+  return [
+    file
+    for depth in (1, 2, 3)
+    for file in sorted(root.glob("*/" * depth + _INFO_FILE))
+    if not file.relative_to(root).parts[0].startswith(".")
+  ]
 
 
 def open_builder(

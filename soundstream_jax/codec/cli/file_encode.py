@@ -4,14 +4,11 @@ The sound passes through block by block: memory does not grow with its length.
 """
 
 import dataclasses
-from collections.abc import Iterator
 from typing import BinaryIO
 
-import numpy as np
-
 from soundstream_jax import errors
-from soundstream_jax.audio import reading, resampling, waveform
-from soundstream_jax.codec import offline, serialization, trained_model
+from soundstream_jax.audio import reading
+from soundstream_jax.codec import recording, serialization, trained_model
 from soundstream_jax.codec.cli import printing
 from soundstream_jax.codec.sstr import files, limits, raw, writer
 from soundstream_jax.codec.sstr import header as header_lib
@@ -85,7 +82,13 @@ def encode(
       if options.raw
       else writer.Writer(target, header, tables=options.tables)
     )
-    for codes in _codes(model, options, sound, header.channels):
+    for _, codes in recording.encode(
+      model,
+      sound,
+      mono=options.mono,
+      bitrate_bps=options.bitrate_bps,
+      denoise=options.denoise,
+    ):
       sink.write(codes)
     size = sink.close_file(sound.samples)
   header = dataclasses.replace(header, source_samples=sound.samples)
@@ -99,31 +102,6 @@ def encode(
     ),
     damages=(sound.damage,) if sound.damage else (),
   )
-
-
-def _codes(
-  model: trained_model.TrainedModel,
-  options: Options,
-  sound: reading.Sound,
-  channels: int,
-) -> Iterator[np.ndarray]:
-  """Yields int32 codes [C, F, q] of a sound."""
-  rate_hz = model.rates.sample_rate_hz
-  resampler = resampling.Resampler(sound.rate_hz, rate_hz, channels)
-  encoder = offline.ClipEncoder(
-    model,
-    channels=channels,
-    bitrate_bps=options.bitrate_bps,
-    denoise=options.denoise,
-  )
-  for block in sound.blocks():
-    start_s = (sound.samples - len(block)) / sound.rate_hz
-    if options.mono:
-      block = waveform.to_mono(block)[:, None]
-    block = reading.checked(resampler.push(block), sound.name, start_s, rate_hz)
-    yield encoder.push(block.T)
-  yield encoder.push(resampler.flush().T)
-  yield encoder.flush()
 
 
 def _heard(sound: reading.Sound, header: header_lib.Header) -> str:

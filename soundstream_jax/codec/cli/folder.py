@@ -7,22 +7,18 @@ the others are done.
 
 import argparse
 import concurrent.futures
-import contextlib
 import dataclasses
 import functools
 import os
 import pathlib
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from soundstream_jax import errors, whole_files
 from soundstream_jax.audio import folders
 from soundstream_jax.codec.cli import paths, printing
-
-# Seconds between two reports, on a terminal and in a log.
-_REPORT_S = {True: 0.5, False: 30.0}
+from soundstream_jax.codec.cli import progress as progress_lib
 
 # Does a file (a path, its name) into another (open, its name).
 DoOne = Callable[[pathlib.Path, str, BinaryIO, str], printing.Done]
@@ -171,7 +167,7 @@ def _do(
     InputError: some could not be done; at the end, after all others.
     DiskError: the disk cannot be written to; at once.
   """
-  progress, bad, damaged, others = _Progress(len(todo)), [], 0, 0
+  progress, bad, damaged, others = progress_lib.Progress(len(todo)), [], 0, 0
   for source, result in _results(do_one, todo, force):
     if isinstance(result, errors.InputError):
       bad.append(result)
@@ -229,33 +225,3 @@ def _results(
   finally:
     # After an error: what has not begun does not begin.
     pool.shutdown(cancel_futures=True)
-
-
-class _Progress:
-  """Says on stderr how far it is, not too often."""
-
-  def __init__(self, total: int):
-    self.heard_s = 0.0
-    self._total, self._done = total, 0
-    self._start = self._reported = time.monotonic()
-    self._terminal = sys.stderr.isatty()
-
-  def add(self, seconds: float) -> None:
-    """Counts a file of so much audio."""
-    self._done += 1
-    self.heard_s += seconds
-    now = time.monotonic()
-    last = self._done == self._total
-    if now - self._reported < _REPORT_S[self._terminal] and not last:
-      return
-    self._reported = now
-    speed = self.heard_s / max(now - self._start, 1e-9)
-    text = (
-      f"{self._done} of {self._total} files, {self.heard_s:.0f} s of audio, "
-      f"{speed:.1f} times real time"
-    )
-    end = "\n" if last or not self._terminal else ""
-    begin = "\r\x1b[K" if self._terminal else ""
-    # A stderr that cannot be written ends no work.
-    with contextlib.suppress(OSError):
-      print(f"{begin}{text}", end=end, file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ COMMANDS = (
   "tables",
   "export",
   "pin",
+  "tokens",
 )
 
 

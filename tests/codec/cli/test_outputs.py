@@ -22,6 +22,7 @@ COMMANDS = {
   "decode": "decode D/a.sstr D/out.wav",
   "transcode": "transcode D/a.sstr D/out.sstr --bitrate=250",
   "export": "export D/model",
+  "tokens": "tokens --data=D/in --out=D/tokens",
   "pin": "pin --step=10",
 }
 
