@@ -192,6 +192,23 @@ def test_an_ogg_is_damaged_where_it_ends_within_a_page(tmp_path, kind, tail):
     assert 3 * RATE_HZ < sound.samples < 8 * RATE_HZ
 
 
+@pytest.mark.parametrize("tagged", [False, True])
+@pytest.mark.parametrize("mode", ["CONSTANT", "AVERAGE", "VARIABLE"])
+def test_an_mp3_is_damaged_where_bytes_are_missing(tmp_path, mode, tagged):
+  noise = np.random.default_rng(0).uniform(-0.5, 0.5, (5 * RATE_HZ, 2))
+  path = tmp_path / "a.mp3"
+  soundfile.write(path, noise, RATE_HZ, bitrate_mode=mode)
+  # A tag of 200 bytes before it, one of 128 behind it.
+  front = b"ID3\4\0\0\0\0\1\x48" + bytes(200) if tagged else b""
+  data = front + path.read_bytes()
+  path.write_bytes(data + (b"TAG" + bytes(125)) * tagged)
+  assert _read(path).damage == ""
+  path.write_bytes(data[: len(data) // 2])
+  sound = _read(path)
+  assert sound.damage.startswith("the header says "), mode
+  assert 2 * RATE_HZ < sound.samples < 3 * RATE_HZ
+
+
 def test_of_a_damaged_flac_what_stands_before_the_damage_is_read(tmp_path):
   audio = _sound(2)
   path = tmp_path / "a.flac"
