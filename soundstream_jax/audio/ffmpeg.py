@@ -205,7 +205,12 @@ class Decoder:
     if any("not on whitelist" in line for line in self._told):
       return "it is a playlist, a script or no sound"
     # The last error says in general what the first says of this file.
-    told = dict.fromkeys(line.rpartition(": ")[2] for line in self._told)
+    told = dict.fromkeys(
+      line.removeprefix("Error opening input: ").removeprefix(
+        "Error opening input files: "
+      )
+      for line in self._told
+    )
     return "; ".join(told) or "it says nothing"
 
   def _error(self, reason: str) -> errors.InputError:
