@@ -2,6 +2,7 @@
 
 import io as streams
 import struct
+import subprocess
 
 import numpy as np
 import pytest
@@ -143,6 +144,19 @@ def test_a_length_that_was_never_written_says_so_and_how_to_read_it(
   assert "header says 0 bytes of sound, and 32000 bytes follow" in message
   assert "ffmpeg -ignore_length 1 -i " in message
   assert "\n" not in message
+
+
+def test_the_command_that_mends_a_length_works_as_printed(
+  tmp_path, with_ffmpeg, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  path = tmp_path / "it's a take.wav"
+  path.write_bytes(_wav(0))
+  with pytest.raises(errors.InputError) as caught:
+    _read(path)
+  _, command, _ = str(caught.value).split("`")
+  subprocess.run(f"{command} -loglevel error -nostdin", shell=True, check=True)
+  assert _read("mended.wav").samples == 16_000
 
 
 @pytest.mark.parametrize(
