@@ -23,6 +23,8 @@ _SAME_SECONDS = 1.0
 # Names of files that go with the process: those that `whole_files` is writing.
 unfinished: set[str] = set()
 
+_ended = threading.Event()
+_beginning = threading.Lock()  # of a file, or the end
 _patient: list[float] = []  # seconds to wait for blocks that are at work
 
 
@@ -50,6 +52,16 @@ def obeyed() -> list[int]:
     for number in (signal.SIGINT, signal.SIGTERM)
     if signal.getsignal(number) is not signal.SIG_IGN
   ]
+
+
+def begin_file(name: str) -> None:
+  """Makes an empty file that goes with the process, unless that ends."""
+  with _beginning:
+    if not _ended.is_set():
+      unfinished.add(name)
+      os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+      return
+  threading.Event().wait()  # for the end, which is near
 
 
 @contextlib.contextmanager
@@ -81,6 +93,9 @@ def _watch(reader: int, numbers: list[int]) -> None:
       again = os.read(reader, 1)[0] in numbers
       if again and time.monotonic() - began >= _SAME_SECONDS:
         break
+  _ended.set()
+  # A file system that does not answer may hold it for ever.
+  _beginning.acquire(timeout=GRACE_SECONDS)
   for name in list(unfinished):
     with contextlib.suppress(OSError):
       os.unlink(name)

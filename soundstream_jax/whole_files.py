@@ -42,8 +42,8 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     return
   target = pathlib.Path(os.path.realpath(path))
   partial = unfinished(target)
-  endings.unfinished.add(os.fspath(partial))
   try:
+    endings.begin_file(os.fspath(partial))
     yield partial
     sync(partial)
     os.replace(partial, target)
@@ -94,10 +94,11 @@ def temporary() -> Iterator[pathlib.Path]:
   Raises:
     OSError: the disk's.
   """
-  number, name = tempfile.mkstemp(prefix="soundstream-", suffix=SUFFIX)
-  os.close(number)
-  endings.unfinished.add(name)
+  folder = tempfile.gettempdir()
+  name = os.path.join(folder, f"soundstream-{uuid.uuid4().hex}{SUFFIX}")
   try:
+    endings.begin_file(name)
+    os.chmod(name, 0o600)
     yield pathlib.Path(name)
   finally:
     with contextlib.suppress(OSError):

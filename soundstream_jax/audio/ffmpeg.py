@@ -205,7 +205,12 @@ class Decoder:
     if any("not on whitelist" in line for line in self._told):
       return "it is a playlist, a script or no sound"
     # The last error says in general what the first says of this file.
-    told = dict.fromkeys(line.rpartition(": ")[2] for line in self._told)
+    told = dict.fromkeys(
+      line.removeprefix("Error opening input: ").removeprefix(
+        "Error opening input files: "
+      )
+      for line in self._told
+    )
     return "; ".join(told) or "it says nothing"
 
   def _error(self, reason: str) -> errors.InputError:
@@ -272,16 +277,27 @@ def _formats(program: str) -> str:
 
 
 def _start(program: str, command: list[bytes | str]) -> subprocess.Popen:
+  """Starts ffmpeg with its limits.
+
+  Raises:
+    InputError: the system has no room for a process.
+  """
   environment = {k: v for k, v in os.environ.items() if k != "FFREPORT"}
-  return subprocess.Popen(
-    [
-      *(sys.executable, "-I", "-S", "-c", _BECOME),
-      *(str(os.getpid()), str(_MEMORY_BYTES), program, *command),
-    ],
-    stdin=subprocess.DEVNULL,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    env=environment,
-    # Ctrl-C is for us: a file that it cut short would look like its end.
-    process_group=0,
-  )
+  try:
+    return subprocess.Popen(
+      [
+        *(sys.executable, "-I", "-S", "-c", _BECOME),
+        *(str(os.getpid()), str(_MEMORY_BYTES), program, *command),
+      ],
+      stdin=subprocess.DEVNULL,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      env=environment,
+      # Ctrl-C is for us: a file that it cut short would look like its end.
+      process_group=0,
+    )
+  except OSError as error:
+    raise errors.InputError(
+      f"{program} cannot be started ({error.strerror}). End other programs, or "
+      "convert the file to wav."
+    ) from None

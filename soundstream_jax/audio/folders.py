@@ -130,5 +130,5 @@ class _Found:
       counted.append(f"{n} {what}{'s' if n > 1 else ''} {why}".rstrip())
     text = ", ".join(counted)
     if self._unread:
-      text += f"; install ffmpeg to read {', '.join(sorted(self._unread))}"
+      text += "; install ffmpeg for these formats"
     return text

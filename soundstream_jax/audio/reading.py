@@ -9,6 +9,7 @@ unless stated.
 import contextlib
 import os
 import pathlib
+import shlex
 import stat
 from collections.abc import Iterator
 
@@ -111,9 +112,11 @@ class Sound:
       InputError: no samples, samples that are not finite, or damage that
         leaves nothing to go on with.
     """
+    # A header may say a thousand channels.
+    size = max(1, _BLOCK_SAMPLES // max(1, self.channels // 2))
     while True:
       try:
-        block = self._decoder.read(_BLOCK_SAMPLES)
+        block = self._decoder.read(size)
       except OSError as error:
         raise _refused(self.name, error) from None
       except soundfile.LibsndfileError as error:
@@ -251,8 +254,8 @@ def opened(path: str | os.PathLike, *, name: str | None = None) -> Sound:
     raise errors.InputError(
       f"{name}: the header says 0 bytes of sound, and {claim.unsaid_bytes} "
       "bytes follow: whoever recorded it ended before the length was written. "
-      f"Mend it with `ffmpeg -ignore_length 1 -i {name} mended.wav` or `sox "
-      f"--ignore-length {name} mended.wav`."
+      f"Mend it with `ffmpeg -ignore_length 1 -i {shlex.quote(str(path))} "
+      "mended.wav`."
     )
   try:
     # By number: any name will do, not only UTF-8; and by name libsndfile 1.2

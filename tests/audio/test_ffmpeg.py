@@ -263,7 +263,7 @@ def test_without_ffmpeg_the_line_says_what_to_install(tmp_path, name):
   [
     ("echo '[x @ 0x5] [error] first'; exit 1", "no sound"),
     (
-      "echo '[x @ 0x5] [error] a: first' >&2; echo '[error] b: last' >&2; exit 1",
+      "echo '[x @ 0x5] [error] first' >&2; echo '[error] Error opening input files: last' >&2; exit 1",
       "first; last",
     ),
     ("exit 3", "exit code 3"),

@@ -49,8 +49,8 @@ def test_what_cannot_be_read_here_is_counted(tmp_path):
   walked = folders.walk(tmp_path)
   assert [path.name for path in walked.files] == ["e.wav"]
   assert walked.left_out == (
-    "2 .m4a, 1 .mkv, 1 broken link, 1 pipe or device; install ffmpeg to read "
-    ".m4a, .mkv"
+    "2 .m4a, 1 .mkv, 1 broken link, 1 pipe or device; install ffmpeg for "
+    "these formats"
   )
   assert walked.others == {".txt": 1, "no suffix": 1}
 

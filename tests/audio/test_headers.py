@@ -2,6 +2,7 @@
 
 import io as streams
 import struct
+import subprocess
 
 import numpy as np
 import pytest
@@ -145,6 +146,19 @@ def test_a_length_that_was_never_written_says_so_and_how_to_read_it(
   assert "\n" not in message
 
 
+def test_the_command_that_mends_a_length_works_as_printed(
+  tmp_path, with_ffmpeg, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  path = tmp_path / "it's a take.wav"
+  path.write_bytes(_wav(0))
+  with pytest.raises(errors.InputError) as caught:
+    _read(path)
+  _, command, _ = str(caught.value).split("`")
+  subprocess.run(f"{command} -loglevel error -nostdin", shell=True, check=True)
+  assert _read("mended.wav").samples == 16_000
+
+
 @pytest.mark.parametrize(
   "rest", [b"", b"\0", b"LIST\x04\0\0\0abcd", b"id3 \x03\0\0\0abc\0"]
 )
@@ -190,6 +204,23 @@ def test_an_ogg_is_damaged_where_it_ends_within_a_page(tmp_path, kind, tail):
     sound = _read(path)
     assert sound.damage.startswith("the file is cut off after ")
     assert 3 * RATE_HZ < sound.samples < 8 * RATE_HZ
+
+
+@pytest.mark.parametrize("tagged", [False, True])
+@pytest.mark.parametrize("mode", ["CONSTANT", "AVERAGE", "VARIABLE"])
+def test_an_mp3_is_damaged_where_bytes_are_missing(tmp_path, mode, tagged):
+  noise = np.random.default_rng(0).uniform(-0.5, 0.5, (5 * RATE_HZ, 2))
+  path = tmp_path / "a.mp3"
+  soundfile.write(path, noise, RATE_HZ, bitrate_mode=mode)
+  # A tag of 200 bytes before it, one of 128 behind it.
+  front = b"ID3\4\0\0\0\0\1\x48" + bytes(200) if tagged else b""
+  data = front + path.read_bytes()
+  path.write_bytes(data + (b"TAG" + bytes(125)) * tagged)
+  assert _read(path).damage == ""
+  path.write_bytes(data[: len(data) // 2])
+  sound = _read(path)
+  assert sound.damage.startswith("the header says "), mode
+  assert 2 * RATE_HZ < sound.samples < 3 * RATE_HZ
 
 
 def test_of_a_damaged_flac_what_stands_before_the_damage_is_read(tmp_path):

@@ -1,5 +1,7 @@
 """Laws of audio files that are read."""
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
@@ -103,6 +105,23 @@ def test_a_sound_says_what_it_is_and_what_was_read(tmp_path):
     assert (sound.samples, sound.damage) == (12_345, "")
   with pytest.raises(errors.InputError, match="standard input: there"):
     reading.opened(tmp_path / "nothing", name="standard input")
+
+
+def test_blocks_of_many_channels_are_no_larger_than_those_of_two(tmp_path):
+  soundfile.write(tmp_path / "a.wav", np.zeros((5_000, 200)), 8_000)
+  with reading.opened(tmp_path / "a.wav") as sound:
+    sizes = [block.size for block in sound.blocks()]
+  assert sum(sizes) == 1_000_000
+  assert max(sizes) <= 2 << 18
+
+
+def test_a_file_that_cannot_be_read_is_closed(tmp_path):
+  (tmp_path / "a.wav").write_bytes(b"RIFF" + bytes(100))
+  before = len(os.listdir("/proc/self/fd"))
+  for _ in range(20):
+    with pytest.raises(errors.InputError):
+      reading.opened(tmp_path / "a.wav")
+  assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_names_that_are_not_utf8_can_be_read(tmp_path):
