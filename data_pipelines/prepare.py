@@ -35,6 +35,7 @@ from soundstream_jax.data_pipelines.preparation import (
   shards,
   workers,
 )
+from soundstream_jax.settings import path_flags
 
 _INTERRUPTED = 130
 
@@ -49,12 +50,13 @@ def define_flags() -> flags.FlagValues:
     f"Which one: {', '.join(catalog.names())}.",
     **text,
   )
-  flags.DEFINE_string("out", "", "Folder to be made: the dataset.", **text)
-  flags.DEFINE_string(
+  path_flags.define("out", "", "Folder to be made: the dataset.", **text)
+  path_flags.define(
     "input",
     "",
     "Folder of the dataset's files or of its archives, or the archives "
     "themselves, with commas between.",
+    several=True,
     **text,
   )
   flags.DEFINE_integer(

@@ -32,6 +32,7 @@ from soundstream_jax import (
   os_signals,
   whole_files,
 )
+from soundstream_jax.settings import path_flags
 
 _MARK = ".demo"  # in a folder that is the demo's
 
@@ -41,7 +42,7 @@ MINUTES = 4
 STOP_AFTER_STEP = 100
 BITRATES = (6000, 375)
 
-_OUT = flags.DEFINE_string("out", "out/demo", "Where everything goes.")
+_OUT = path_flags.define("out", "out/demo", "Where everything goes.")
 _STEPS = flags.DEFINE_integer(
   "steps", None, "Training steps; default the preset's.", lower_bound=1
 )

@@ -19,6 +19,7 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import errors, whole_files
 from soundstream_jax.launch import arguments, names
 from soundstream_jax.settings import mesh as mesh_lib
+from soundstream_jax.settings import path_flags
 
 TEMPLATE = pathlib.Path(__file__).with_name("slurm.sbatch")
 WRITTEN = "# Written by soundstream_jax.launch.slurm."
@@ -63,7 +64,7 @@ _SBATCH = flags.DEFINE_multi_string(
   [],
   "Any other option of sbatch, as in --sbatch=partition=gpu; repeatable.",
 )
-_SCRIPT = flags.DEFINE_string(
+_SCRIPT = path_flags.define(
   "script", None, "Where the script goes; default NAME.sbatch."
 )
 _DRY_RUN = flags.DEFINE_bool(

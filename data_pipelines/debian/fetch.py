@@ -27,6 +27,7 @@ from soundstream_jax import errors, whole_files
 from soundstream_jax.audio import reading
 from soundstream_jax.data_pipelines.debian import unpack
 from soundstream_jax.data_pipelines.preparation import disk, interrupts
+from soundstream_jax.settings import path_flags
 
 _INTERRUPTED = 130
 _WORK = ".unfinished"
@@ -57,7 +58,7 @@ def main(argv: Sequence[str], packages: Sequence[str]) -> int:
     InputError: a flag, this machine, its network or its disk cannot be used.
   """
   values = flags.FlagValues()
-  flags.DEFINE_string("out", "", "Folder for the audio.", flag_values=values)
+  path_flags.define("out", "", "Folder for the audio.", flag_values=values)
   flags.DEFINE_list(
     "packages", list(packages), "Which ones.", flag_values=values
   )

@@ -22,6 +22,7 @@ from soundstream_jax import caches, errors, whole_files
 from soundstream_jax import config as config_lib
 from soundstream_jax.launch.preflight import step_report, table, topologies
 from soundstream_jax.settings import mesh as mesh_lib
+from soundstream_jax.settings import path_flags
 
 EXIT_DOES_NOT_FIT = 1
 
@@ -41,9 +42,9 @@ _ADVERSARIAL = flags.DEFINE_bool(
 _COMPARE_FORMS = flags.DEFINE_bool(
   "compare_forms", False, "Also compile form='plain', and give the ratios."
 )
-_JSON = flags.DEFINE_string("json", None, "A file for the result.")
-_HLO = flags.DEFINE_string("hlo", None, "A file for the compiled program.")
-_CACHE = flags.DEFINE_string(
+_JSON = path_flags.define("json", None, "A file for the result.")
+_HLO = path_flags.define("hlo", None, "A file for the compiled program.")
+_CACHE = path_flags.define(
   "cache", "auto", "Folder of kept results; 'auto' is the user's, '' is none."
 )
 

@@ -36,8 +36,9 @@ from soundstream_jax.evaluate import (
   pictures,
   report,
 )
+from soundstream_jax.settings import path_flags
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Of a training run.")
+_WORKDIR = path_flags.define("workdir", None, "Of a training run.")
 _WEIGHTS = flags.DEFINE_enum(
   "weights", "ema", ["ema", "raw"], "Averaged or raw parameters."
 )
@@ -50,7 +51,7 @@ _SPLIT = flags.DEFINE_string(
 _BITRATES = flags.DEFINE_list(
   "bitrates", [], "Bit/s, for example 3000,6000; default highest and half."
 )
-_OUT = flags.DEFINE_string(
+_OUT = path_flags.define(
   "out", None, "Folder for evaluation.json, wav files and pictures."
 )
 _SNR = flags.DEFINE_float(

@@ -9,7 +9,7 @@ HELP = "a checkpoint -> a folder of two files that needs no Orbax"
 
 
 def add_arguments(parser: options.Parser) -> None:
-  parser.add_argument("output", metavar="FOLDER")
+  parser.add_argument("output", type=options.path, metavar="FOLDER")
   options.add_model(parser)
 
 

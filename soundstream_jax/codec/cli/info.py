@@ -16,7 +16,7 @@ HELP = "what an .sstr file holds; needs no model"
 
 
 def add_arguments(parser: options.Parser) -> None:
-  parser.add_argument("input", metavar="FILE")
+  parser.add_argument("input", type=options.path, metavar="FILE")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -10,7 +10,11 @@ HELP = "keep a checkpoint that files need"
 
 def add_arguments(parser: options.Parser) -> None:
   parser.add_argument(
-    "--model", required=True, metavar="WORKDIR", help=options.WORKDIR
+    "--model",
+    required=True,
+    type=options.path,
+    metavar="WORKDIR",
+    help=options.WORKDIR,
   )
   parser.add_argument(
     "--step", required=True, type=options.step, metavar="N", help="or 'best'"

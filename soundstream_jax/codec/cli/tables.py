@@ -29,6 +29,7 @@ def add_arguments(parser: options.Parser) -> None:
   parser.add_argument(
     "--data",
     required=True,
+    type=options.paths_of,
     metavar="DIR[,DIR]",
     help="prepared datasets; each is heard equally long",
   )
