@@ -16,7 +16,7 @@ import sys
 from absl import app, flags
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, whole_files
+from soundstream_jax import errors, paths, whole_files
 from soundstream_jax.launch import arguments, names
 from soundstream_jax.settings import mesh as mesh_lib
 from soundstream_jax.settings import path_flags
@@ -219,6 +219,7 @@ def _check_time(text: str) -> None:
 
 def _write(path: pathlib.Path, script: str) -> None:
   """Writes the script over an older one of ours, and over nothing else."""
+  paths.check_writable_file(f"--script={path}", path)
   try:
     if path.exists() and WRITTEN not in path.read_text():
       raise errors.InputError(

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from absl import flags
 
-from soundstream_jax import errors, whole_files
+from soundstream_jax import errors, paths, whole_files
 from soundstream_jax.audio import reading
 from soundstream_jax.data_pipelines.debian import unpack
 from soundstream_jax.data_pipelines.preparation import disk, interrupts
@@ -82,6 +82,7 @@ def main(argv: Sequence[str], packages: Sequence[str]) -> int:
         f"{', '.join(packages)}."
       )
   out = pathlib.Path(values.out)
+  paths.check_writable_folder(f"--out={out}", out)
   started = time.monotonic()
   try:
     with interrupts.Interrupts() as watcher:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from absl import flags
 
-from soundstream_jax import errors
+from soundstream_jax import errors, paths
 from soundstream_jax.data_pipelines import catalog, corpus
 from soundstream_jax.data_pipelines.preparation import (
   dataset_files,
@@ -140,11 +140,13 @@ def _check_out(out: str) -> pathlib.Path:
   """Returns the folder to be made.
 
   Raises:
-    InputError: no name, or something is there already.
+    InputError: no name, something is there already, or it cannot be made.
   """
   if not out:
     raise errors.InputError("--out is missing: the folder to be made.")
   folder = pathlib.Path(out).absolute()
+  # The working folder lies beside it.
+  paths.check_writable_folder(f"--out={out}", folder.parent)
   if (folder / dataset_files.INFO_FILE).exists():
     _remove_leftovers(_working_folder(folder))
     raise errors.InputError(

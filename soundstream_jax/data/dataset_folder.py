@@ -1,5 +1,6 @@
 """Folder of a prepared dataset: found, opened and checked."""
 
+import contextlib
 import json
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -23,10 +24,11 @@ def find(folder: str, field: str) -> pathlib.Path:
 
   Raises:
     InputError: no such folder, none, or more than one.
+    OSError: the folder cannot be read.
   """
   root = pathlib.Path(folder)
   if not root.is_dir():
-    problem = "is a file" if root.exists() else "does not exist"
+    problem = "is a file" if _exists(root) else "does not exist"
     raise errors.InputError(
       f"{field}: {folder} {problem}. Use the folder that {PREPARE} made."
     )
@@ -52,6 +54,14 @@ def find(folder: str, field: str) -> pathlib.Path:
   return found[0]
 
 
+def _exists(path: pathlib.Path) -> bool:
+  """False if nothing has this name; raises OSError if that cannot be said."""
+  with contextlib.suppress(FileNotFoundError):
+    path.stat()
+    return True
+  return False
+
+
 def open_builder(
   info_file: pathlib.Path, field: str
 ) -> tfds.core.DatasetBuilder:
@@ -59,11 +69,14 @@ def open_builder(
 
   Raises:
     InputError: the file is damaged.
+    PermissionError: it cannot be read.
   """
   try:
     json.loads(info_file.read_text())
     with foreign.without_tensorflow():
       return tfds.builder_from_directory(info_file.parent)
+  except PermissionError:
+    raise
   except (OSError, ValueError) as error:
     raise errors.InputError(
       f"{field}: {info_file} is damaged ({error}). Prepare the dataset again "
@@ -123,12 +136,15 @@ def bandwidths(
 
   Raises:
     InputError: the file is damaged.
+    PermissionError: it cannot be read.
   """
   file = info_file.parent / _BANDWIDTHS.format(split=split)
   if not file.exists():
     return None
   try:
     return np.load(file, allow_pickle=False)
+  except PermissionError:
+    raise
   except (OSError, ValueError, EOFError) as error:
     raise errors.InputError(
       f"{field}: {file} is damaged ({error}). Prepare the dataset again, or "

@@ -111,10 +111,21 @@ def open_source(
 
   Raises:
     SplitMissing: the split has no records.
-    InputError: no such folder, no dataset in it, a damaged or foreign one, or
-      another sample rate.
+    InputError: no such folder, no dataset in it, one that is damaged, foreign
+      or cannot be read, or another sample rate.
   """
   errors.check_mounted(field, folder)
+  with errors.reading(f"{field}: {folder}"):
+    return _opened(folder, split, sample_rate_hz, field, min_bandwidth_hz)
+
+
+def _opened(
+  folder: str,
+  split: str,
+  sample_rate_hz: int,
+  field: str,
+  min_bandwidth_hz: float,
+) -> Source:
   info_file = dataset_folder.find(folder, field)
   builder = dataset_folder.open_builder(info_file, field)
   ours = dataset_folder.is_prepared(builder.info)

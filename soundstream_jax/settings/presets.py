@@ -51,9 +51,14 @@ def load(name: str) -> ml_collections.ConfigDict:
   name = paths.expand(name)
   if name.endswith(".py") or os.sep in name:
     path = pathlib.Path(name)
-    if not path.is_file():
-      raise errors.InputError(f"--config={name}: there is no such file.")
-    if path.suffix != ".py":
+    try:
+      path.stat()
+    except FileNotFoundError:
+      raise errors.InputError(
+        f"--config={name}: there is no such file."
+      ) from None
+    paths.check_readable(f"--config={name}", path)
+    if path.suffix != ".py" or path.is_dir():
       raise errors.InputError(
         f"--config={name} is not a Python file. Give a preset's name or a .py "
         "file that defines get_config()."

@@ -8,7 +8,7 @@ from typing import NoReturn
 import jax
 from absl import app, flags, logging
 
-from soundstream_jax import caches, console, errors, os_signals, paths
+from soundstream_jax import caches, console, errors, os_signals
 from soundstream_jax import config as config_lib
 from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.devices import (

@@ -2,6 +2,7 @@
 
 import argparse
 
+from soundstream_jax import paths
 from soundstream_jax.codec.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import table_files
 
@@ -22,6 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
   """
   from soundstream_jax.codec import exported
 
+  paths.check_writable_folder(arguments.output, arguments.output)
   model = model_check.load(arguments)
   tables = table_files.all_for_model(arguments.model, model.fingerprint)
   size = exported.write(

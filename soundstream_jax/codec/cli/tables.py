@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from soundstream_jax import errors
+from soundstream_jax import errors, paths
 from soundstream_jax.codec.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import measuring, table_files
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
       f"--data={arguments.data}: names no dataset. Use --data=DIR or "
       "--data=DIR,DIR."
     )
+  # Hours may pass until they are written.
+  paths.check_writable_folder(f"--model={arguments.model}", arguments.model)
   model = model_check.load(arguments)
   codes = encoded(
     model, folders, split=arguments.split, seconds=arguments.seconds
