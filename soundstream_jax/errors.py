@@ -115,11 +115,10 @@ def reading(name: str) -> Iterator[None]:
   try:
     yield
   except OSError as error:
-    file = (
-      "" if error.filename is None else f"{console.shown(error.filename)}: "
-    )
+    file = "" if error.filename is None else console.shown(error.filename)
+    where = f"{name}: {file}" if file and not name.endswith(file) else name
     raise InputError(
-      f"{name}: {file}{error.strerror or error}. {_fix(error)}"
+      f"{where}: {error.strerror or error}. {_fix(error)}"
     ) from error
 
 

@@ -68,6 +68,24 @@ def arguments(text: str) -> str:
   return _as_argument(expand_each, text)
 
 
+def exists(name: str, path: str | os.PathLike) -> bool:
+  """Whether there is a file or a folder.
+
+  Args:
+    name: as the user gave it, such as "--input=data".
+    path: of the file or folder.
+
+  Raises:
+    InputError: the system does not say, as it refuses the path.
+  """
+  with errors.reading(name):
+    try:
+      os.stat(path)
+    except FileNotFoundError:
+      return False
+  return True
+
+
 def check_readable(name: str, path: str | os.PathLike) -> None:
   """Refuses a file or a folder that cannot be read.
 

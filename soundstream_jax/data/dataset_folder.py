@@ -1,6 +1,5 @@
 """Folder of a prepared dataset: found, opened and checked."""
 
-import contextlib
 import json
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from soundstream_jax import errors
+from soundstream_jax import errors, paths
 from soundstream_jax.data import foreign
 
 PREPARE = "python -m soundstream_jax.data_pipelines.prepare"
@@ -23,12 +22,16 @@ def find(folder: str, field: str) -> pathlib.Path:
   """Returns the dataset_info.json in the folder or up to three levels below.
 
   Raises:
-    InputError: no such folder, none, or more than one.
-    OSError: the folder cannot be read.
+    InputError: no such folder, none, or more than one; or a name that the
+      system refuses.
   """
   root = pathlib.Path(folder)
   if not root.is_dir():
-    problem = "is a file" if _exists(root) else "does not exist"
+    problem = (
+      "is a file"
+      if paths.exists(f"{field}: {folder}", root)
+      else "does not exist"
+    )
     raise errors.InputError(
       f"{field}: {folder} {problem}. Use the folder that {PREPARE} made."
     )
@@ -52,14 +55,6 @@ def find(folder: str, field: str) -> pathlib.Path:
       "each of them, as DIR:weight,DIR:weight."
     )
   return found[0]
-
-
-def _exists(path: pathlib.Path) -> bool:
-  """False if nothing has this name; raises OSError if that cannot be said."""
-  with contextlib.suppress(FileNotFoundError):
-    path.stat()
-    return True
-  return False
 
 
 def open_builder(

@@ -248,8 +248,10 @@ def _warm_start(config, fresh, *, step: int | None) -> state_lib.TrainState:
 
 def _check_init_from(config: config_lib.Config) -> None:
   """Refuses another run's weights where they do not fit."""
-  with errors.reading(f"init_from={config.init_from}"):
-    present = folder.steps(config.init_from)
+  name = f"init_from={config.init_from}"
+  if paths.exists(name, config.init_from):
+    paths.check_readable(name, config.init_from)
+  present = folder.steps(config.init_from)
   if not present:
     raise errors.InputError(
       f"init_from={config.init_from} holds no checkpoint. Name the workdir of "
