@@ -24,7 +24,7 @@ if __name__ == "__main__":  # before what takes seconds to import
 
 from absl import flags
 
-from soundstream_jax import errors
+from soundstream_jax import console, errors
 from soundstream_jax.data_pipelines import catalog, corpus
 from soundstream_jax.data_pipelines.preparation import (
   assemble,
@@ -200,6 +200,7 @@ def complete(work: job.Job, name: str) -> None:
     )
   messages.report(tallies, sheet, work.dataset)
   size = sum(file.stat().st_size for file in work.out.iterdir())
+  name = console.shown(name)
   print(
     f"{name} is ready, {size / 1e6:.1f} MB on disk: "
     f"{_flags(work.plan.settings['kind'], name)}"

@@ -8,7 +8,6 @@ is requeued until it is done. `--dry_run` prints the script instead.
 import os
 import pathlib
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import sys
 from absl import app, flags
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, paths, whole_files
+from soundstream_jax import console, errors, paths, whole_files
 from soundstream_jax.launch import arguments, names
 from soundstream_jax.settings import mesh as mesh_lib
 from soundstream_jax.settings import path_flags
@@ -112,10 +111,10 @@ def render(
   shebang, *lines = TEMPLATE.read_text().splitlines()
   code = lines.index("set -u")
   chosen = {**_template_options(), **options}
-  values = [f"PYTHON={shlex.quote(python)}"]
+  values = [f"PYTHON={console.quoted(python)}"]
   if restarts is not None:
     values.append(f"RESTARTS={restarts}")
-  values.append(f"set -- {shlex.join(training)}")
+  values.append(f"set -- {' '.join(map(console.quoted, training))}")
   return "\n".join(
     [
       shebang,
@@ -242,6 +241,7 @@ def _submit(path: pathlib.Path) -> None:
     ["sbatch", str(path.absolute())],
     capture_output=True,
     text=True,
+    errors="backslashreplace",
     check=False,
   )
   if done.returncode:

@@ -10,7 +10,7 @@ import tempfile
 
 from absl import logging
 
-from soundstream_jax import paths
+from soundstream_jax import console, paths
 
 
 def folder(name: str, where: str = "auto") -> pathlib.Path | None:
@@ -43,7 +43,8 @@ def folder(name: str, where: str = "auto") -> pathlib.Path | None:
   except OSError as error:
     reason = error.strerror or error
     return _none(
-      name, f"{where} cannot be written ({reason}). Name another folder"
+      name,
+      f"{console.shown(where)} cannot be written ({reason}). Name another folder",
     )
   return pathlib.Path(where)
 

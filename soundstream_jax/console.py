@@ -7,6 +7,7 @@ moves a terminal's cursor, and what the terminal's encoding lacks.
 import logging
 import os
 import re
+import shlex
 import sys
 
 # Control characters, ends of lines, halves of characters (which stand for bytes
@@ -24,6 +25,21 @@ def shown(name: str | bytes | os.PathLike) -> str:
   A byte that is no text is \\xff, the end of a line \\n, and so on.
   """
   return _IN_A_NAME.sub(_escaped, _read(os.fspath(name)))
+
+
+def quoted(word: str | os.PathLike) -> str:
+  """Returns a word of a command as bash reads it, printable throughout."""
+  word = os.fspath(word)
+  if word.isascii() and word.isprintable():
+    return shlex.quote(word)
+  named = {"\\": "\\\\", "'": "\\'"}
+  escaped = (
+    named.get(character, character)
+    if character.isascii() and character.isprintable()
+    else "".join(f"\\x{byte:02x}" for byte in _bytes(character))
+    for character in word
+  )
+  return f"$'{''.join(escaped)}'"
 
 
 def safe(text: str) -> str:
@@ -58,10 +74,14 @@ def _read(name: str | bytes) -> str:
   """Reads bytes as UTF-8, also those that Python has read as ASCII."""
   if isinstance(name, str):
     try:
-      name = name.encode("utf-8", "surrogateescape")
+      name = _bytes(name)
     except UnicodeEncodeError:  # other halves, as JSON may have them
       return name
   return name.decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+  return text.encode("utf-8", "surrogateescape")
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -12,6 +12,7 @@ import pathlib
 import pwd
 import re
 import stat
+import sys
 
 from soundstream_jax import console, errors
 
@@ -84,6 +85,31 @@ def exists(name: str, path: str | os.PathLike) -> bool:
     except FileNotFoundError:
       return False
   return True
+
+
+def check_text(name: str, path: str | os.PathLike) -> None:
+  """Refuses a path that the libraries of checkpoints and datasets cannot take.
+
+  They take UTF-8, whatever this system's names are made of.
+
+  Args:
+    name: as the user gave it, such as "--workdir=runs/a".
+    path: of the file or folder.
+
+  Raises:
+    InputError: with what to do instead.
+  """
+  whole = os.path.abspath(path)
+  try:
+    whole.encode()
+  except UnicodeEncodeError:
+    fix = "Rename it"
+    if sys.getfilesystemencoding() != "utf-8":
+      fix = "Set PYTHONUTF8=1, as this locale is ASCII's; else rename it"
+    raise errors.InputError(
+      f"{console.shown(name)}: the name {console.shown(whole)} is not UTF-8, "
+      f"which files of checkpoints and datasets need. {fix}."
+    ) from None
 
 
 def check_readable(name: str, path: str | os.PathLike) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from absl import flags
 
-from soundstream_jax import errors, paths, whole_files
+from soundstream_jax import console, errors, paths, whole_files
 from soundstream_jax.audio import reading
 from soundstream_jax.data_pipelines.debian import unpack
 from soundstream_jax.data_pipelines.preparation import disk, interrupts
@@ -250,7 +250,8 @@ def _summarize(out: pathlib.Path, fetched: Fetched, seconds: float) -> None:
       f"missing: {package}; the lists of this release do not have it.",
       file=sys.stderr,
     )
+  name = console.shown(out)
   print(
-    f"{out} has {len(kept)} audio files, {size_bytes / 1e6:.0f} MB. Next: "
-    f"--dataset=debian_audio --kind=speech --input={out}, and music, noise."
+    f"{name} has {len(kept)} audio files, {size_bytes / 1e6:.0f} MB. Next: "
+    f"--dataset=debian_audio --kind=speech --input={name}, and music, noise."
   )

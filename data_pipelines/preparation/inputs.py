@@ -6,7 +6,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
-from soundstream_jax import errors
+from soundstream_jax import console, errors
 from soundstream_jax import paths as path_checks
 from soundstream_jax.data_pipelines import corpus
 from soundstream_jax.data_pipelines.preparation import archives
@@ -108,7 +108,7 @@ def _look_into(root: pathlib.Path, described: corpus.Corpus) -> Found:
   if beside:
     print(
       f"note: {len(beside)} archives in --input are left alone, as files are "
-      f"unpacked there: {', '.join(a.name for a in beside[:3])} ...",
+      f"unpacked there: {', '.join(console.shown(a.name) for a in beside[:3])} ...",
       file=sys.stderr,
     )
   return Found(files=found)

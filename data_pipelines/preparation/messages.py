@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from soundstream_jax import console
 from soundstream_jax.data_pipelines import corpus
 from soundstream_jax.data_pipelines.preparation import records
 
@@ -49,7 +50,8 @@ def list_skipped(skipped: Sequence[Mapping[str, str]], num_files: int) -> None:
   if skipped:
     print(f"skipped {len(skipped)} of {num_files} files:", file=sys.stderr)
   for file in skipped[:_MOST_LINES]:
-    print(f"  {file['name']}: {file['reason']}", file=sys.stderr)
+    name, reason = (console.shown(file[key]) for key in ("name", "reason"))
+    print(f"  {name}: {reason}", file=sys.stderr)
   if len(skipped) > _MOST_LINES:
     print("  ... and more, all of them in datasheet.json", file=sys.stderr)
 

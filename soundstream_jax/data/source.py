@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 from tensorflow_datasets.proto import tf_example_pb2
 
-from soundstream_jax import errors
+from soundstream_jax import errors, paths
 from soundstream_jax.data import dataset_folder, foreign
 
 # Seconds before a record that could not be read is read again.
@@ -115,6 +115,7 @@ def open_source(
       or cannot be read, or another sample rate.
   """
   errors.check_mounted(field, folder)
+  paths.check_text(f"{field}={folder}", folder)
   with errors.reading(f"{field}: {folder}"):
     return _opened(folder, split, sample_rate_hz, field, min_bandwidth_hz)
 

@@ -61,6 +61,7 @@ def _check_here(config: config_lib.Config, workdir: pathlib.Path) -> None:
   """Looks for what `check` refuses; raises InputError."""
   best.check_metric(config.checkpoint.best_of)
   paths.check_writable_folder(f"--workdir={workdir}", workdir)
+  paths.check_text(f"--workdir={workdir}", workdir)
   saved = folder.read_config(workdir)
   if saved is not None:
     config_lib.check_resume(workdir, config_lib.from_dict(saved), config)

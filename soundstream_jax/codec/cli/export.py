@@ -2,7 +2,7 @@
 
 import argparse
 
-from soundstream_jax import paths
+from soundstream_jax import console, paths
 from soundstream_jax.codec.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import table_files
 
@@ -32,6 +32,6 @@ def run(arguments: argparse.Namespace) -> None:
     beside={table_files.name(made): made.to_bytes() for made in tables},
   )
   print(
-    f"{arguments.output}: {size} bytes, step {model.step} ({model.weights}), "
+    f"{console.shown(arguments.output)}: {size} bytes, step {model.step} ({model.weights}), "
     f"fingerprint {model.fingerprint.hex()[:12]}"
   )

@@ -2,7 +2,7 @@
 
 import argparse
 
-from soundstream_jax import errors
+from soundstream_jax import console, errors
 from soundstream_jax.codec.cli import options
 
 HELP = "keep a checkpoint that files need"
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     raise errors.InputError(
       f"{workdir}: step {step} is not pinned. Pinned: {_pins(workdir)}."
     )
-  print(f"{workdir}: pinned: {_pins(workdir)}")
+  print(f"{console.shown(workdir)}: pinned: {_pins(workdir)}")
 
 
 def _pins(workdir: str) -> str:

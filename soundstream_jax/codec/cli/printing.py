@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from fractions import Fraction
 
-from soundstream_jax import rates
+from soundstream_jax import console, rates
 from soundstream_jax.codec.sstr import reader, scan
 
 # Lines of damage that are printed; a long file may have thousands.
@@ -37,6 +37,7 @@ def seconds(samples: int, rate_hz: int) -> str:
 
 def report_damage(source: object, damages: Sequence[scan.Damage]) -> None:
   """Names damage on stderr, a line each, the first `MAX_REPORTED` of it."""
+  source = console.shown(str(source))
   for damage in damages[:MAX_REPORTED]:
     print(f"damaged: {source}: {damage}", file=sys.stderr)
   if len(damages) > MAX_REPORTED:

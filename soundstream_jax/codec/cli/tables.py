@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from soundstream_jax import errors, paths
+from soundstream_jax import console, errors, paths
 from soundstream_jax.codec.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import measuring, table_files
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
@@ -72,10 +72,10 @@ def run(arguments: argparse.Namespace) -> None:
   frames = sum(map(len, codes))
   print(
     f"{frames} frames, {float(frames / model.rates.frame_rate_hz):.0f} s of "
-    f"the split {arguments.split!r} of {', '.join(folders)}"
+    f"the split {arguments.split!r} of {', '.join(map(console.shown, folders))}"
   )
   print(to_text(made, savings))
-  print(f"{path}: for step {model.step} ({model.weights})")
+  print(f"{console.shown(path)}: for step {model.step} ({model.weights})")
 
 
 def encoded(
