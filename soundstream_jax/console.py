@@ -30,7 +30,7 @@ def shown(name: str | bytes | os.PathLike) -> str:
 def quoted(word: str | os.PathLike) -> str:
   """Returns a word of a command as bash reads it, printable throughout."""
   word = os.fspath(word)
-  if word.isascii() and word.isprintable():
+  if word == shown(word):
     return shlex.quote(word)
   named = {"\\": "\\\\", "'": "\\'"}
   escaped = (
@@ -44,7 +44,7 @@ def quoted(word: str | os.PathLike) -> str:
 
 def safe(text: str) -> str:
   """Returns a text as it is printed; its lines stay lines."""
-  return _IN_A_TEXT.sub(_escaped, text)
+  return _IN_A_TEXT.sub(_escaped, _read(text))
 
 
 def prepare() -> None:

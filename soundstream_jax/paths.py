@@ -106,9 +106,10 @@ def check_text(name: str, path: str | os.PathLike) -> None:
     fix = "Rename it"
     if sys.getfilesystemencoding() != "utf-8":
       fix = "Set PYTHONUTF8=1, as this locale is ASCII's; else rename it"
+    name, shown = console.shown(name), console.shown(whole)
     raise errors.InputError(
-      f"{console.shown(name)}: the name {console.shown(whole)} is not UTF-8, "
-      f"which files of checkpoints and datasets need. {fix}."
+      f"{name}: {'' if name.endswith(shown) else f'{shown}: '}the name is not "
+      f"UTF-8, which files of checkpoints and datasets need. {fix}."
     ) from None
 
 

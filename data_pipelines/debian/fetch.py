@@ -57,11 +57,7 @@ def main(argv: Sequence[str], packages: Sequence[str]) -> int:
   Raises:
     InputError: a flag, this machine, its network or its disk cannot be used.
   """
-  values = flags.FlagValues()
-  path_flags.define("out", "", "Folder for the audio.", flag_values=values)
-  flags.DEFINE_list(
-    "packages", list(packages), "Which ones.", flag_values=values
-  )
+  values = define_flags(packages)
   try:
     positional = values(list(argv))[1:]
   except flags.Error as error:
@@ -92,6 +88,16 @@ def main(argv: Sequence[str], packages: Sequence[str]) -> int:
     return _INTERRUPTED
   _summarize(out, fetched, time.monotonic() - started)
   return 0
+
+
+def define_flags(packages: Sequence[str]) -> flags.FlagValues:
+  """Returns this command's flags, apart from those of the process."""
+  values = flags.FlagValues()
+  path_flags.define("out", "", "Folder for the audio.", flag_values=values)
+  flags.DEFINE_list(
+    "packages", list(packages), "Which ones.", flag_values=values
+  )
+  return values
 
 
 def fetch(
