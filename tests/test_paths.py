@@ -25,7 +25,7 @@ USER = pwd.getpwuid(os.getuid())
 # What says of a flag, an argument or a field that it is a path.
 SAYS = re.compile(
   r"\b(folders?|files?|dir|path|workdir|checkout|datasets? of|for the rows|"
-  r"input|output|prepared datasets|where everything goes|archives)\b",
+  r"input|output|prepared datasets|where \S+ (\S+ )?goes|archives)\b",
   re.IGNORECASE,
 )
 # What speaks of files, and is none.
@@ -67,7 +67,7 @@ def test_without_a_home_it_is_one_line(unset, monkeypatch):
     monkeypatch.setenv("HOME", unset)
   # A container may run as a number that has no name.
   monkeypatch.setattr(paths.pwd, "getpwuid", {}.__getitem__)
-  with pytest.raises(errors.InputError, match="has no home. Set HOME"):
+  with pytest.raises(errors.InputError, match=r"has no home\. Set HOME"):
     paths.expand("~/a")
 
 
