@@ -113,20 +113,19 @@ def check_text(name: str, path: str | os.PathLike) -> None:
     ) from None
 
 
-def check_readable(name: str, path: str | os.PathLike) -> None:
-  """Refuses a file or a folder that cannot be read.
-
-  Args:
-    name: as the user gave it, such as "--workdir=runs/a".
-    path: of the file or folder.
+def readable(name: str, path: str | os.PathLike) -> bool:
+  """Whether there is a file or a folder, as `exists`, that can be read.
 
   Raises:
-    InputError: with what the system says of it.
+    InputError: it cannot be read; with what the system says of it.
   """
+  if not exists(name, path):
+    return False
   with errors.reading(name):
     is_folder = stat.S_ISDIR(os.stat(path).st_mode)
     if not _may(path, os.R_OK | (os.X_OK if is_folder else 0)):
       raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+  return True
 
 
 def check_writable_file(name: str, path: str | os.PathLike) -> None:

@@ -310,7 +310,6 @@ def test_a_read_only_disk_is_a_disks_error(tmp_path, monkeypatch):
 def test_what_can_be_used_passes_and_nothing_is_made(tmp_path):
   paths.check_writable_folder("--out=x", tmp_path / "new/x")
   paths.check_writable_file("--json=x", tmp_path / "x")
-  paths.check_readable("--in=x", tmp_path)
-  assert paths.exists("--in=x", tmp_path)
-  assert not paths.exists("--in=x", tmp_path / "x")
+  assert paths.readable("--in=x", tmp_path)
+  assert not paths.readable("--in=x", tmp_path / "x")
   assert sorted(p.name for p in tmp_path.iterdir()) == ["cwd", "home"]

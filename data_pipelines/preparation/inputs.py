@@ -44,11 +44,10 @@ def look(text: str, described: corpus.Corpus) -> Found:
   if not os.path.exists(paths[0]):
     paths = [pathlib.Path(path) for path in text.split(",")]
   for path in paths:
-    if not path_checks.exists(f"--input={path}", path):
+    if not path_checks.readable(f"--input={path}", path):
       raise errors.InputError(
         f"--input={path} does not exist. Use a folder of {what}, or archives."
       )
-    path_checks.check_readable(f"--input={path}", path)
   if len(paths) == 1 and paths[0].is_dir():
     return _look_into(paths[0], described)
   for path in paths:

@@ -130,8 +130,7 @@ def read(
   Raises:
     InputError: no such checkpoint or model.
   """
-  if paths.exists(os.fspath(folder), folder):
-    paths.check_readable(os.fspath(folder), folder)
+  paths.readable(os.fspath(folder), folder)
   if exported.is_exported(folder):
     return exported.read(folder, step=step, weights=weights)
   weights = weights or "ema"

@@ -77,7 +77,7 @@ def _evaluate() -> None:
   workdir = _WORKDIR.value
   if not workdir:
     raise errors.InputError("--workdir is missing. Name a training run's.")
-  paths.check_readable(f"--workdir={workdir}", workdir)
+  paths.readable(f"--workdir={workdir}", workdir)
   if _OUT.value:
     paths.check_writable_folder(f"--out={_OUT.value}", _OUT.value)
   try:

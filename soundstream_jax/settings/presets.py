@@ -51,9 +51,8 @@ def load(name: str) -> ml_collections.ConfigDict:
   name = paths.expand(name)
   if name.endswith(".py") or os.sep in name:
     path = pathlib.Path(name)
-    if not paths.exists(f"--config={name}", path):
+    if not paths.readable(f"--config={name}", path):
       raise errors.InputError(f"--config={name}: there is no such file.")
-    paths.check_readable(f"--config={name}", path)
     if path.suffix != ".py" or path.is_dir():
       raise errors.InputError(
         f"--config={name} is not a Python file. Give a preset's name or a .py "

@@ -249,9 +249,7 @@ def _warm_start(config, fresh, *, step: int | None) -> state_lib.TrainState:
 
 def _check_init_from(config: config_lib.Config) -> None:
   """Refuses another run's weights where they do not fit."""
-  name = f"init_from={config.init_from}"
-  if paths.exists(name, config.init_from):
-    paths.check_readable(name, config.init_from)
+  paths.readable(f"init_from={config.init_from}", config.init_from)
   present = folder.steps(config.init_from)
   if not present:
     raise errors.InputError(

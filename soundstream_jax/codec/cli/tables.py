@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
       f"--data={arguments.data}: names no dataset. Use --data=DIR or "
       "--data=DIR,DIR."
     )
+  for folder in folders:
+    paths.readable(f"--data={folder}", folder)
   # Hours may pass until they are written.
   paths.check_writable_folder(f"--model={arguments.model}", arguments.model)
   model = model_check.load(arguments)
