@@ -134,12 +134,14 @@ def check_writable_file(name: str, path: str | os.PathLike) -> None:
   Raises:
     InputError, DiskError: as `check_writable_folder`.
   """
-  path = pathlib.Path(path)
-  with errors.reading(name):
-    if path.is_dir():
-      raise errors.InputError(f"{name} is a folder. Name a file.")
-    os.stat(path.parent)
-  check_writable_folder(name, path.parent)
+  folder = pathlib.Path(path).parent
+  if exists(name, path) and os.path.isdir(path):
+    raise errors.InputError(f"{name} is a folder. Name a file.")
+  if not exists(name, folder):
+    raise errors.InputError(
+      f"{name}: there is no folder {folder}. Make it, or name another file."
+    )
+  check_writable_folder(name, folder)
 
 
 def check_writable_folder(name: str, path: str | os.PathLike) -> None:

@@ -51,14 +51,17 @@ def run(arguments: argparse.Namespace) -> None:
   Raises:
     InputError: no such model or dataset, or too little audio.
   """
+  from soundstream_jax.data import dataset_folder
+
   folders = [name for name in arguments.data.split(",") if name]
   if not folders:
     raise errors.InputError(
       f"--data={arguments.data}: names no dataset. Use --data=DIR or "
       "--data=DIR,DIR."
     )
-  for folder in folders:
-    paths.readable(f"--data={folder}", folder)
+  for name in folders:
+    with errors.reading(f"--data={name}"):
+      dataset_folder.find(name, "--data")
   # Hours may pass until they are written.
   paths.check_writable_folder(f"--model={arguments.model}", arguments.model)
   model = model_check.load(arguments)
