@@ -18,6 +18,7 @@ from benchmarks.faults import __main__ as faults
 from benchmarks.same_programs import __main__ as same_programs
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, paths
+from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.codec.cli import main as cli
 from soundstream_jax.settings import constraints, presets
 
@@ -286,6 +287,17 @@ def test_what_a_run_has_saved_is_taken_as_it_is():
     dataclasses.replace(config_lib.Config(), init_from="~/x")
   )
   assert config_lib.from_flags(saved, presets.Given()).init_from == "~/x"
+
+
+@pytest.mark.parametrize("name", ["\udcff", "a\nb", "ü", "\x1b[31m", "\u202e"])
+def test_a_resumed_run_finds_a_folder_of_any_name_again(name, tmp_path):
+  data = dataclasses.replace(config_lib.Data(), sources=f"/{name}:2")
+  config = dataclasses.replace(config_lib.Config(), data=data)
+  folder_lib.write_config(tmp_path, config)
+  text = (tmp_path / "config.json").read_bytes()
+  assert text.isascii() and b"\x1b" not in text
+  saved = folder_lib.read_config(tmp_path)
+  assert config_lib.from_flags(saved, presets.Given()) == config
 
 
 def test_a_path_that_is_not_utf_8_is_one_line(tmp_path):

@@ -59,11 +59,11 @@ def run(arguments: argparse.Namespace) -> None:
       f"--data={arguments.data}: names no dataset. Use --data=DIR or "
       "--data=DIR,DIR."
     )
+  # Hours may pass until they are written.
+  paths.check_writable_folder(f"--model={arguments.model}", arguments.model)
   for name in folders:
     with errors.reading(f"--data={name}"):
       dataset_folder.find(name, "--data")
-  # Hours may pass until they are written.
-  paths.check_writable_folder(f"--model={arguments.model}", arguments.model)
   model = model_check.load(arguments)
   codes = encoded(
     model, folders, split=arguments.split, seconds=arguments.seconds
