@@ -21,12 +21,12 @@ from benchmarks import frames, sides
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, whole_files
 from soundstream_jax.devices import host_memory
-from soundstream_jax.settings import presets
+from soundstream_jax.settings import path_flags, presets
 
 _PRESET = flags.DEFINE_string("preset", "soundstream_24khz", "What to measure.")
 _BATCH = flags.DEFINE_integer("batch", 4, "Clips of a second.")
 _TURNS = flags.DEFINE_integer("turns", 7, "Of each piece, after a warm-up.")
-_JSON = flags.DEFINE_string(
+_JSON = path_flags.define(
   "json", str(pathlib.Path(__file__).with_name("results.json")), "For the rows."
 )
 

@@ -21,9 +21,10 @@ from soundstream_jax.data import loader
 from soundstream_jax.data_pipelines import prepare
 from soundstream_jax.data_pipelines.preparation import records
 from soundstream_jax.devices import host_memory
+from soundstream_jax.settings import path_flags
 
 _DATASETS = {
-  name: flags.DEFINE_string(name, "", f"Prepared dataset of {name}.")
+  name: path_flags.define(name, "", f"Prepared dataset of {name}.")
   for name in ("speech", "noise", "rooms")
 }
 _WORKERS = flags.DEFINE_multi_integer("workers", [0, 1, 2], "Processes.", 0)

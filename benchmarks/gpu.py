@@ -35,7 +35,7 @@ from absl import app, flags
 from benchmarks import sides
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, whole_files
-from soundstream_jax.settings import presets
+from soundstream_jax.settings import path_flags, presets
 
 _PRESET = flags.DEFINE_string("preset", "soundstream_24khz", "What to measure.")
 _BATCH = flags.DEFINE_integer("batch", 32, "Clips of a second.")
@@ -47,7 +47,7 @@ _FORMS = flags.DEFINE_list("forms", ["blocks", "plain", "lanes"], "Ours.")
 _OVERRIDE = flags.DEFINE_multi_string(
   "override", [], "NAME=VALUE of the preset, VALUE as in JSON."
 )
-_JSON = flags.DEFINE_string(
+_JSON = path_flags.define(
   "json",
   str(pathlib.Path(__file__).with_name("results_gpu.json")),
   "For the rows.",

@@ -25,7 +25,7 @@ if __name__ == "__main__":  # before what takes seconds to import
 
 from absl import flags
 
-from soundstream_jax import errors
+from soundstream_jax import console, errors
 from soundstream_jax.data_pipelines import catalog, corpus
 from soundstream_jax.data_pipelines.preparation import (
   assemble,
@@ -36,6 +36,7 @@ from soundstream_jax.data_pipelines.preparation import (
   shards,
   workers,
 )
+from soundstream_jax.settings import path_flags
 
 _INTERRUPTED = 130
 
@@ -50,12 +51,13 @@ def define_flags() -> flags.FlagValues:
     f"Which one: {', '.join(catalog.names())}.",
     **text,
   )
-  flags.DEFINE_string("out", "", "Folder to be made: the dataset.", **text)
-  flags.DEFINE_string(
+  path_flags.define("out", "", "Folder to be made: the dataset.", **text)
+  path_flags.define(
     "input",
     "",
     "Folder of the dataset's files or of its archives, or the archives "
     "themselves, with commas between.",
+    several=True,
     **text,
   )
   flags.DEFINE_integer(
@@ -201,6 +203,7 @@ def complete(work: job.Job, name: str) -> None:
     )
   messages.report(tallies, sheet, work.dataset)
   size = sum(file.stat().st_size for file in work.out.iterdir())
+  name = console.shown(name)
   print(
     f"{name} is ready, {size / 1e6:.1f} MB on disk: "
     f"{_flags(work.plan.settings['kind'], name)}"

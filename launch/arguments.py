@@ -11,7 +11,7 @@ import pathlib
 from absl import flags
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors
+from soundstream_jax import errors, paths
 from soundstream_jax.checkpoint import folder
 from soundstream_jax.data import kinds
 from soundstream_jax.settings import constraints, presets, training_flags
@@ -111,6 +111,7 @@ def _config(given: presets.Given, workdir: pathlib.Path) -> config_lib.Config:
   Raises:
     InputError: it could not start.
   """
+  paths.exists(f"--workdir={workdir}", workdir)
   try:
     saved = folder.read_config(workdir)
     steps = folder.steps(workdir)

@@ -10,7 +10,6 @@ project's commands, printed before it runs.
 import contextlib
 import json
 import pathlib
-import shlex
 import shutil
 import signal
 import subprocess
@@ -27,11 +26,13 @@ from absl import app, flags
 
 from soundstream_jax import (
   config,
+  console,
   errors,
   folder_lock,
   os_signals,
   whole_files,
 )
+from soundstream_jax.settings import path_flags
 
 _MARK = ".demo"  # in a folder that is the demo's
 
@@ -41,7 +42,7 @@ MINUTES = 4
 STOP_AFTER_STEP = 100
 BITRATES = (6000, 375)
 
-_OUT = flags.DEFINE_string("out", "out/demo", "Where everything goes.")
+_OUT = path_flags.define("out", "out/demo", "Where everything goes.")
 _STEPS = flags.DEFINE_integer(
   "steps", None, "Training steps; default the preset's.", lower_bound=1
 )
@@ -165,7 +166,7 @@ def _title(began: float, text: str) -> None:
 def _announce(command) -> list[str]:
   words = [str(word) for word in command]
   shown = ["python" if word == sys.executable else word for word in words]
-  print(f"$ {shlex.join(shown)}", flush=True)
+  print(f"$ {' '.join(map(console.quoted, shown))}", flush=True)
   return words
 
 
@@ -228,13 +229,14 @@ def _last_step(metrics: pathlib.Path) -> int:
 
 def _explain(out, workdir, sources, values, original) -> str:
   best = values["rates"][-1]
+  workdir = console.quoted(workdir)
   marks = {True: "yes", False: "NO", None: "not measured"}
   criteria = "\n".join(
     f"  {marks[passed]:>12}  {name}"
     for name, passed in values["criteria"].items()
   )
   return f"""\
-What the demo left in {out}
+What the demo left in {console.shown(out)}
 
 results/{original.name}   held-out sound, as it was
 results/6000.wav, 375.wav     the same after encoding at 6 and 0.375 kbit/s

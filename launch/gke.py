@@ -13,7 +13,7 @@ import sys
 import yaml
 from absl import app, flags
 
-from soundstream_jax import errors
+from soundstream_jax import errors, paths
 from soundstream_jax.launch import arguments, names, slices
 
 TEMPLATE = pathlib.Path(__file__).with_name("jobset.yaml")
@@ -83,6 +83,9 @@ def _launch(words: list[str]) -> None:
       f"--workdir={training.workdir} would be lost with its pod. Use a folder of the "
       f"volume, as in --workdir={folder}/{_NAME.value}."
     )
+  for word in words:
+    # YAML holds text alone.
+    paths.check_text(word, word)
   hosts, selector, limits = _hosts()
   (devices,) = limits.values()
   arguments.check_devices(training.config, hosts * devices, processes=hosts)

@@ -139,7 +139,7 @@ class _Job:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        errors="replace",
+        errors="backslashreplace",
         # Ctrl-C reaches the launcher alone, which passes it on.
         start_new_session=True,
       )

@@ -8,7 +8,6 @@ is requeued until it is done. `--dry_run` prints the script instead.
 import os
 import pathlib
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -16,9 +15,10 @@ import sys
 from absl import app, flags
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, whole_files
+from soundstream_jax import console, errors, paths, whole_files
 from soundstream_jax.launch import arguments, names
 from soundstream_jax.settings import mesh as mesh_lib
+from soundstream_jax.settings import path_flags
 
 TEMPLATE = pathlib.Path(__file__).with_name("slurm.sbatch")
 WRITTEN = "# Written by soundstream_jax.launch.slurm."
@@ -63,7 +63,7 @@ _SBATCH = flags.DEFINE_multi_string(
   [],
   "Any other option of sbatch, as in --sbatch=partition=gpu; repeatable.",
 )
-_SCRIPT = flags.DEFINE_string(
+_SCRIPT = path_flags.define(
   "script", None, "Where the script goes; default NAME.sbatch."
 )
 _DRY_RUN = flags.DEFINE_bool(
@@ -111,10 +111,10 @@ def render(
   shebang, *lines = TEMPLATE.read_text().splitlines()
   code = lines.index("set -u")
   chosen = {**_template_options(), **options}
-  values = [f"PYTHON={shlex.quote(python)}"]
+  values = [f"PYTHON={console.quoted(python)}"]
   if restarts is not None:
     values.append(f"RESTARTS={restarts}")
-  values.append(f"set -- {shlex.join(training)}")
+  values.append(f"set -- {' '.join(map(console.quoted, training))}")
   return "\n".join(
     [
       shebang,
@@ -218,6 +218,7 @@ def _check_time(text: str) -> None:
 
 def _write(path: pathlib.Path, script: str) -> None:
   """Writes the script over an older one of ours, and over nothing else."""
+  paths.check_writable_file(f"--script={path}", path)
   try:
     if path.exists() and WRITTEN not in path.read_text():
       raise errors.InputError(
@@ -240,6 +241,7 @@ def _submit(path: pathlib.Path) -> None:
     ["sbatch", str(path.absolute())],
     capture_output=True,
     text=True,
+    errors="backslashreplace",
     check=False,
   )
   if done.returncode:

@@ -10,6 +10,8 @@ import tempfile
 
 from absl import logging
 
+from soundstream_jax import console, paths
+
 
 def folder(name: str, where: str = "auto") -> pathlib.Path | None:
   """Returns the folder of a cache, made and written to; None: there is none.
@@ -24,12 +26,12 @@ def folder(name: str, where: str = "auto") -> pathlib.Path | None:
   if where == "auto":
     user = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(user):
-      # Where a user has no home, "~" stays as it is, or names what is not
-      # there; a home is not for us to make.
-      home = os.path.expanduser("~")
-      if not (os.path.isabs(home) and os.path.isdir(home)):
+      # Empty and relative ones count as none, as XDG's specification has it.
+      home = paths.home()
+      if home is None or not os.path.isdir(home):  # a home is not ours to make
         return _none(
-          name, "this user has no home. Set XDG_CACHE_HOME to a folder"
+          name,
+          "this user has no home. Set XDG_CACHE_HOME to a folder's whole path",
         )
       user = os.path.join(home, ".cache")
     where = os.path.join(user, "soundstream_jax", name)
@@ -41,7 +43,8 @@ def folder(name: str, where: str = "auto") -> pathlib.Path | None:
   except OSError as error:
     reason = error.strerror or error
     return _none(
-      name, f"{where} cannot be written ({reason}). Name another folder"
+      name,
+      f"{console.shown(where)} cannot be written ({reason}). Name another folder",
     )
   return pathlib.Path(where)
 

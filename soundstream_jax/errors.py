@@ -17,7 +17,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
-from soundstream_jax import endings
+from soundstream_jax import console, endings
 
 # Exit codes beside 0; launchers tell them apart (launch/README.md).
 EXIT_BAD_INPUT = 2
@@ -34,8 +34,33 @@ FINAL = (0, EXIT_BAD_INPUT, EXIT_DISK, EXIT_PREEMPTED, EXIT_BAD_STEPS)
 
 # Errors of writing that a disk has; reading never gives them, nor does a bug.
 _OF_A_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
-# Errors of writing that a mistyped path has.
-_OF_A_PATH = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+# Errors that a path has, or this user's rights, and what mends them.
+_OF_A_PATH = {
+  errno.ENOENT: "Check the path.",
+  errno.ENOTDIR: "A part of the path is a file: check the path.",
+  errno.EISDIR: "It is a folder: name a file.",
+  errno.EEXIST: "Something else has this name: use another one.",
+  errno.ENAMETOOLONG: "Use a shorter name.",
+  errno.ELOOP: "Its links lead in a circle: name what they should lead to.",
+  errno.EACCES: "Change its permissions, or use another path.",
+  errno.EPERM: "Change its permissions, or use another path.",
+  errno.EINVAL: "This file system has no such names: use another one.",
+  errno.EILSEQ: "This file system has no such names: use another one.",
+  errno.ENXIO: "Nothing is behind this device or pipe: use another path.",
+  errno.EMFILE: "Raise the limit of open files (ulimit -n).",
+}
+# Errors of a disk, or of a network's, that answers no more.
+_OF_A_MOUNT = {
+  errno.EIO,
+  errno.ESTALE,
+  errno.ENOTCONN,
+  errno.EHOSTDOWN,
+  errno.EHOSTUNREACH,
+  errno.EREMOTEIO,
+  errno.ETIMEDOUT,
+}
+# What is not there in here is our own mistake.
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 
 class InputError(ValueError):
@@ -63,7 +88,7 @@ def writing(what: str, path: str | os.PathLike) -> Iterator[None]:
 
   Raises:
     DiskError: the disk is full, read-only or broken.
-    InputError: there can be no such path.
+    InputError: there can be no such path, or it is not this user's to write.
     NobodyReads: it is a pipe that was closed.
   """
   try:
@@ -71,12 +96,72 @@ def writing(what: str, path: str | os.PathLike) -> Iterator[None]:
   except BrokenPipeError as error:
     raise NobodyReads from error
   except OSError as error:
-    if error.errno in _OF_A_PATH:
+    if not _is_near(error.filename, path):
+      # Another file was read or written meanwhile.
+      if (known := translated(error)) is not None:
+        raise known from error
+      raise
+    # A right that is missing is told of a name; else it is the disk's answer.
+    if error.errno in _OF_A_PATH and (error.filename or not _is_right(error)):
+      fix = _fix(error)
+      if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        fix = "Name a folder that is there."
       raise InputError(
-        f"{what} cannot be written to {path} ({error.strerror}). Name a folder "
-        "that is there."
+        f"{what} cannot be written to {path} ({error.strerror}). {fix}"
       ) from error
     raise unwritable(what, path, error.strerror or error) from error
+
+
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+  """Turns an OSError inside into an InputError that begins with a name.
+
+  Args:
+    name: of what is looked at, as the user gave it: "--workdir=runs/a".
+
+  Raises:
+    InputError: with what the system says, and of which file.
+  """
+  try:
+    yield
+  except OSError as error:
+    file = "" if error.filename is None else console.shown(error.filename)
+    where = f"{name}: {file}" if file and not name.endswith(file) else name
+    raise InputError(
+      f"{where}: {error.strerror or error}. {_fix(error)}"
+    ) from error
+
+
+def translated(error: BaseException) -> InputError | DiskError | None:
+  """Returns the error to report for one of the system; None: it is our bug.
+
+  An error of the system is a user's if it names a file that is not of this
+  package, or if it is one that only disks have.
+  """
+  if isinstance(error, InputError | DiskError):
+    return error
+  if not isinstance(error, OSError):
+    return None
+  named = isinstance(error.filename, str | bytes | os.PathLike)
+  where = console.shown(error.filename) if named else "a file"
+  if error.errno in _OF_A_DISK:
+    if not named:
+      where = "standard output, or a file beside it"
+    return DiskError(
+      f"{where}: cannot be written ({error.strerror}). Free space there or use "
+      "another disk, and run the same command again."
+    )
+  ours = named and _is_below(error.filename, _PACKAGE)
+  broken = error.errno in (errno.EIO, errno.ESTALE, errno.EREMOTEIO)
+  known = error.errno in _OF_A_PATH or is_of_a_mount(error)
+  if broken or (known and named and not ours):
+    return InputError(f"{where}: {error.strerror}. {_fix(error)}")
+  return None
+
+
+def is_of_a_mount(error: BaseException) -> bool:
+  """True for what the system says of a disk or a network that answers no more."""
+  return isinstance(error, OSError) and error.errno in _OF_A_MOUNT
 
 
 def unwritable(what: str, path: str | os.PathLike, reason: object) -> DiskError:
@@ -97,7 +182,7 @@ def unwritable(what: str, path: str | os.PathLike, reason: object) -> DiskError:
 def space(path: str | os.PathLike) -> str:
   """Says how much of the disk of a path is free."""
   folder = pathlib.Path(path).absolute()
-  while not folder.exists():
+  while not os.path.exists(folder):
     folder = folder.parent
   try:
     disk = shutil.disk_usage(folder)
@@ -134,7 +219,7 @@ def check_mounted(name: str, path: str) -> None:
 
 def report(error: InputError | DiskError) -> int:
   """Prints the error as one line on stderr; returns its exit code."""
-  line = " ".join(str(error).split())
+  line = console.line(error)
   # A stderr that cannot be written either changes nothing.
   with contextlib.suppress(OSError, ValueError):
     print(f"error: {line}", file=sys.stderr, flush=True)
@@ -145,9 +230,10 @@ def run(main: Callable[..., int | None], *args) -> int:
   """Calls main(*args) at the edge of a command; returns its exit code.
 
   An InputError or a DiskError becomes a line and a code, and so do a signal
-  that asks for the end, a full disk wherever it was met, and a standard output
-  that cannot be written.
+  that asks for the end, a file or a disk that the system refuses wherever it
+  was met, and a standard output that cannot be written.
   """
+  console.prepare()
   try:
     code = main(*args) or 0
   except (InputError, DiskError) as error:
@@ -190,15 +276,32 @@ def _of_output(error: OSError) -> int:
   """Returns the exit code of output that is lost; 0 for another error."""
   if isinstance(error, BrokenPipeError) and _nobody_reads():
     return EXIT_NOBODY_READS
-  if error.errno not in _OF_A_DISK:
-    return 0
-  where = error.filename or "standard output, or a file beside it"
-  return report(
-    DiskError(
-      f"{where}: cannot be written ({error.strerror}). Free space there or use "
-      "another disk, and run the same command again."
-    )
-  )
+  known = translated(error)
+  return 0 if known is None else report(known)
+
+
+def _fix(error: OSError) -> str:
+  """Returns what mends an error of the system."""
+  if is_of_a_mount(error):
+    return "Its disk, or its network, fails: mount it again."
+  return _OF_A_PATH.get(error.errno, "Check the path.")
+
+
+def _is_right(error: OSError) -> bool:
+  return error.errno in (errno.EACCES, errno.EPERM)
+
+
+def _is_near(file: object, folder: str | os.PathLike) -> bool:
+  """False where a file is named that has nothing to do with a folder."""
+  if not isinstance(file, str | bytes | os.PathLike):
+    return True
+  return _is_below(file, folder) or _is_below(folder, file)
+
+
+def _is_below(file: str | bytes | os.PathLike, folder: str | os.PathLike):
+  paths = (os.path.realpath(os.fsdecode(path)) for path in (file, folder))
+  file, folder = (os.path.join(path, "") for path in paths)
+  return file.startswith(folder)
 
 
 def _nobody_reads() -> bool:

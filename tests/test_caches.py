@@ -42,11 +42,12 @@ def test_a_cache_is_where_the_user_says(home, tmp_path, monkeypatch, warnings):
   assert list(home.iterdir()) == warnings == []
 
 
+@pytest.mark.parametrize("named", ["relative", ""])
 def test_a_folder_of_caches_that_is_not_absolute_counts_as_none(
-  home, tmp_path, monkeypatch
+  named, home, tmp_path, monkeypatch
 ):
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+  monkeypatch.setenv("XDG_CACHE_HOME", named)
   assert caches.folder("xla") == home / ".cache/soundstream_jax/xla"
   assert not (tmp_path / "relative").exists()
 
@@ -56,11 +57,13 @@ def test_without_a_home_there_is_one_line_and_no_cache(
   home, missing, tmp_path, monkeypatch, warnings
 ):
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setattr(caches.os.path, "expanduser", lambda path: missing)
+  monkeypatch.setenv("HOME", missing)
+  # A container may run as a number that has no name.
+  monkeypatch.setattr(caches.paths.pwd, "getpwuid", {}.__getitem__)
   assert caches.folder("xla") is None
   assert warnings == [
-    "no cache 'xla': this user has no home. Set XDG_CACHE_HOME to a folder to "
-    "have one."
+    "no cache 'xla': this user has no home. Set XDG_CACHE_HOME to a folder's "
+    "whole path to have one."
   ]
   assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
 

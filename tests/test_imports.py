@@ -25,7 +25,7 @@ imports from its own floor and from those below: no arrow leads upward.
        |
     whole_files     folder_lock
        |
-    errors     os_signals     endings   caches
+    errors   console   paths   os_signals   endings   caches
 
 The leaves configs, launch and data_pipelines stand beside the house: they
 import from every floor, and nobody imports them.

@@ -25,6 +25,7 @@ import time
 from absl import logging
 
 from benchmarks.faults import cases, leftovers, report
+from soundstream_jax import errors, paths
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -86,17 +87,21 @@ def _parse() -> argparse.Namespace:
   parser.add_argument("--seed", type=int, default=0, help="of the moments")
   parser.add_argument("--jobs", type=int, default=1, help="faults at a time")
   parser.add_argument("--list", action="store_true", help="names alone")
-  parser.add_argument("--json", type=pathlib.Path, help="file for the results")
+  parser.add_argument("--json", type=_path, help="file for the results")
   parser.add_argument(
     "--resume", action="store_true", help="go on after a kill"
   )
   parser.add_argument(
     "--out",
-    type=pathlib.Path,
+    type=_path,
     default=ROOT / "out" / "faults",
     help="folder for runs, and for the logs of what failed",
   )
   return parser.parse_args()
+
+
+def _path(text: str) -> pathlib.Path:
+  return pathlib.Path(paths.argument(text))
 
 
 def _chosen(given: argparse.Namespace) -> list[cases.Fault]:
@@ -119,4 +124,4 @@ def _chosen(given: argparse.Namespace) -> list[cases.Fault]:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  sys.exit(errors.run(main))

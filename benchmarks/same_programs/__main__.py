@@ -22,6 +22,7 @@ import sys
 import time
 
 from benchmarks.same_programs import compare, matrix
+from soundstream_jax import errors, paths
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIDES = ("old", "new")
@@ -57,8 +58,8 @@ def _parse() -> argparse.Namespace:
     prog="python -m benchmarks.same_programs",
     description=__doc__.split("\n")[0].partition(": ")[2],
   )
-  parser.add_argument("old", type=pathlib.Path, help="a checkout")
-  parser.add_argument("new", type=pathlib.Path, help="another")
+  parser.add_argument("old", type=_path, help="a checkout")
+  parser.add_argument("new", type=_path, help="another")
   parser.add_argument("--only", default="", help="parts of names: step/,tiny")
   parser.add_argument("--all", action="store_true", help="every case")
   parser.add_argument("--steps", type=int, default=5, help="of training")
@@ -67,11 +68,15 @@ def _parse() -> argparse.Namespace:
   parser.add_argument("--python", default=sys.executable)
   parser.add_argument(
     "--out",
-    type=pathlib.Path,
+    type=_path,
     default=ROOT / "out" / "same_programs",
     help="folder for what differs",
   )
   return parser.parse_args()
+
+
+def _path(text: str) -> pathlib.Path:
+  return pathlib.Path(paths.argument(text))
 
 
 def _compare(given, names, *, values: bool) -> list[compare.Verdict]:
@@ -115,4 +120,4 @@ def _start(given, checkout, folder, names, *, values) -> subprocess.Popen:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  sys.exit(errors.run(main))

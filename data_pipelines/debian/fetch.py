@@ -23,10 +23,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from absl import flags
 
-from soundstream_jax import errors, whole_files
+from soundstream_jax import console, errors, paths, whole_files
 from soundstream_jax.audio import reading
 from soundstream_jax.data_pipelines.debian import unpack
 from soundstream_jax.data_pipelines.preparation import disk, interrupts
+from soundstream_jax.settings import path_flags
 
 _INTERRUPTED = 130
 _WORK = ".unfinished"
@@ -56,11 +57,7 @@ def main(argv: Sequence[str], packages: Sequence[str]) -> int:
   Raises:
     InputError: a flag, this machine, its network or its disk cannot be used.
   """
-  values = flags.FlagValues()
-  flags.DEFINE_string("out", "", "Folder for the audio.", flag_values=values)
-  flags.DEFINE_list(
-    "packages", list(packages), "Which ones.", flag_values=values
-  )
+  values = define_flags(packages)
   try:
     positional = values(list(argv))[1:]
   except flags.Error as error:
@@ -81,6 +78,7 @@ def main(argv: Sequence[str], packages: Sequence[str]) -> int:
         f"{', '.join(packages)}."
       )
   out = pathlib.Path(values.out)
+  paths.check_writable_folder(f"--out={out}", out)
   started = time.monotonic()
   try:
     with interrupts.Interrupts() as watcher:
@@ -90,6 +88,16 @@ def main(argv: Sequence[str], packages: Sequence[str]) -> int:
     return _INTERRUPTED
   _summarize(out, fetched, time.monotonic() - started)
   return 0
+
+
+def define_flags(packages: Sequence[str]) -> flags.FlagValues:
+  """Returns this command's flags, apart from those of the process."""
+  values = flags.FlagValues()
+  path_flags.define("out", "", "Folder for the audio.", flag_values=values)
+  flags.DEFINE_list(
+    "packages", list(packages), "Which ones.", flag_values=values
+  )
+  return values
 
 
 def fetch(
@@ -248,7 +256,8 @@ def _summarize(out: pathlib.Path, fetched: Fetched, seconds: float) -> None:
       f"missing: {package}; the lists of this release do not have it.",
       file=sys.stderr,
     )
+  name = console.shown(out)
   print(
-    f"{out} has {len(kept)} audio files, {size_bytes / 1e6:.0f} MB. Next: "
-    f"--dataset=debian_audio --kind=speech --input={out}, and music, noise."
+    f"{name} has {len(kept)} audio files, {size_bytes / 1e6:.0f} MB. Next: "
+    f"--dataset=debian_audio --kind=speech --input={name}, and music, noise."
   )

@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from soundstream_jax import errors
+from soundstream_jax import console, errors
 from soundstream_jax.data_pipelines import corpus
 from soundstream_jax.data_pipelines.preparation import disk, split_file
 
@@ -130,7 +130,9 @@ def unpack(
   _check_space(left, folder)
   md5_of = {archive.name: archive.md5 for archive in known}
   for archive in left:
-    print(f"unpacking {archive.name}", file=sys.stderr, flush=True)
+    print(
+      f"unpacking {console.shown(archive.name)}", file=sys.stderr, flush=True
+    )
     for volume in archive.volumes:
       _check_md5(volume, md5_of.get(volume.name, ""), check)
     with _readable(archive):

@@ -1,11 +1,13 @@
 """Finds the dataset's files in --input, and unpacks archives where need be."""
 
 import dataclasses
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
-from soundstream_jax import errors
+from soundstream_jax import console, errors
+from soundstream_jax import paths as path_checks
 from soundstream_jax.data_pipelines import corpus
 from soundstream_jax.data_pipelines.preparation import archives
 
@@ -30,7 +32,8 @@ def look(text: str, described: corpus.Corpus) -> Found:
     text: a folder, or archives with commas between.
 
   Raises:
-    InputError: no such folder or archive, or not this dataset.
+    InputError: no such folder or archive, one that cannot be read, or not
+      this dataset.
   """
   what = described.title or "audio files"
   if not text:
@@ -38,10 +41,10 @@ def look(text: str, described: corpus.Corpus) -> Found:
       f"--input is missing: a folder of {what}, or its archives."
     )
   paths = [pathlib.Path(text)]
-  if not paths[0].exists():
+  if not os.path.exists(paths[0]):
     paths = [pathlib.Path(path) for path in text.split(",")]
   for path in paths:
-    if not path.exists():
+    if not path_checks.readable(f"--input={path}", path):
       raise errors.InputError(
         f"--input={path} does not exist. Use a folder of {what}, or archives."
       )
@@ -104,7 +107,7 @@ def _look_into(root: pathlib.Path, described: corpus.Corpus) -> Found:
   if beside:
     print(
       f"note: {len(beside)} archives in --input are left alone, as files are "
-      f"unpacked there: {', '.join(a.name for a in beside[:3])} ...",
+      f"unpacked there: {', '.join(console.shown(a.name) for a in beside[:3])} ...",
       file=sys.stderr,
     )
   return Found(files=found)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from absl import flags
 
-from soundstream_jax import errors
+from soundstream_jax import console, errors, paths
 from soundstream_jax.data_pipelines import catalog, corpus
 from soundstream_jax.data_pipelines.preparation import (
   dataset_files,
@@ -140,11 +140,14 @@ def _check_out(out: str) -> pathlib.Path:
   """Returns the folder to be made.
 
   Raises:
-    InputError: no name, or something is there already.
+    InputError: no name, something is there already, or it cannot be made.
   """
   if not out:
     raise errors.InputError("--out is missing: the folder to be made.")
   folder = pathlib.Path(out).absolute()
+  # The working folder lies beside it.
+  paths.check_writable_folder(f"--out={out}", folder.parent)
+  paths.check_text(f"--out={out}", folder)
   if (folder / dataset_files.INFO_FILE).exists():
     _remove_leftovers(_working_folder(folder))
     raise errors.InputError(
@@ -209,7 +212,7 @@ def _leaving(folder: pathlib.Path, out: pathlib.Path) -> Iterator[None]:
     yield
   except (KeyboardInterrupt, SystemExit):
     kept = _keep(folder, out) or "Nothing is written yet."
-    print(f"interrupted. {kept}", file=sys.stderr)
+    print(f"interrupted. {console.shown(kept)}", file=sys.stderr)
     raise
   except BaseException:
     _keep(folder, out)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from soundstream_jax import console
 from soundstream_jax.data_pipelines import corpus
 from soundstream_jax.data_pipelines.preparation import records
 
@@ -63,7 +64,8 @@ def list_damaged(damaged: Sequence[Mapping[str, str]], num_files: int) -> None:
 
 def _list(files: Sequence[Mapping[str, str]]) -> None:
   for file in files[:_MOST_LINES]:
-    print(f"  {file['name']}: {file['reason']}", file=sys.stderr)
+    name, reason = (console.shown(file[key]) for key in ("name", "reason"))
+    print(f"  {name}: {reason}", file=sys.stderr)
   if len(files) > _MOST_LINES:
     print("  ... and more, all of them in datasheet.json", file=sys.stderr)
 

@@ -8,7 +8,6 @@ cache folder. Exit code 1: the step does not fit the chip's memory.
 
 import dataclasses
 import json
-import pathlib
 import sys
 
 from soundstream_jax import endings
@@ -18,10 +17,11 @@ if __name__ == "__main__":  # before what takes seconds to import
 
 from absl import app, flags
 
-from soundstream_jax import caches, errors, whole_files
+from soundstream_jax import caches, errors, paths, whole_files
 from soundstream_jax import config as config_lib
 from soundstream_jax.launch.preflight import step_report, table, topologies
 from soundstream_jax.settings import mesh as mesh_lib
+from soundstream_jax.settings import path_flags
 
 EXIT_DOES_NOT_FIT = 1
 
@@ -41,9 +41,9 @@ _ADVERSARIAL = flags.DEFINE_bool(
 _COMPARE_FORMS = flags.DEFINE_bool(
   "compare_forms", False, "Also compile form='plain', and give the ratios."
 )
-_JSON = flags.DEFINE_string("json", None, "A file for the result.")
-_HLO = flags.DEFINE_string("hlo", None, "A file for the compiled program.")
-_CACHE = flags.DEFINE_string(
+_JSON = path_flags.define("json", None, "A file for the result.")
+_HLO = path_flags.define("hlo", None, "A file for the compiled program.")
+_CACHE = path_flags.define(
   "cache", "auto", "Folder of kept results; 'auto' is the user's, '' is none."
 )
 
@@ -54,13 +54,8 @@ def main(_):
 
 def _check_file(flag: str, file: str | None) -> None:
   """Refuses a file that could not be written after the compilation."""
-  if file is None:
-    return
-  path = pathlib.Path(file).absolute()
-  if path.is_dir() or not path.parent.is_dir():
-    raise errors.InputError(
-      f"{flag}={file} cannot be written. Name a file in a folder that is there."
-    )
+  if file is not None:
+    paths.check_writable_file(f"{flag}={file}", file)
 
 
 def _main() -> int:

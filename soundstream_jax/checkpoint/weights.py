@@ -1,6 +1,7 @@
 """Weights of a checkpoint: generator and codebooks, without the optimizers."""
 
 import dataclasses
+import os
 import time
 
 import flax.linen as nn
@@ -8,7 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, precision
+from soundstream_jax import errors, paths, precision
 from soundstream_jax.checkpoint import best, folder
 from soundstream_jax.model import codebook, soundstream
 
@@ -52,6 +53,7 @@ def restore(
     raise errors.InputError(
       f"weights={weights!r} is none of {', '.join(KINDS)}."
     )
+  paths.check_text(os.fspath(workdir), workdir)
   for _ in range(_ATTEMPTS):
     chosen = _chosen(workdir, step)
     try:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, rates
+from soundstream_jax import errors, paths, rates
 from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.codec import exported, fingerprint
 from soundstream_jax.codec.stream import state as state_lib
@@ -143,6 +143,7 @@ def read(
   Raises:
     InputError: no such checkpoint or model.
   """
+  paths.readable(os.fspath(folder), folder)
   if exported.is_exported(folder):
     return exported.read(folder, step=step, weights=weights)
   weights = weights or "ema"

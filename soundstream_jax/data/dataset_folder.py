@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from soundstream_jax import errors
+from soundstream_jax import errors, paths
 from soundstream_jax.data import foreign
 
 PREPARE = "python -m soundstream_jax.data_pipelines.prepare"
@@ -22,11 +22,16 @@ def find(folder: str, field: str) -> pathlib.Path:
   """Returns the dataset_info.json in the folder or up to three levels below.
 
   Raises:
-    InputError: no such folder, none, or more than one.
+    InputError: no such folder, none, or more than one; or a name that the
+      system refuses.
   """
   root = pathlib.Path(folder)
   if not root.is_dir():
-    problem = "is a file" if root.exists() else "does not exist"
+    problem = (
+      "is a file"
+      if paths.exists(f"{field}: {folder}", root)
+      else "does not exist"
+    )
     raise errors.InputError(
       f"{field}: {folder} {problem}. Use the folder that {PREPARE} made."
     )
@@ -64,11 +69,14 @@ def open_builder(
 
   Raises:
     InputError: the file is damaged.
+    PermissionError: it cannot be read.
   """
   try:
     json.loads(info_file.read_text())
     with foreign.without_tensorflow():
       return tfds.builder_from_directory(info_file.parent)
+  except PermissionError:
+    raise
   except (OSError, ValueError) as error:
     raise errors.InputError(
       f"{field}: {info_file} is damaged ({error}). Prepare the dataset again "
@@ -128,12 +136,15 @@ def bandwidths(
 
   Raises:
     InputError: the file is damaged.
+    PermissionError: it cannot be read.
   """
   file = info_file.parent / _BANDWIDTHS.format(split=split)
   if not file.exists():
     return None
   try:
     return np.load(file, allow_pickle=False)
+  except PermissionError:
+    raise
   except (OSError, ValueError, EOFError) as error:
     raise errors.InputError(
       f"{field}: {file} is damaged ({error}). Prepare the dataset again, or "

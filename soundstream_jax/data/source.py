@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 from tensorflow_datasets.proto import tf_example_pb2
 
-from soundstream_jax import errors
+from soundstream_jax import errors, paths
 from soundstream_jax.data import dataset_folder, foreign
 
 # Seconds before a record that could not be read is read again.
@@ -111,10 +111,22 @@ def open_source(
 
   Raises:
     SplitMissing: the split has no records.
-    InputError: no such folder, no dataset in it, a damaged or foreign one, or
-      another sample rate.
+    InputError: no such folder, no dataset in it, one that is damaged, foreign
+      or cannot be read, or another sample rate.
   """
   errors.check_mounted(field, folder)
+  paths.check_text(f"{field}={folder}", folder)
+  with errors.reading(f"{field}: {folder}"):
+    return _opened(folder, split, sample_rate_hz, field, min_bandwidth_hz)
+
+
+def _opened(
+  folder: str,
+  split: str,
+  sample_rate_hz: int,
+  field: str,
+  min_bandwidth_hz: float,
+) -> Source:
   info_file = dataset_folder.find(folder, field)
   builder = dataset_folder.open_builder(info_file, field)
   ours = dataset_folder.is_prepared(builder.info)

@@ -43,13 +43,15 @@ def fail(
 ) -> NoReturn:
   """Ends this process because of an error, and with it the job.
 
-  Bad input and disks are one line; anything else keeps its traceback.
+  Bad input, files and disks are one line; anything else keeps its traceback.
 
   Args:
     error: that nobody has handled.
     join: joins a job that this process has not joined yet, so that the others
       do not wait for it; called with the exit code to come.
   """
+  passing = errors.is_of_a_mount(error)
+  error = errors.translated(error) or error
   text = " ".join(str(error).split()) or type(error).__name__
   several = board.num_processes() > 1
   lost = several and any(sign in text for sign in _LOST_PEER)
@@ -58,6 +60,8 @@ def fail(
     time.sleep(3 * LOOK_SECONDS)
   if isinstance(error, errors.InputError | errors.DiskError):
     code = errors.report(error)
+    if passing:  # the next start may find it there again: launchers try
+      code = 1
   elif lost:
     code = 1
     print(f"error: another process is lost: {text}", file=sys.stderr)

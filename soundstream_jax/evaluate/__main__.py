@@ -24,7 +24,7 @@ if __name__ == "__main__":  # before what takes seconds to import
 from absl import app, flags, logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, metrics, whole_files
+from soundstream_jax import errors, metrics, paths, whole_files
 from soundstream_jax.audio import wav
 from soundstream_jax.checkpoint import best, folder
 from soundstream_jax.codec import codec as codec_lib
@@ -36,8 +36,9 @@ from soundstream_jax.evaluate import (
   pictures,
   report,
 )
+from soundstream_jax.settings import path_flags
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Of a training run.")
+_WORKDIR = path_flags.define("workdir", None, "Of a training run.")
 _WEIGHTS = flags.DEFINE_enum(
   "weights", "ema", ["ema", "raw"], "Averaged or raw parameters."
 )
@@ -50,7 +51,7 @@ _SPLIT = flags.DEFINE_string(
 _BITRATES = flags.DEFINE_list(
   "bitrates", [], "Bit/s, for example 3000,6000; default highest and half."
 )
-_OUT = flags.DEFINE_string(
+_OUT = path_flags.define(
   "out", None, "Folder for evaluation.json, wav files and pictures."
 )
 _SNR = flags.DEFINE_float(
@@ -76,8 +77,9 @@ def _evaluate() -> None:
   workdir = _WORKDIR.value
   if not workdir:
     raise errors.InputError("--workdir is missing. Name a training run's.")
-  if _OUT.value and pathlib.Path(_OUT.value).is_file():
-    raise errors.InputError(f"--out={_OUT.value} is a file. Name a folder.")
+  paths.readable(f"--workdir={workdir}", workdir)
+  if _OUT.value:
+    paths.check_writable_folder(f"--out={_OUT.value}", _OUT.value)
   try:
     bitrates = [float(text) for text in _BITRATES.value]
   except ValueError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from soundstream_jax import metrics, whole_files
+from soundstream_jax import console, metrics, whole_files
 from soundstream_jax.audio import spectral
 from soundstream_jax.evaluate import evaluator, logs
 
@@ -204,7 +204,9 @@ def _column(
       vmax=top,
       cmap="magma",
     )
-    axis.set(title=title, xlabel="seconds", ylabel="mel bin")
+    # A name may hold signs that would be read as mathematics.
+    axis.set_title(console.shown(title), parse_math=False)
+    axis.set(xlabel="seconds", ylabel="mel bin")
 
 
 def possible() -> bool:

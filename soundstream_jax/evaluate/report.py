@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from soundstream_jax import metrics
+from soundstream_jax import console, metrics
 from soundstream_jax.evaluate import evaluator
 
 
@@ -78,7 +78,7 @@ def to_text(values: Mapping[str, Any]) -> str:
   criterion = metrics.CRITERION
   lines += ["", f"  {metrics.METRICS[criterion].column} by source"]
   for source, value in values["rates"][-1][f"{criterion}_by_source"].items():
-    lines.append(f"  {value:7.3f}  {source}")
+    lines.append(f"  {value:7.3f}  {console.shown(source)}")
   perplexity = " ".join(f"{p:.0f}" for p in values["perplexity"])
   early, noise, swapped = (
     values[f"{control}_{criterion}"]

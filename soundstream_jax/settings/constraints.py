@@ -28,6 +28,9 @@ SOURCES = (
   "data.rooms",
 )
 
+# Fields that are paths: `~` in them is a home.
+PATHS = (*SOURCES, "init_from", "compilation_cache")
+
 _LEAST = {
   0: (
     "seed",

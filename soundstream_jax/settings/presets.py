@@ -19,8 +19,8 @@ from typing import Any
 import ml_collections
 from absl import flags
 
-from soundstream_jax import errors
-from soundstream_jax.settings import fields
+from soundstream_jax import errors, paths
+from soundstream_jax.settings import constraints, fields
 
 _CONFIG_FLAG = re.compile(r"--?config(?:\.([^=]*))?(?:=(.*))?", re.DOTALL)
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -42,16 +42,18 @@ def load(name: str) -> ml_collections.ConfigDict:
 
   A shipped name ("tiny") is the installed configs/NAME.py; anything that ends
   in .py or contains a path separator is a file. Either defines `get_config()`.
+  `~` in its fields that are paths is expanded.
 
   Raises:
     InputError: no such preset or file, with the nearest name, or a file that
       is no preset.
   """
+  name = paths.expand(name)
   if name.endswith(".py") or os.sep in name:
     path = pathlib.Path(name)
-    if not path.is_file():
+    if not paths.readable(f"--config={name}", path):
       raise errors.InputError(f"--config={name}: there is no such file.")
-    if path.suffix != ".py":
+    if path.suffix != ".py" or path.is_dir():
       raise errors.InputError(
         f"--config={name} is not a Python file. Give a preset's name or a .py "
         "file that defines get_config()."
@@ -78,6 +80,10 @@ def load(name: str) -> ml_collections.ConfigDict:
       f"--config={name}: the file defines no get_config() that returns a "
       "ConfigDict. Start from soundstream_jax.config.default()."
     )
+  for key, text in fields.flatten(config).items():
+    if key in constraints.PATHS and isinstance(text, str) and "~" in text:
+      found = _expanded(key, text, flag=f"--config={name}: {key}")
+      config.update_from_flattened_dict({key: found})
   return config
 
 
@@ -94,6 +100,10 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
     )
   try:
     value = _parse(text, flat[key])
+    if key in constraints.PATHS:
+      value = _expanded(key, text, flag=f"--config.{key}")
+  except errors.InputError:
+    raise
   except (ValueError, SyntaxError, TypeError):
     raise errors.InputError(
       f"--config.{key}={text} is not a {type(flat[key]).__name__}; the present "
@@ -191,6 +201,19 @@ def _take_config_flags(arguments: Sequence[str], found: Given) -> list[str]:
     else:
       found.overrides.append((key, text))
   return rest
+
+
+def _expanded(key: str, text: str, *, flag: str) -> str:
+  """Returns the text of a field that is a path, or several, with `~` expanded.
+
+  Raises:
+    InputError: there is no such home; begins with the flag.
+  """
+  several = key in constraints.SOURCES
+  try:
+    return paths.expand_each(text) if several else paths.expand(text)
+  except errors.InputError as error:
+    raise errors.InputError(f"{flag}={text}: {error}") from None
 
 
 def _parse(text: str, present: Any) -> Any:

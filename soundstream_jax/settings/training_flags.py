@@ -5,6 +5,8 @@ A launcher reads them too, into values of its own, before anything is queued.
 
 from absl import flags
 
+from soundstream_jax.settings import path_flags
+
 # Seconds without a sign of life after which a process counts as dead, and all
 # others are aborted.
 HEARTBEAT_SECONDS = 100
@@ -22,7 +24,7 @@ flags.disclaim_key_flags()
 def define(values: flags.FlagValues = flags.FLAGS) -> flags.FlagValues:
   """Defines training's flags in `values`; returns it."""
   text = {"flag_values": values}
-  flags.DEFINE_string(
+  path_flags.define(
     "workdir",
     None,
     "Where checkpoints, logs and the configuration go.",

@@ -8,7 +8,7 @@ from typing import NoReturn
 import jax
 from absl import app, flags, logging
 
-from soundstream_jax import caches, errors, os_signals
+from soundstream_jax import caches, console, errors, os_signals
 from soundstream_jax import config as config_lib
 from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.devices import (
@@ -30,6 +30,8 @@ def run(request: os_signals.StopRequest) -> NoReturn:
   Args:
     request: to stop; heard since the process's start.
   """
+
+  console.prepare()
 
   def main(_) -> NoReturn:
     logging.set_verbosity(logging.INFO)
@@ -54,11 +56,12 @@ def _train(request: os_signals.StopRequest) -> int:
     raise errors.InputError("--workdir is missing. Name a folder for the run.")
   errors.check_mounted("--workdir", flags.FLAGS.workdir)
   workdir = pathlib.Path(flags.FLAGS.workdir)
-  for folder in (workdir, *workdir.parents):
-    if folder.is_file():
-      raise errors.InputError(
-        f"--workdir={workdir}: {folder} is a file, not a folder."
-      )
+  with errors.reading(f"--workdir={workdir}"):
+    for folder in (workdir, *workdir.parents):
+      if folder.is_file():
+        raise errors.InputError(
+          f"--workdir={workdir}: {folder} is a file, not a folder."
+        )
   # What is wrong with flags shows before other processes are waited for.
   config = config_lib.from_flags() if flags.FLAGS.config else None
   if (jax.config.jax_platforms or "cpu") == "cpu":

@@ -9,7 +9,7 @@ import numpy as np
 from absl import logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, rates
+from soundstream_jax import errors, paths, rates
 from soundstream_jax.checkpoint import best, folder
 from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.devices import distributed, sharding
@@ -34,8 +34,8 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
   """Refuses what cannot start, before anything is computed or written.
 
   Raises:
-    InputError: in every process. The workdir holds another run, init_from
-      another model, k-means would see too few frames, checkpoint.best_of is
+    InputError: in every process. The workdir cannot be written, or holds
+      another run, init_from another model, k-means would see too few frames, checkpoint.best_of is
       no metric, or the processes were given different configurations.
   """
 
@@ -60,6 +60,8 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
 def _check_here(config: config_lib.Config, workdir: pathlib.Path) -> None:
   """Looks for what `check` refuses; raises InputError."""
   best.check_metric(config.checkpoint.best_of)
+  paths.check_writable_folder(f"--workdir={workdir}", workdir)
+  paths.check_text(f"--workdir={workdir}", workdir)
   saved = folder.read_config(workdir)
   if saved is not None:
     config_lib.check_resume(workdir, config_lib.from_dict(saved), config)
@@ -247,6 +249,7 @@ def _warm_start(config, fresh, *, step: int | None) -> state_lib.TrainState:
 
 def _check_init_from(config: config_lib.Config) -> None:
   """Refuses another run's weights where they do not fit."""
+  paths.readable(f"init_from={config.init_from}", config.init_from)
   present = folder.steps(config.init_from)
   if not present:
     raise errors.InputError(

@@ -94,7 +94,7 @@ def test_out_must_be_new_or_empty(tmp_path, monkeypatch, capsys):
   assert "already holds a dataset" in _fails(capsys, *flags, "--out=new")
   after = {f.name: f.stat().st_mtime_ns for f in pathlib.Path("new").iterdir()}
   assert before == after
-  assert "cannot be written" in _fails(capsys, *flags, "--out=file/under")
+  assert "file is a file" in _fails(capsys, *flags, "--out=file/under")
 
 
 def test_help_names_every_flag(capsys):

@@ -226,11 +226,11 @@ def test_a_launcher_loads_no_jax():
     ("demo --steps=0", "flag --steps=0"),
     (
       "preflight --config=tiny --topology=cpu:4 --json=none/a.json",
-      "--json=none/a.json cannot be written.",
+      "--json=none/a.json: there is no folder none.",
     ),
     (
       "preflight --config=tiny --topology=cpu:4 --hlo=.",
-      "--hlo=. cannot be written.",
+      "--hlo=. is a folder. Name a file.",
     ),
     (
       "preflight --config=tiny --topology=cpu:3",

@@ -2,6 +2,7 @@
 
 import argparse
 
+from soundstream_jax import console, paths
 from soundstream_jax.codec.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import table_files
 
@@ -9,7 +10,7 @@ HELP = "a checkpoint -> a folder of two files that needs no Orbax"
 
 
 def add_arguments(parser: options.Parser) -> None:
-  parser.add_argument("output", metavar="FOLDER")
+  parser.add_argument("output", type=options.path, metavar="FOLDER")
   options.add_model(parser)
 
 
@@ -22,6 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
   """
   from soundstream_jax.codec import exported
 
+  paths.check_writable_folder(arguments.output, arguments.output)
   model = model_check.load(arguments)
   tables = table_files.all_for_model(arguments.model, model.fingerprint)
   size = exported.write(
@@ -30,6 +32,6 @@ def run(arguments: argparse.Namespace) -> None:
     beside={table_files.name(made): made.to_bytes() for made in tables},
   )
   print(
-    f"{arguments.output}: {size} bytes, step {model.step} ({model.weights}), "
+    f"{console.shown(arguments.output)}: {size} bytes, step {model.step} ({model.weights}), "
     f"fingerprint {model.fingerprint.hex()[:12]}"
   )

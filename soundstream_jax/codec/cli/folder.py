@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
-from soundstream_jax import errors, whole_files
+from soundstream_jax import console, errors, whole_files
 from soundstream_jax.audio import folders
 from soundstream_jax.codec.cli import paths, printing
 from soundstream_jax.codec.cli import progress as progress_lib
@@ -72,7 +72,7 @@ def perform(
   do_one = begin()
   with paths.source(arguments.input) as (path, name):
     with paths.target(arguments.output, seekable=task.seekable) as target:
-      done = do_one(path, name, target, arguments.output)
+      done = do_one(path, name, target, console.shown(arguments.output))
     code = printing.report_damage(name, done.damages)
   printing.say(done.lines, arguments.output)
   return code
@@ -150,7 +150,7 @@ def _one_of_many(
   task: Task, do_one: DoOne, source: pathlib.Path, goal: pathlib.Path
 ) -> printing.Done:
   with whole_files.opened(goal, seekable=task.seekable) as target:
-    return do_one(source, str(source), target, str(goal))
+    return do_one(source, console.shown(source), target, console.shown(goal))
 
 
 def _do(
@@ -178,7 +178,7 @@ def _do(
       damaged += 1
       printing.report_damage(source, result.damages)
   for error in bad:
-    print(f"not {task.done}: {error}", file=sys.stderr)
+    print(f"not {task.done}: {console.line(error)}", file=sys.stderr)
   skipped += others
   there = f"; {skipped} were there already" if skipped else ""
   print(

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from soundstream_jax import endings, errors, rates
+from soundstream_jax import console, endings, errors, rates
 from soundstream_jax.codec.cli import options, pipes, printing
 from soundstream_jax.codec.sstr import chunks, files, reader, scan, version1
 from soundstream_jax.codec.sstr import header as header_lib
@@ -18,7 +18,9 @@ HELP = "what an .sstr file holds; needs no model"
 
 
 def add_arguments(parser: options.Parser) -> None:
-  parser.add_argument("input", metavar="FILE", help="or - for a pipe")
+  parser.add_argument(
+    "input", type=options.path, metavar="FILE", help="or - for a pipe"
+  )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -38,7 +40,9 @@ def run(arguments: argparse.Namespace) -> None:
       lines, samples = _version2(header, file)
   size = file.size
   lines = {
-    "file": pipes.NAME if arguments.input == pipes.PIPE else arguments.input,
+    "file": pipes.NAME
+    if arguments.input == pipes.PIPE
+    else console.shown(arguments.input),
     "format": f".sstr version {header.version}",
     **lines,
     "bitrate": printing.bitrate(header, size, samples),

@@ -4,7 +4,7 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from soundstream_jax import errors
+from soundstream_jax import errors, paths
 
 BITRATE = "bits per second of a channel"
 WORKDIR = "a training run's workdir"
@@ -35,8 +35,8 @@ def parse(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
 
 def add_files(parser: Parser) -> None:
   """Adds INPUT, OUTPUT and --force."""
-  parser.add_argument("input", metavar="INPUT")
-  parser.add_argument("output", metavar="OUTPUT")
+  parser.add_argument("input", type=path, metavar="INPUT")
+  parser.add_argument("output", type=path, metavar="OUTPUT")
   parser.add_argument(
     "--force", action="store_true", help="replace OUTPUT if it exists"
   )
@@ -47,6 +47,7 @@ def add_model(parser: Parser) -> None:
   parser.add_argument(
     "--model",
     required=True,
+    type=path,
     metavar="FOLDER",
     help=f"{WORKDIR}, or an exported model",
   )
@@ -80,6 +81,16 @@ def add_bitrate(parser: Parser) -> None:
     metavar="BPS",
     help=f"{BITRATE}; default: the model's highest",
   )
+
+
+def path(text: str) -> str:
+  """Reads a path, with `~` expanded, for argparse."""
+  return paths.argument(text)
+
+
+def paths_of(text: str) -> str:
+  """Reads paths with commas between, likewise."""
+  return paths.arguments(text)
 
 
 def step(text: str) -> int | str:

@@ -10,7 +10,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from soundstream_jax import errors, whole_files
+from soundstream_jax import console, errors, whole_files
+from soundstream_jax import paths as paths_lib
 from soundstream_jax.codec.cli import pipes
 
 
@@ -42,16 +43,13 @@ def check_input(source: pathlib.Path) -> None:
   """
   if source.is_dir():
     raise errors.InputError(f"{source}: this is a folder. Name one file.")
-  if source.is_symlink() and not source.exists():
+  there = paths_lib.readable(os.fspath(source), source)
+  if source.is_symlink() and not there:
     raise errors.InputError(
       f"{source}: this is a link to {os.readlink(source)}, which is not there."
     )
-  if not source.exists():
+  if not there:
     raise errors.InputError(f"{source}: there is no such file.")
-  if not os.access(source, os.R_OK):
-    raise errors.InputError(
-      f"{source}: it may not be read. Change its permissions."
-    )
 
 
 def check_output(
@@ -71,29 +69,23 @@ def check_output(
     InputError: a folder, a folder that is not there or may not be written to,
       the input itself, or a file or link, unless `force`.
   """
+  with errors.reading(os.fspath(target)):
+    target.exists()  # or the system refuses the path
   if target.is_dir():
     raise errors.InputError(f"{target}: this is a folder. Name one file.")
-  if not target.parent.is_dir():
-    raise errors.InputError(f"{target}: there is no folder {target.parent}.")
   both = target.exists() and source is not None and os.path.exists(source)
   if both and target.is_file() and target.samefile(source):
     raise errors.InputError(f"{target}: input and output are the same file.")
   if whole_files.is_device(target):
-    if not os.access(target, os.W_OK):
-      raise errors.InputError(f"{target}: it may not be written to.")
     return
   if os.path.lexists(target) and not force:
     what = f"{target} exists already"
     if not target.exists():
       what = f"{target} is a link to {os.readlink(target)}, which is not there"
     raise errors.InputError(f"{what}. Use --force to replace it.")
-  folder = pathlib.Path(os.path.realpath(target)).parent
-  if not folder.is_dir():
-    raise errors.InputError(f"{target}: there is no folder {folder}.")
-  if not os.access(folder, os.W_OK | os.X_OK):
-    raise errors.InputError(
-      f"{target}: {folder} may not be written to. Name another folder."
-    )
+  paths_lib.check_writable_file(
+    os.fspath(target), pathlib.Path(os.path.realpath(target))
+  )
 
 
 @contextlib.contextmanager
@@ -104,7 +96,7 @@ def source(argument: str) -> Iterator[tuple[pathlib.Path, str]]:
     InputError, DiskError: as `pipes.path_of_input`.
   """
   if argument != pipes.PIPE:
-    yield pathlib.Path(argument), argument
+    yield pathlib.Path(argument), console.shown(argument)
     return
   with pipes.path_of_input() as path:
     yield path, pipes.NAME

@@ -2,7 +2,7 @@
 
 import argparse
 
-from soundstream_jax import errors
+from soundstream_jax import console, errors
 from soundstream_jax.codec.cli import options
 
 HELP = "keep a checkpoint that files need"
@@ -10,7 +10,11 @@ HELP = "keep a checkpoint that files need"
 
 def add_arguments(parser: options.Parser) -> None:
   parser.add_argument(
-    "--model", required=True, metavar="WORKDIR", help=options.WORKDIR
+    "--model",
+    required=True,
+    type=options.path,
+    metavar="WORKDIR",
+    help=options.WORKDIR,
   )
   parser.add_argument(
     "--step", required=True, type=options.step, metavar="N", help="or 'best'"
@@ -39,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     raise errors.InputError(
       f"{workdir}: step {step} is not pinned. Pinned: {_pins(workdir)}."
     )
-  print(f"{workdir}: pinned: {_pins(workdir)}")
+  print(f"{console.shown(workdir)}: pinned: {_pins(workdir)}")
 
 
 def _pins(workdir: str) -> str:

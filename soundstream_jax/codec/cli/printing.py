@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from soundstream_jax import errors, rates
+from soundstream_jax import console, errors, rates
 from soundstream_jax.codec.sstr import reader
 
 # Lines of damage that are printed; a long file may have thousands.
@@ -57,6 +57,7 @@ def report_damage(source: object, damages: Sequence[object]) -> int:
     The exit code: that of bad input where there is damage, although what is
     whole was used.
   """
+  source = console.shown(str(source))
   for damage in damages[:MAX_REPORTED]:
     print(f"damaged: {source}: {damage}", file=sys.stderr)
   if len(damages) > MAX_REPORTED:

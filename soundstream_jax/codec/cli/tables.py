@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from soundstream_jax import errors
+from soundstream_jax import console, errors, paths
 from soundstream_jax.codec.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import measuring, table_files
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
@@ -29,6 +29,7 @@ def add_arguments(parser: options.Parser) -> None:
   parser.add_argument(
     "--data",
     required=True,
+    type=options.paths_of,
     metavar="DIR[,DIR]",
     help="prepared datasets; each is heard equally long",
   )
@@ -50,12 +51,19 @@ def run(arguments: argparse.Namespace) -> None:
   Raises:
     InputError: no such model or dataset, or too little audio.
   """
+  from soundstream_jax.data import dataset_folder
+
   folders = [name for name in arguments.data.split(",") if name]
   if not folders:
     raise errors.InputError(
       f"--data={arguments.data}: names no dataset. Use --data=DIR or "
       "--data=DIR,DIR."
     )
+  # Hours may pass until they are written.
+  paths.check_writable_folder(f"--model={arguments.model}", arguments.model)
+  for name in folders:
+    with errors.reading(f"--data={name}"):
+      dataset_folder.find(name, "--data")
   model = model_check.load(arguments)
   codes = encoded(
     model, folders, split=arguments.split, seconds=arguments.seconds
@@ -69,10 +77,10 @@ def run(arguments: argparse.Namespace) -> None:
   frames = sum(map(len, codes))
   print(
     f"{frames} frames, {float(frames / model.rates.frame_rate_hz):.0f} s of "
-    f"the split {arguments.split!r} of {', '.join(folders)}"
+    f"the split {arguments.split!r} of {', '.join(map(console.shown, folders))}"
   )
   print(to_text(made, savings))
-  print(f"{path}: for step {model.step} ({model.weights})")
+  print(f"{console.shown(path)}: for step {model.step} ({model.weights})")
 
 
 def encoded(

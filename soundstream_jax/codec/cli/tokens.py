@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from soundstream_jax import errors
+from soundstream_jax import console, errors
 from soundstream_jax.codec.cli import model_check, options, printing, progress
 
 if TYPE_CHECKING:
@@ -32,12 +32,14 @@ def add_arguments(parser: options.Parser) -> None:
   parser.add_argument(
     "--data",
     required=True,
+    type=options.path,
     metavar="FOLDER",
     help="a prepared dataset, or a folder of audio files",
   )
   parser.add_argument(
     "--out",
     required=True,
+    type=options.path,
     metavar="FOLDER",
     help="new, empty, or begun by the same command, which goes on with it",
   )
@@ -72,6 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
   data = inputs.find(arguments.data)
   if data.left_out:
     print(f"left out: {data.left_out}", file=sys.stderr)
+  plan_lib.check_out(out)
   model = model_check.load(arguments)
   size = model.rates.codebook_size
   if size > _MOST_CODES:
@@ -155,14 +158,13 @@ def _report(out: pathlib.Path, meta: Mapping[str, Any], speed: str) -> None:
   Raises:
     InputError: items are left out, or damaged.
   """
-  from soundstream_jax.codec.tokens import inputs
 
   for what in ("left_out", "damaged"):
     for _, line in meta[what]:
       print(f"{what.replace('_', ' ')}: {line}", file=sys.stderr)
   tokens = meta["frames"] * meta["layers"]
   print(
-    f"{inputs.text(out)}: {tokens} tokens of {meta['code_bits']} bits, "
+    f"{console.shown(out)}: {tokens} tokens of {meta['code_bits']} bits, "
     f"{meta['frames']} frames in {printing.count(meta['sequences'], 'sequence')} "
     f"of {printing.count(meta['items'] - len(meta['left_out']), meta['item'])}, "
     f"{meta['seconds']:.0f} s of audio; model step {meta['step']} "
@@ -172,7 +174,7 @@ def _report(out: pathlib.Path, meta: Mapping[str, Any], speed: str) -> None:
   if bad:
     raise errors.InputError(
       f"{bad} of {meta['items']} {meta['item']}s are left out or damaged; they "
-      f"are listed above and in {inputs.text(out)}/meta.json. Mend them and "
+      f"are listed above and in {console.shown(out)}/meta.json. Mend them and "
       "use another --out."
     )
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import BinaryIO
 
-from soundstream_jax import endings
+from soundstream_jax import console, endings
 from soundstream_jax.codec.cli import options, paths, pipes, printing
 from soundstream_jax.codec.sstr import files
 from soundstream_jax.codec.sstr import transcode as transcode_lib
@@ -65,7 +65,8 @@ def _pass_on(arguments: argparse.Namespace) -> int:
     pipes.Input() as source,
     files.naming(pipes.NAME),
   ):
-    done = _transcode(arguments.bitrate, source, target, arguments.output)
+    name = console.shown(arguments.output)
+    done = _transcode(arguments.bitrate, source, target, name)
     # A stream that a signal ended is passed on; a file would seem whole.
     if source.code:
       raise endings.Stopped(source.code)

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 import soundstream_jax
-from soundstream_jax import errors, whole_files
+from soundstream_jax import console, errors, whole_files
 from soundstream_jax.codec import trained_model
 from soundstream_jax.codec.tokens import inputs, shards
 from soundstream_jax.codec.tokens import plan as plan_lib
@@ -43,7 +43,7 @@ def read(out: pathlib.Path) -> dict[str, Any] | None:
   except FileNotFoundError:
     return None
   except OSError as error:
-    where = inputs.text(out)
+    where = console.shown(out)
     raise errors.InputError(
       f"--out={where} is a file. Name a folder."
       if isinstance(error, NotADirectoryError)
@@ -53,7 +53,7 @@ def read(out: pathlib.Path) -> dict[str, Any] | None:
   except (ValueError, KeyError, TypeError):
     pass
   raise errors.InputError(
-    f"--out={inputs.text(out)}: its {plan_lib.META} is damaged, or of another "
+    f"--out={console.shown(out)}: its {plan_lib.META} is damaged, or of another "
     "format. Name a folder that is new or empty."
   )
 
@@ -69,7 +69,7 @@ def check(out: pathlib.Path, meta: Mapping, plan: plan_lib.Plan) -> None:
   reason = plan_lib.difference(made_of["settings"], plan.settings, same_input)
   if reason:
     raise errors.InputError(
-      f"--out={inputs.text(out)} {reason}. It is finished: use another --out."
+      f"--out={console.shown(out)} {reason}. It is finished: use another --out."
     )
 
 
@@ -122,7 +122,7 @@ def _assemble(
       part = shards.load(out, number)
       if part is None:
         raise errors.InputError(
-          f"--out={inputs.text(out)}: {shards.part_path(out, number)} is damaged. "
+          f"--out={console.shown(out)}: {shards.part_path(out, number)} is damaged. "
           "Remove it, and run the same command again."
         )
       for entry in part.sequences:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from soundstream_jax import errors
+from soundstream_jax import console, errors
 from soundstream_jax.audio import folders, reading, waveform
 from soundstream_jax.codec import recording
 from soundstream_jax.data import dataset_folder
@@ -92,13 +92,13 @@ def find(folder: str) -> Input:
     return _find(pathlib.Path(folder))
   except OSError as error:
     raise errors.InputError(
-      f"{FIELD}={text(folder)} cannot be read ({error.strerror}). Change its "
+      f"{FIELD}={console.shown(folder)} cannot be read ({error.strerror}). Change its "
       "permissions, or use another folder."
     ) from None
 
 
 def _find(root: pathlib.Path) -> Input:
-  folder = text(root)
+  folder = console.shown(root)
   if not root.is_dir():
     problem = "is a file" if root.exists() else "does not exist"
     raise errors.InputError(
@@ -107,7 +107,7 @@ def _find(root: pathlib.Path) -> Input:
     )
   found = dataset_folder.info_files(root)
   if len(found) > 1:
-    names = ", ".join(text(file.parent) for file in found[:4])
+    names = ", ".join(console.shown(file.parent) for file in found[:4])
     raise errors.InputError(
       f"{FIELD}={folder} holds {len(found)} datasets: {names}. Name one."
     )
@@ -129,7 +129,7 @@ class Folder:
     ]
     if not self._files:
       raise errors.InputError(
-        f"{FIELD}={text(root)}: neither a prepared dataset nor audio is in "
+        f"{FIELD}={console.shown(root)}: neither a prepared dataset nor audio is in "
         "this folder."
         + (f" Left out: {self.left_out}." if self.left_out else "")
       )
@@ -160,7 +160,7 @@ class Dataset:
     info = dataset_folder.open_builder(info_file, FIELD).info
     if not dataset_folder.is_prepared(info):
       raise errors.InputError(
-        f"{FIELD}: {text(folder)} is a dataset of another kind ({info.name}). "
+        f"{FIELD}: {console.shown(folder)} is a dataset of another kind ({info.name}). "
         f"Use one made by {dataset_folder.PREPARE}, or a folder of files."
       )
     self._rate_hz = int(info.metadata["sample_rate_hz"])
@@ -214,7 +214,7 @@ class _File:
   """The sound of a file that must stay as it is while it is read."""
 
   def __init__(self, path: pathlib.Path, size: int):
-    self.name = text(path)
+    self.name = console.shown(path)
     self._path = path
     self._before = self._stat()
     if size >= 0 and self._before[0] != size:
@@ -255,12 +255,6 @@ class _File:
 def text(name: str | os.PathLike) -> str:
   """Names are bytes; those that are not UTF-8 get backslashes."""
   return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def readable(message: object) -> str:
-  """Returns a message, or an error's, as one line with names as of `text`."""
-  line = " ".join(str(message).split()).encode("utf-8", "surrogateescape")
-  return line.decode("utf-8", "backslashreplace")
 
 
 def _size(path: pathlib.Path) -> int:

@@ -20,7 +20,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from soundstream_jax import errors, whole_files
+from soundstream_jax import console, errors, paths, whole_files
 from soundstream_jax.codec.tokens import inputs
 
 # A shard is 1/128 of the input so that every thread gets a share, and what a
@@ -116,9 +116,21 @@ def begin(out: pathlib.Path, plan: Plan) -> None:
   before = _load(path)
   if before is not None and (reason := _difference(before, plan)):
     raise errors.InputError(
-      f"--out={inputs.text(out)} {reason}. Use the same again, or another "
+      f"--out={console.shown(out)} {reason}. Use the same again, or another "
       "--out."
     )
+
+
+def check_out(out: pathlib.Path) -> None:
+  """Refuses a folder that cannot be written to, or holds other files.
+
+  Raises:
+    InputError: with the reason.
+    DiskError: the disk is read-only.
+  """
+  paths.check_writable_folder(f"--out={out}", out)
+  with errors.writing("tokens", out):
+    _check_empty(out)
 
 
 def difference(
@@ -148,7 +160,7 @@ def _difference(before: Plan, now: Plan) -> str:
     old, new = ({tuple(file) for file in listed} for listed in files)
     changed = sorted(old ^ new)
     if changed:
-      name = inputs.text(changed[0][0])
+      name = console.shown(changed[0][0])
       reason += f" (files differ; the first is {name!r})"
   return reason
 
@@ -170,7 +182,7 @@ def _check_empty(out: pathlib.Path) -> None:
     ours = [out / META, out / FOLDER / _FILE]
     if others and not any(path.exists() for path in ours):
       raise errors.InputError(
-        f"--out={inputs.text(out)} holds other files ({inputs.text(others[0])})"
+        f"--out={console.shown(out)} holds other files ({console.shown(others[0])})"
         ". Name a folder that is new or empty."
       )
 
@@ -209,6 +221,6 @@ def _load(path: pathlib.Path) -> Plan | None:
   except (ValueError, KeyError, TypeError):
     pass
   raise errors.InputError(
-    f"{inputs.text(path)}: this plan is damaged, or of another version of "
+    f"{console.shown(path)}: this plan is damaged, or of another version of "
     "soundstream_jax. Use that version, or another --out."
   )

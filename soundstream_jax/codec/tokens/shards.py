@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from soundstream_jax import errors, whole_files
+from soundstream_jax import console, errors, whole_files
 from soundstream_jax.codec import recording, trained_model
 from soundstream_jax.codec.tokens import inputs
 from soundstream_jax.codec.tokens import plan as plan_lib
@@ -114,7 +114,7 @@ def build(
         found = _encode(file, data, shard.split, item, model, how, told)
       except errors.InputError as error:
         file.forget()
-        source, why = data.source(shard.split, item), inputs.readable(error)
+        source, why = data.source(shard.split, item), console.line(error)
         part.left_out.append([source, why])
       else:
         part.sequences += [
@@ -193,7 +193,7 @@ def _encode(
         }
       )
     if sound.damage:
-      what = inputs.readable(f"{sound.name}: {sound.damage}")
+      what = console.line(f"{sound.name}: {sound.damage}")
       found.damaged.append([data.source(split, number), what])
   return found
 
