@@ -159,6 +159,11 @@ def check_writable_folder(name: str, path: str | os.PathLike) -> None:
   with errors.reading(name):
     while not os.path.lexists(place) and not _is_refused(place):
       place = place.parent
+    if place.is_symlink() and not os.path.lexists(os.path.realpath(place)):
+      raise errors.InputError(
+        f"{name}: {place} is a link to {os.readlink(place)}, which is not "
+        "there. Make that folder, or remove the link."
+      )
     if not stat.S_ISDIR(os.stat(place).st_mode):
       raise errors.InputError(
         f"{name}: {place} is a file, not a folder. Use another folder."

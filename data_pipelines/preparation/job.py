@@ -7,6 +7,7 @@ that the same command resumes where an earlier one was killed.
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import shutil
 import sys
@@ -144,7 +145,9 @@ def _check_out(out: str) -> pathlib.Path:
   """
   if not out:
     raise errors.InputError("--out is missing: the folder to be made.")
-  folder = pathlib.Path(out).absolute()
+  if os.path.islink(out):
+    paths.check_writable_folder(f"--out={out}", out)
+  folder = pathlib.Path(os.path.realpath(out))  # a link is followed
   # The working folder lies beside it.
   paths.check_writable_folder(f"--out={out}", folder.parent)
   paths.check_text(f"--out={out}", folder)

@@ -38,6 +38,17 @@ def test_out_is_what_training_points_at(tmp_path, capsys):
   assert "validation" in told
 
 
+def test_a_link_to_a_folder_is_followed(tmp_path, capsys):
+  real, link = tmp_path / "elsewhere" / "real", tmp_path / "link"
+  real.mkdir(parents=True)
+  link.symlink_to(real)
+  words = ("--dataset=synthetic", "--minutes=0.4", f"--out={link}")
+  assert prepare.main(["", *words]) == 0
+  assert link.is_symlink() and (real / "metadata.json").exists()
+  assert sorted(tmp_path.iterdir()) == [real.parent, link]
+  assert f"--config.data.sources={link}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
   ("flags", "reason"),
   [
