@@ -145,11 +145,13 @@ def _check_out(out: str) -> pathlib.Path:
   """
   if not out:
     raise errors.InputError("--out is missing: the folder to be made.")
-  if os.path.islink(out):
-    paths.check_writable_folder(f"--out={out}", out)
+  name, named = f"--out={out}", pathlib.Path(out)
+  paths.check_writable_folder(
+    name, named if named.is_symlink() else named.parent
+  )
   folder = pathlib.Path(os.path.realpath(out))  # a link is followed
   # The working folder lies beside it.
-  paths.check_writable_folder(f"--out={out}", folder.parent)
+  paths.check_writable_folder(name, folder.parent)
   paths.check_text(f"--out={out}", folder)
   if (folder / dataset_files.INFO_FILE).exists():
     _remove_leftovers(_working_folder(folder))
