@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, precision
 from soundstream_jax.checkpoint import best, folder
+from soundstream_jax.devices import backend
 from soundstream_jax.model import codebook, soundstream
 
 # Longer than the files of a checkpoint take to go.
@@ -46,14 +47,17 @@ def restore(
 
   Raises:
     InputError: no checkpoint, no such step (lists those present), a damaged
-      checkpoint, or one of another format.
+      checkpoint, one of another format, or no device of the kind that jax is
+      told to use.
   """
   if weights not in KINDS:
     raise errors.InputError(
       f"weights={weights!r} is none of {', '.join(KINDS)}."
     )
-  for _ in range(_ATTEMPTS):
+  for attempt in range(_ATTEMPTS):
     chosen = _chosen(workdir, step)
+    if not attempt:
+      backend.check()
     try:
       return _restore(workdir, chosen, KINDS[weights])
     except Exception:

@@ -23,6 +23,7 @@ import numpy as np
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, folder_lock, whole_files
 from soundstream_jax.codec import fingerprint
+from soundstream_jax.devices import backend
 from soundstream_jax.model import soundstream
 
 ARRAYS = "model.safetensors"
@@ -123,9 +124,11 @@ def read(
     weights: likewise.
 
   Raises:
-    InputError: a file that is missing, damaged, or of another version; or a
-      model of another step or other weights.
+    InputError: a file that is missing, damaged, or of another version; a model
+      of another step or other weights; or no device of the kind that jax is
+      told to use.
   """
+  backend.check()
   folder = pathlib.Path(folder)
   about = _about(folder / ABOUT)
   try:

@@ -19,7 +19,7 @@ from jax.sharding import AxisType, Mesh
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.devices import board
+from soundstream_jax.devices import backend, board
 from soundstream_jax.settings import mesh as mesh_lib
 
 # The batch is split over both axes, parameters over the second.
@@ -40,9 +40,12 @@ def make_mesh(mesh: config_lib.Mesh, devices=None) -> Mesh:
   One process may use fewer devices than it has; several use all of them.
 
   Raises:
-    InputError: the sizes do not fit the number of devices.
+    InputError: the sizes do not fit the number of devices, or there are none
+      of the kind that jax is told to use.
   """
-  devices = jax.devices() if devices is None else devices
+  if devices is None:
+    backend.check()
+    devices = jax.devices()
   data, fsdp = mesh_lib.axes(mesh, len(devices), few=jax.process_count() == 1)
   # Auto axes: Explicit ones, the default, refuse ordinary gathers and STFTs.
   return jax.make_mesh(
