@@ -35,6 +35,7 @@ from soundstream_jax.data_pipelines.preparation import (
   shards,
   workers,
 )
+from soundstream_jax.settings import numbers
 
 _INTERRUPTED = 130
 
@@ -143,7 +144,7 @@ def parse(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
   try:
     return values, values(list(argv))[1:]
   except flags.Error as error:
-    raise errors.InputError(str(error)) from None
+    raise numbers.flag_error(error) from None
 
 
 def check_dataset(values: flags.FlagValues) -> None:

@@ -27,6 +27,7 @@ from soundstream_jax import errors, whole_files
 from soundstream_jax.audio import reading
 from soundstream_jax.data_pipelines.debian import unpack
 from soundstream_jax.data_pipelines.preparation import disk, interrupts
+from soundstream_jax.settings import numbers
 
 _INTERRUPTED = 130
 _WORK = ".unfinished"
@@ -64,7 +65,7 @@ def main(argv: Sequence[str], packages: Sequence[str]) -> int:
   try:
     positional = values(list(argv))[1:]
   except flags.Error as error:
-    raise errors.InputError(str(error)) from None
+    raise numbers.flag_error(error) from None
   if positional or not values.out:
     raise errors.InputError(
       f"unexpected argument {positional[0]!r}; options are written "

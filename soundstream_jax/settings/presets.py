@@ -20,10 +20,13 @@ import ml_collections
 from absl import flags
 
 from soundstream_jax import errors
-from soundstream_jax.settings import fields
+from soundstream_jax.settings import fields, numbers
 
 _CONFIG_FLAG = re.compile(r"--?config(?:\.([^=]*))?(?:=(.*))?", re.DOTALL)
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_BOOLEANS = {
+  **dict.fromkeys(("true", "1", "yes", "on"), True),
+  **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 
 
 def preset_files() -> dict[str, pathlib.Path]:
@@ -96,7 +99,7 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
     value = _parse(text, flat[key])
   except (ValueError, SyntaxError, TypeError):
     raise errors.InputError(
-      f"--config.{key}={text} is not a {type(flat[key]).__name__}; the present "
+      f"--config.{key}={text} is not {numbers.example(text, type(flat[key]))}. The present "
       f"value is {flat[key]!r}."
     ) from None
   # A preset may hold 1 where the field is a float; the type is checked later.
@@ -159,7 +162,7 @@ def read(
       f"{errors.nearest(error.flagname, values)} --help lists them."
     ) from None
   except flags.Error as error:
-    raise errors.InputError(str(error)) from None
+    raise numbers.flag_error(error) from None
   if len(positional) > 1:
     raise errors.InputError(
       f"unexpected argument {positional[1]!r}; options are written "
@@ -206,7 +209,7 @@ def _parse(text: str, present: Any) -> Any:
       raise ValueError(text)
     return _BOOLEANS[text.lower()]
   if isinstance(present, int):
-    return int(text)
+    return numbers.whole(text)
   if isinstance(present, float):
     return float(text)
   value = ast.literal_eval(text)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 from soundstream_jax import errors
+from soundstream_jax.settings import numbers
 
 BITRATE = "bits per second of a channel"
 WORKDIR = "a training run's workdir"
@@ -99,7 +100,9 @@ def bitrate(text: str) -> float:
   except ValueError:
     value = math.nan
   if not math.isfinite(value):
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number of bits/s")
+    raise argparse.ArgumentTypeError(
+      f"{text!r} is not a number of bits/s, but {numbers.example(text, float)}"
+    )
   return value
 
 
