@@ -9,7 +9,7 @@ import orbax.checkpoint as ocp
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, precision
-from soundstream_jax.checkpoint import best, folder
+from soundstream_jax.checkpoint import best, folder, mistaken
 from soundstream_jax.devices import backend
 from soundstream_jax.model import codebook, soundstream
 
@@ -107,10 +107,7 @@ def _chosen(workdir, step: int | str | None) -> int:
   """Returns the step to read: the one asked for, the best, or the newest."""
   present = folder.steps(workdir)
   if not present:
-    raise errors.InputError(
-      f"{workdir} holds no checkpoint. Give the --workdir of a training run "
-      "that has saved one."
-    )
+    raise mistaken.error(workdir)
   if step is None:
     return present[-1]
   return best.chosen(workdir, step)

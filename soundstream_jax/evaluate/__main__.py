@@ -87,7 +87,8 @@ def _evaluate() -> None:
     ) from None
   step = None if _STEP.value is None else best.parse(_STEP.value)
   codec = codec_lib.Codec.load(workdir, step=step, weights=_WEIGHTS.value)
-  config = config_lib.from_flags(folder.read_config(workdir))
+  saved = folder.read_config(workdir) or config_lib.to_dict(codec.config)
+  config = config_lib.from_flags(saved)
   split = _SPLIT.value or config.evaluation.split
   if _SNR.value is not None:
     _denoise(codec, config, split, bitrates)
