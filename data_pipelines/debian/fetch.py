@@ -62,10 +62,14 @@ def main(argv: Sequence[str], packages: Sequence[str]) -> int:
   flags.DEFINE_list(
     "packages", list(packages), "Which ones.", flag_values=values
   )
+  flags.DEFINE_bool("help", False, "Shows this text.", flag_values=values)
   try:
     positional = values(list(argv))[1:]
   except flags.Error as error:
     raise numbers.flag_error(error) from None
+  if values.help:
+    print(values.get_help())
+    return 0
   if positional or not values.out:
     raise errors.InputError(
       f"unexpected argument {positional[0]!r}; options are written "

@@ -7,6 +7,7 @@ page of usage.
 """
 
 import ast
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -111,12 +112,20 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
   """Parses absl flags and keeps the `--config*` ones for `given`.
 
   For `app.run(main, flags_parser=config.parse_flags)`. A flag error is one
-  line and exit code 2, with the nearest flag's name.
+  line and exit code 2, with the nearest flag's name. `--help` is no error, and
+  may be read by a `head` that leaves.
   """
-  try:
-    positional, found = read(argv, flags.FLAGS)
-  except errors.InputError as error:
-    sys.exit(errors.report(error))
+  parsed = []
+
+  def parse() -> None:
+    # absl prints help while it parses, and ends with an error's code.
+    with contextlib.suppress(SystemExit):
+      parsed.append(read(argv, flags.FLAGS))
+
+  code = errors.run(parse)
+  if not parsed:
+    sys.exit(code)
+  positional, found = parsed[0]
   _GIVEN.name, _GIVEN.overrides = found.name, found.overrides
   return positional
 
