@@ -14,6 +14,7 @@ resumes. Files that cannot be read are skipped and listed at the end.
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -35,7 +36,7 @@ from soundstream_jax.data_pipelines.preparation import (
   shards,
   workers,
 )
-from soundstream_jax.settings import numbers
+from soundstream_jax.settings import constraints, numbers
 
 _INTERRUPTED = 130
 
@@ -207,6 +208,7 @@ def complete(work: job.Job, name: str) -> None:
 
 def _flags(kind: str, name: str) -> str:
   """Returns what training is told of a dataset."""
+  name = shlex.quote(constraints.as_source(name))
   alone = f"--config.data.sources={name}"
   mixed = f"--config.data.{kind}={name}"
   if kind == "rooms":  # nothing to be trained on by itself

@@ -95,3 +95,20 @@ def test_a_flag_that_absl_refuses_says_what_to_type(flag, said):
   with pytest.raises(flags.Error) as error:
     values(["program", flag])
   assert str(numbers.flag_error(error.value)).startswith(said)
+
+
+@pytest.mark.parametrize(
+  ("share", "text"),
+  [
+    (1, "100 %"),
+    (0, "0 %"),
+    (0.5, "50 %"),
+    (0.123, "12 %"),
+    (0.025, "2.5 %"),
+    (0.00123, "0.12 %"),
+    (1e-7, "under 0.001 %"),
+    (0.9999, "99.9 %"),
+  ],
+)
+def test_a_share_is_written_for_people(share, text):
+  assert numbers.percent(share) == text

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from soundstream_jax import errors
 from soundstream_jax.data_pipelines import corpus
 from soundstream_jax.data_pipelines.preparation import archives
+from soundstream_jax.settings import lists
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ def look(text: str, described: corpus.Corpus) -> Found:
     )
   paths = [pathlib.Path(text)]
   if not paths[0].exists():
-    paths = [pathlib.Path(path) for path in text.split(",")]
+    paths = [pathlib.Path(path) for path in lists.split(text)]
   for path in paths:
     if not path.exists():
       raise errors.InputError(

@@ -5,6 +5,7 @@
 
 import contextlib
 import decimal
+import math
 import re
 from typing import Any
 
@@ -54,6 +55,22 @@ def example(text: str, kind: type) -> str:
     if kind is float or number == int(number):
       return f"{wanted}: for {text.strip()} write {number.normalize():f}"
   return wanted
+
+
+def percent(share: float) -> str:
+  """Returns a share from 0 to 1 as people write it: "100 %", "2.5 %".
+
+  What is not nothing is not called 0, nor what is not all 100.
+  """
+  value = 100 * share
+  if 0 < value < 0.001:
+    return "under 0.001 %"
+  if 99 < value < 100:
+    return f"{math.floor(10 * value) / 10:.1f} %"
+  digits = 0
+  while value and value < 10 ** (1 - digits) and digits < 4:
+    digits += 1
+  return f"{value:.{digits}f} %"
 
 
 def flag_error(error: Exception) -> errors.InputError:

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import re
 from collections.abc import Sequence
 
 from soundstream_jax import errors
@@ -112,6 +113,11 @@ def _check_options(parser: Parser, argv: Sequence[str]) -> None:
   for word in argv:
     if word == "--":
       return
+    if re.match(r"-[^-\d]", word) and word != "-h":
+      raise errors.InputError(
+        f"{parser.prog}: there is no option {word}; options begin with --. For "
+        f"a file of this name write ./{word}, or -- before it."
+      )
     name = word.split("=")[0]
     if name.startswith("--") and name not in names:
       raise errors.InputError(
