@@ -19,7 +19,7 @@ import time
 
 from absl import app, flags
 
-from soundstream_jax import errors
+from soundstream_jax import endings, errors
 from soundstream_jax.launch import arguments
 
 # Seconds that survivors get to end by themselves once all must.
@@ -89,12 +89,12 @@ def _launch(words: list[str]) -> int:
 
 
 class _Stop:
-  """Passes SIGTERM on to the job; Ctrl-C is SIGTERM too."""
+  """Passes SIGTERM on to the job; so are Ctrl-C and a closed terminal."""
 
   def __init__(self):
     self.asked = False
     self.job = None
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in endings.obeyed():
       signal.signal(number, self._ask)
 
   def _ask(self, number, frame):
