@@ -12,7 +12,7 @@ def check() -> None:
     InputError: JAX_PLATFORMS names devices that this machine does not have, or
       that jax is not installed for. Without it jax takes what there is.
   """
-  asked = jax.config.jax_platforms
+  asked = _asked()
   try:
     jax.local_devices()
   except (RuntimeError, AssertionError) as error:
@@ -26,6 +26,11 @@ def check() -> None:
       f"{f' ({reason})' if reason else ''}. Unset it to take what there is, or "
       f"set it to cpu.{_INSTALL.get(asked.partition(',')[0], '')}"
     ) from None
+
+
+def _asked() -> str | None:
+  """Returns JAX_PLATFORMS as jax has read it."""
+  return jax.config.jax_platforms
 
 
 _INSTALL = {

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh
 
@@ -32,6 +33,7 @@ SHARED_SECONDS = 75
 # What process 0 may take for what the others wait for: it reads whole
 # checkpoints, and waits for another job's sign of life. If it fails, it says so.
 _PRIMARY_SECONDS = 3600
+_SAY_SECONDS = 30
 
 
 def make_mesh(mesh: config_lib.Mesh, devices=None) -> Mesh:
@@ -86,11 +88,33 @@ def from_primary(find: Callable[[], Any]) -> Any:
       raise
     board.post(name, json.dumps({"found": found}))
     return found
-  answer = json.loads(board.wait_for(name, seconds=_PRIMARY_SECONDS))
+  answer = json.loads(_answer(name))
   for kind in _RAISED:
     if kind.__name__ in answer:
       raise kind(answer[kind.__name__])
   return answer["found"]
+
+
+def _answer(name: str) -> str:
+  """Waits for a notice of process 0, and says so.
+
+  Raises:
+    DiskError: none comes.
+  """
+  for waited in range(0, _PRIMARY_SECONDS, _SAY_SECONDS):
+    try:
+      return board.wait_for(name, seconds=_SAY_SECONDS)
+    except TimeoutError:
+      logging.warning(
+        "waiting for process 0, which looks at the shared folders for all: "
+        "%d s",
+        waited + _SAY_SECONDS,
+      )
+  raise errors.DiskError(
+    f"process 0 has looked at the shared folders for {_PRIMARY_SECONDS} s and "
+    "found no answer. Is the disk of --workdir or of the data reachable there? "
+    "The same command resumes."
+  )
 
 
 _RAISED = (errors.InputError, errors.DiskError)

@@ -26,6 +26,13 @@ def test_mistyped_commands_and_options_name_the_nearest(refused):
     (("encode", "a", "b", "--model=c", "--step=-1"), "whole number"),
     (("encode", "a", "b", "--model=c", "--weights=best"), "'ema', 'raw'"),
     (("decode", "a", "b", "--model=c", "--rate=fast"), "'model', 'source'"),
+    (
+      ("encode", "-a.wav", "b", "--model=c"),
+      "For a file of this name write ./-a",
+    ),
+    (("info", "-x.sstr"), "write ./-x.sstr, or -- before it"),
+    (("encode", "a", "b", "--model=c", "--bitrate=3k"), "for 3k write 3000"),
+    (("info", "--", "-x.sstr"), "-x.sstr: "),
     (("info",), "FILE"),
     (("transcode", "a", "b"), "--bitrate"),
     (("pin", "--model=c"), "--step"),
