@@ -55,20 +55,22 @@ def obeyed() -> list[int]:
   ]
 
 
-@contextlib.contextmanager
-def patient(seconds: float = GRACE_SECONDS):
+class patient:
   """Lets a block, which handles the signals, end the process itself.
 
-  A second signal ends it at once.
-
-  Args:
-    seconds: that it has from the first signal on.
+  A second signal ends it at once. No generator: one that is forgotten is closed
+  by Python, and a block that is not left has all its time.
   """
-  _patient.append(seconds)
-  try:
-    yield
-  finally:
-    _patient.pop()
+
+  def __init__(self, seconds: float = GRACE_SECONDS):
+    """Args: seconds that it has from the first signal on."""
+    self._seconds = seconds
+
+  def __enter__(self) -> None:
+    _patient.append(self._seconds)
+
+  def __exit__(self, *_) -> None:
+    _patient.remove(self._seconds)
 
 
 def _watch(reader: int, numbers: list[int]) -> None:

@@ -160,11 +160,14 @@ def late(number, size):
 os.read = late
 endings.obey()
 threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-with pipes.Input() as source:
-  source.read1(10)
+def work():
+  with pipes.Input() as source:
+    source.read1(10)
+  return source.code
+code = work()  # and forgets its input, as the command does
 time.sleep(1)
 print("ended", flush=True)
-sys.exit(source.code)
+sys.exit(code)
 """
   assert _run(tmp_path, program) == (130, "ended\n", "")
 

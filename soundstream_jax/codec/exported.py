@@ -64,10 +64,16 @@ def write(
     beside: path below the folder -> content of other files that belong to it.
 
   Raises:
-    InputError: the folder holds a model already, or there can be none.
+    InputError: the folder holds a model or a run already, or there can be
+      none.
     DiskError: the disk cannot be written to.
   """
   folder = pathlib.Path(folder)
+  if (folder / "checkpoints").is_dir():
+    # Whoever reads it would get this model for ever, not the newest step.
+    raise errors.InputError(
+      f"{folder} is the workdir of a run. Name another folder."
+    )
   arrays, about = _to_bytes(model)
   with errors.writing("the model", folder):
     folder.mkdir(parents=True, exist_ok=True)

@@ -158,6 +158,12 @@ def _only(bitrates: list[float], flag: str) -> float | None:
 
 
 def _denoise(codec, config, split: str, bitrates: list[float]) -> None:
+  if codec.config.model.film == "none":
+    raise errors.InputError(
+      f"--snr_db={_SNR.value:g}: this model was trained without denoising "
+      "(model.film=none). Leave --snr_db out, or evaluate a run of "
+      "--config=enhance_24khz."
+    )
   result = enhancement.evaluate(
     codec,
     config,

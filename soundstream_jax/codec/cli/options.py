@@ -101,8 +101,10 @@ def bitrate(text: str) -> float:
   except ValueError:
     value = math.nan
   if not math.isfinite(value):
+    short = re.sub(r"\s*(bps|bits?/s)$", "", text)
+    meant = numbers.example(short, float).partition("write ")[2]
     raise argparse.ArgumentTypeError(
-      f"{text!r} is not a number of bits/s, but {numbers.example(text, float)}"
+      f"{text!r} is not a number of bits/s, as in {meant or 3000}"
     )
   return value
 
