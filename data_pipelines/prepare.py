@@ -15,6 +15,7 @@ far as they go; both are listed at the end.
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -36,7 +37,7 @@ from soundstream_jax.data_pipelines.preparation import (
   shards,
   workers,
 )
-from soundstream_jax.settings import path_flags
+from soundstream_jax.settings import constraints, numbers, path_flags
 
 _INTERRUPTED = 130
 
@@ -146,7 +147,7 @@ def parse(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
   try:
     return values, values(list(argv))[1:]
   except flags.Error as error:
-    raise errors.InputError(str(error)) from None
+    raise numbers.flag_error(error) from None
 
 
 def check_dataset(values: flags.FlagValues) -> None:
@@ -212,6 +213,7 @@ def complete(work: job.Job, name: str) -> None:
 
 def _flags(kind: str, name: str) -> str:
   """Returns what training is told of a dataset."""
+  name = shlex.quote(constraints.as_source(name))
   alone = f"--config.data.sources={name}"
   mixed = f"--config.data.{kind}={name}"
   if kind == "rooms":  # nothing to be trained on by itself

@@ -19,11 +19,14 @@ import time
 
 from absl import app, flags
 
-from soundstream_jax import errors
+from soundstream_jax import endings, errors
 from soundstream_jax.launch import arguments
 
 # Seconds that survivors get to end by themselves once all must.
 GRACE_SECONDS = 10
+
+# Both a terminal's group and whoever started it may pass one request on.
+_SAME_SECONDS = 1.0
 
 # What training says of another process that has ended the job.
 _BLAME = re.compile(r"error: process (\d+) of \S+ ended: ")
@@ -89,19 +92,23 @@ def _launch(words: list[str]) -> int:
 
 
 class _Stop:
-  """Passes SIGTERM on to the job; Ctrl-C is SIGTERM too."""
+  """Passes SIGTERM on to the job; so are Ctrl-C and a closed terminal."""
 
   def __init__(self):
     self.asked = False
     self.job = None
-    for number in (signal.SIGTERM, signal.SIGINT):
+    self._first = 0.0  # when it was asked
+    for number in endings.obeyed():
       signal.signal(number, self._ask)
 
   def _ask(self, number, frame):
     del frame
+    if self.asked and time.monotonic() - self._first < _SAME_SECONDS:
+      return
     if self.job is not None:
       self.job.signal(signal.SIGKILL if self.asked else signal.SIGTERM)
     if not self.asked:
+      self._first = time.monotonic()
       _say(f"{signal.Signals(number).name}: all processes save and stop")
     self.asked = True
 

@@ -1,4 +1,4 @@
-"""Ends a command on SIGINT and SIGTERM at once, whatever it is at.
+"""Ends a command on SIGINT, SIGTERM and SIGHUP at once, whatever it is at.
 
 Python hears a signal between two of its instructions, a compiler takes
 minutes, and an exception that a signal raises may come up anywhere: libraries
@@ -20,6 +20,9 @@ GRACE_SECONDS = 5.0
 # Both a terminal's group and whoever started it may pass one request on.
 _SAME_SECONDS = 1.0
 
+# Ctrl-C, an end that is asked for, and a terminal that is closed.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 # Names of files that go with the process: those that `whole_files` is writing.
 unfinished: set[str] = set()
 
@@ -29,11 +32,11 @@ _patient: list[float] = []  # seconds to wait for blocks that are at work
 
 
 class Stopped(SystemExit):
-  """SIGINT or SIGTERM; the exit code is that of a shell, 128 + its number."""
+  """One of SIGNALS; the exit code is that of a shell, 128 + its number."""
 
 
 def obey() -> None:
-  """Has SIGINT and SIGTERM end this process, from now to its exit."""
+  """Has SIGNALS end this process, from now to its exit."""
   numbers = obeyed()
   reader, writer = os.pipe()
   os.set_blocking(writer, False)
@@ -49,7 +52,7 @@ def obeyed() -> list[int]:
   """Returns the signals that end a command; nohup and a shell's & take some."""
   return [
     number
-    for number in (signal.SIGINT, signal.SIGTERM)
+    for number in SIGNALS
     if signal.getsignal(number) is not signal.SIG_IGN
   ]
 
@@ -64,20 +67,22 @@ def begin_file(name: str) -> None:
   threading.Event().wait()  # for the end, which is near
 
 
-@contextlib.contextmanager
-def patient(seconds: float = GRACE_SECONDS):
+class patient:
   """Lets a block, which handles the signals, end the process itself.
 
-  A second signal ends it at once.
-
-  Args:
-    seconds: that it has from the first signal on.
+  A second signal ends it at once. No generator: one that is forgotten is closed
+  by Python, and a block that is not left has all its time.
   """
-  _patient.append(seconds)
-  try:
-    yield
-  finally:
-    _patient.pop()
+
+  def __init__(self, seconds: float = GRACE_SECONDS):
+    """Args: seconds that it has from the first signal on."""
+    self._seconds = seconds
+
+  def __enter__(self) -> None:
+    _patient.append(self._seconds)
+
+  def __exit__(self, *_) -> None:
+    _patient.remove(self._seconds)
 
 
 def _watch(reader: int, numbers: list[int]) -> None:

@@ -5,9 +5,16 @@ import fcntl
 import os
 import pathlib
 import socket
+import sys
+import time
 from collections.abc import Iterator
 
 from soundstream_jax import errors
+
+# Writing a model's files takes seconds, on a slow disk a minute.
+_MOMENT_SECONDS = 300.0
+_SAY_SECONDS = 10.0
+_LOOK_SECONDS = 0.02
 
 
 @contextlib.contextmanager
@@ -36,14 +43,46 @@ def held(path: pathlib.Path, *, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def waited_for(folder: pathlib.Path) -> Iterator[None]:
-  """Holds a folder for a moment, after whoever else does; leaves no file."""
+  """Holds a folder for a moment, after whoever else does; leaves no file.
+
+  Raises:
+    InputError: another process holds it for longer than any moment.
+  """
   number = os.open(folder, os.O_RDONLY)
   try:
-    with contextlib.suppress(OSError):  # a file system without locks
-      fcntl.flock(number, fcntl.LOCK_EX)
+    _wait(number, folder)
     yield
   finally:
     os.close(number)
+
+
+def _wait(number: int, folder: pathlib.Path) -> None:
+  """Waits for the lock of an open folder, and says so."""
+  began = said = time.monotonic()
+  while True:
+    try:
+      fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      return
+    except BlockingIOError:
+      pass
+    except OSError:  # a file system without locks
+      return
+    now = time.monotonic()
+    if now - began > _MOMENT_SECONDS:
+      raise errors.InputError(
+        f"{folder}: another process has been writing there for "
+        f"{_MOMENT_SECONDS:.0f} s. Wait for it, or end it first (fuser {folder} "
+        "names it)."
+      )
+    if now - said > _SAY_SECONDS:
+      said = now
+      with contextlib.suppress(OSError, ValueError):
+        print(
+          f"waiting for another process that writes into {folder}",
+          file=sys.stderr,
+          flush=True,
+        )
+    time.sleep(_LOOK_SECONDS)
 
 
 @contextlib.contextmanager

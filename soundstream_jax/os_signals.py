@@ -32,8 +32,12 @@ class Handlers:
       signal.signal(number, self._previous[number])
 
 
+# A scheduler's, Ctrl-C, and a terminal that is closed.
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 class StopRequest:
-  """SIGTERM or SIGINT, kept until somebody asks for it; a context manager.
+  """A signal that asks for the end, kept until somebody asks for it; a context manager.
 
   Noticed at once and by any thread, also while the main thread is inside
   compiled code, where Python's own handlers have to wait. Another one, a second
@@ -61,9 +65,10 @@ class StopRequest:
       self._fd_before = signal.set_wakeup_fd(
         self._pipe[1], warn_on_full_buffer=False
       )
-      self._handlers.install(
-        (signal.SIGTERM, signal.SIGINT), lambda *_: self._event.set()
-      )
+      # nohup has a closed terminal ignored.
+      ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+      heard = _STOPS[:-1] if ignored else _STOPS
+      self._handlers.install(heard, lambda *_: self._event.set())
       self._reader = threading.Thread(target=self._read, daemon=True)
       self._reader.start()
     return self
@@ -81,7 +86,7 @@ class StopRequest:
   def _read(self) -> None:
     """Runs in a thread: Python writes a signal's number into the pipe."""
     while number := os.read(self._pipe[0], 1)[0]:
-      if number not in (signal.SIGTERM, signal.SIGINT):
+      if number not in _STOPS:
         continue
       now = time.monotonic()
       if self._first is None:

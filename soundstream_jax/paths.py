@@ -18,7 +18,7 @@ from soundstream_jax import console, errors
 
 _START = re.compile(r"(^)(~[^/]*)")
 # Of 'DIR:weight,DIR'. Behind a comma there may be blanks.
-_STARTS = re.compile(r"((?:^|,)\s*)(~[^/,:]*)")
+_STARTS = re.compile(r"((?:^|(?<!\\),)\s*)(~[^/,:]*)")
 
 
 def home() -> str | None:

@@ -96,11 +96,18 @@ def refused(server, tmp_path):
     ("--workdr=run", "no flag --workdr. Did you mean 'workdir'?"),
     ("--configs=tiny", "no flag --configs. Did you mean 'config'?"),
     # A value of another type.
-    ("--config.num_steps=many", "num_steps=many is not a int"),
-    ("--config.num_steps=1.5", "num_steps=1.5 is not a int"),
-    ("--config.quantizer.dropout=maybe", "dropout=maybe is not a bool"),
-    ("--config.model.strides=8", "strides=8 is not a tuple"),
-    ("--config.model.strides=(2,x)", "strides=(2,x) is not a tuple"),
+    ("--config.num_steps=many", "many is not a whole number, as in 1"),
+    ("--config.num_steps=1.5", "num_steps=1.5 is not a whole number"),
+    ("--config.num_steps=10k", "for 10k write 10000. The present value is"),
+    ("--config.num_steps=1e-3", "num_steps=1e-3 is not a whole number"),
+    ("--config.num_steps=1e999999999", "is not a whole number"),
+    ("--config.optimizer.learning_rate=1,5", "1,5 is not a number, as in 0.5"),
+    (
+      "--config.quantizer.dropout=maybe",
+      "maybe is not a switch (true or false)",
+    ),
+    ("--config.model.strides=8", "8 is not a tuple of numbers, as in '(2"),
+    ("--config.model.strides=(2,x)", "(2,x) is not a tuple of numbers"),
     ("--config.optimizer.learning_rate=nan", "must be finite"),
     ("--config.num_steps", "has no value"),
     # A value that cannot work.

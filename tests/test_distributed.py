@@ -45,7 +45,7 @@ SEVERAL = {
   "GKE with TPUs": {"TPU_WORKER_HOSTNAMES": "a,b"},
   "TPU processes": {"TPU_PROCESS_ADDRESSES": "a:1,b:1"},
   "slices": {"MEGASCALE_NUM_SLICES": "2"},
-  "a coordinator": {"JAX_COORDINATOR_ADDRESS": "a:1"},
+  "a coordinator": {"JAX_COORDINATOR_ADDRESS": "127.0.0.1:1"},
   "an indexed job": {**POD, "JOB_COMPLETION_INDEX": "0"},
 }
 

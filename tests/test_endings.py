@@ -12,6 +12,8 @@ import sys
 
 import pytest
 
+from soundstream_jax import endings
+
 FROZEN = pathlib.Path(__file__).parent / "frozen/v0_1"
 MODEL = f"--model={FROZEN / 'model'}"
 
@@ -106,7 +108,7 @@ def test_what_is_encoded_of_a_folder_stays(tmp_path):
   assert {path.stat().st_size for path in done} == {245}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", endings.SIGNALS)
 def test_what_swallows_exceptions_or_runs_for_ever_ends_too(tmp_path, number):
   program = """
 import os, sys, time
@@ -158,11 +160,14 @@ def late(number, size):
 os.read = late
 endings.obey()
 threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-with pipes.Input() as source:
-  source.read1(10)
+def work():
+  with pipes.Input() as source:
+    source.read1(10)
+  return source.code
+code = work()  # and forgets its input, as the command does
 time.sleep(1)
 print("ended", flush=True)
-sys.exit(source.code)
+sys.exit(code)
 """
   assert _run(tmp_path, program) == (130, "ended\n", "")
 
@@ -189,9 +194,12 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
   program = """
 import os, signal, time
 from soundstream_jax import endings
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # as of nohup, or a shell's &
+ignored = signal.SIGINT, signal.SIGHUP  # as of a shell's &, and of nohup
+for number in ignored:
+  signal.signal(number, signal.SIG_IGN)
 endings.obey()
-os.kill(os.getpid(), signal.SIGINT)
+for number in ignored:
+  os.kill(os.getpid(), number)
 time.sleep(0.3)
 print("alive", flush=True)
 """

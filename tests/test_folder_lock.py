@@ -105,3 +105,21 @@ def test_who_waits_comes_in_when_the_other_is_out(tmp_path):
     thread.join()
   assert most == [1] * 80
   assert list(tmp_path.iterdir()) == []
+
+
+def test_who_waits_for_a_moment_says_so_and_not_for_ever(
+  tmp_path, monkeypatch, capfd
+):
+  monkeypatch.setattr(folder_lock, "_MOMENT_SECONDS", 0.5)
+  monkeypatch.setattr(folder_lock, "_SAY_SECONDS", 0.1)
+  with (
+    folder_lock.waited_for(tmp_path),
+    pytest.raises(errors.InputError, match="another process has been writ"),
+    folder_lock.waited_for(tmp_path),
+  ):
+    pass
+  assert (
+    "waiting for another process that writes into" in capfd.readouterr().err
+  )
+  with folder_lock.waited_for(tmp_path):
+    pass

@@ -68,3 +68,17 @@ def test_what_is_not_seen_at_last_is_named(tmp_path, monkeypatch):
   distributed.wait_until_seen(tmp_path / "8")
   with pytest.raises(errors.InputError, match=r"process 0 on .* does not see"):
     distributed.wait_until_seen(tmp_path / "8", tmp_path / "16")
+
+
+def test_who_waits_for_process_0_says_so_and_not_for_ever(
+  process, monkeypatch, caplog
+):
+  monkeypatch.setattr(distributed, "_PRIMARY_SECONDS", 2)
+  monkeypatch.setattr(distributed, "_SAY_SECONDS", 1)
+  process(1)
+  with pytest.raises(errors.DiskError, match="process 0 has looked"):
+    distributed.from_primary(not_asked)
+  assert [r.getMessage().rpartition(": ")[2] for r in caplog.records] == [
+    "1 s",
+    "2 s",
+  ]

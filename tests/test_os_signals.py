@@ -101,6 +101,19 @@ def test_one_request_may_come_twice_and_a_second_one_ends_the_process():
   assert done.returncode == 128 + signal.SIGTERM
 
 
+def test_a_closed_terminal_asks_for_the_end_unless_nohup_has_it_ignored():
+  with os_signals.StopRequest() as stop:
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert stop.asked
+  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  try:
+    with os_signals.StopRequest() as stop:
+      os.kill(os.getpid(), signal.SIGHUP)
+      assert not stop.asked
+  finally:
+    signal.signal(signal.SIGHUP, before)
+
+
 def test_another_thread_catches_no_request():
   before = signal.getsignal(signal.SIGTERM)
 

@@ -1,6 +1,9 @@
 """Laws of the presets: each is a short, valid difference from the default."""
 
 import math
+import os
+import subprocess
+import sys
 
 import jax
 import pytest
@@ -69,3 +72,19 @@ def test_a_job_of_the_papers_presets_loses_ten_minutes_at_most(built, name):
 
 def test_the_scalable_preset_drops_quantizers(built):
   assert built["soundstream_24khz"].quantizer.dropout
+
+
+@pytest.mark.parametrize("command", ["launch.check", "evaluate"])
+def test_help_that_a_head_does_not_read_to_its_end_is_no_error(command):
+  reader, writer = os.pipe()
+  os.close(reader)
+  with open(writer, "w") as closed:
+    done = subprocess.run(
+      [sys.executable, "-m", f"soundstream_jax.{command}", "--help"],
+      stdout=closed,
+      stderr=subprocess.PIPE,
+      text=True,
+      timeout=60,
+      check=False,
+    )
+  assert (done.returncode, done.stderr) == (141, "")

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shlex
+import struct
 import subprocess
 import sys
 
@@ -50,12 +51,22 @@ def test_every_command_of_the_readme_works_in_order(tmp_path, small_overrides):
   for name in ("speech", "noisy"):
     wav.write(tmp_path / f"{name}.wav", noise.astype(np.float32), 44_100)
   pcm = waveform.to_int16(noise[:, 0].astype(np.float32)).tobytes()
-  (tmp_path / "sound.pcm").write_bytes(pcm)
+  # As arecord writes it into a pipe: a header that does not know how much
+  # comes, and what comes then comes in its own time.
+  endless = struct.pack("<I", 0x80000000 + 36), struct.pack("<I", 0x80000000)
+  form = struct.pack("<IHHIIHH", 16, 1, 1, 24_000, 48_000, 2, 16)
+  (tmp_path / "sound").write_bytes(
+    b"RIFF" + endless[0] + b"WAVEfmt " + form + b"data" + endless[1] + pcm
+  )
+  recording = "head -c 5 sound; sleep 1; tail -c +6 sound | head -c 9000"
   # Stand for a sound card.
   programs = tmp_path / "bin"
   programs.mkdir()
-  for name, does in (("arecord", "cat sound.pcm"), ("aplay", "cat > heard")):
-    (programs / name).write_text(f"#!/bin/sh\nexec {does}\n")
+  for name, does in (
+    ("arecord", f"{recording}; sleep 1; tail -c +9006 sound"),
+    ("aplay", "cat > heard"),
+  ):
+    (programs / name).write_text(f"#!/bin/sh\n{does}\n")
     (programs / name).chmod(0o755)
   path = [programs, pathlib.Path(sys.executable).parent, os.environ["PATH"]]
   environment = {**os.environ, "PATH": ":".join(map(str, path))}

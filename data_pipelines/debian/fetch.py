@@ -27,7 +27,7 @@ from soundstream_jax import console, errors, paths, whole_files
 from soundstream_jax.audio import reading
 from soundstream_jax.data_pipelines.debian import unpack
 from soundstream_jax.data_pipelines.preparation import disk, interrupts
-from soundstream_jax.settings import path_flags
+from soundstream_jax.settings import numbers, path_flags
 
 _INTERRUPTED = 130
 _WORK = ".unfinished"
@@ -61,7 +61,10 @@ def main(argv: Sequence[str], packages: Sequence[str]) -> int:
   try:
     positional = values(list(argv))[1:]
   except flags.Error as error:
-    raise errors.InputError(str(error)) from None
+    raise numbers.flag_error(error) from None
+  if values.help:
+    print(values.get_help())
+    return 0
   if positional or not values.out:
     raise errors.InputError(
       f"unexpected argument {positional[0]!r}; options are written "
@@ -97,6 +100,7 @@ def define_flags(packages: Sequence[str]) -> flags.FlagValues:
   flags.DEFINE_list(
     "packages", list(packages), "Which ones.", flag_values=values
   )
+  flags.DEFINE_bool("help", False, "Shows this text.", flag_values=values)
   return values
 
 

@@ -28,6 +28,7 @@ import numpy as np
 from soundstream_jax import whole_files
 from soundstream_jax.data_pipelines.audio import decode, measure
 from soundstream_jax.data_pipelines.preparation import records
+from soundstream_jax.settings import numbers
 
 _VERSION = "1.1.0"
 _BANDWIDTH_BINS = 24
@@ -114,7 +115,7 @@ def draw(sheet: Mapping[str, Any], path: pathlib.Path) -> None:
   bandwidth.set_xlim(0, sheet["sample_rate_hz"] / 2000)
   _draw_histogram(level, sheet["level_dbfs"], 1.0)
   level.set_title(
-    f"Level: {_percent(sheet['silent_share'])} of 10 ms frames are silent "
+    f"Level: {numbers.percent(sheet['silent_share'])} of 10 ms frames are silent "
     f"(below {measure.SILENT_DBFS:.0f} dBFS)"
   )
   level.set_xlabel("RMS level of a record / dBFS")
@@ -161,7 +162,7 @@ def _draw_rates(axes, sheet: Mapping[str, Any]) -> None:
   axes.set_xlim(-sides, len(rates) - 1 + sides)
   axes.margins(y=0.12)
   axes.set_title(
-    f"Files: {_percent(sheet['clipped_share'])} of samples clipped; "
+    f"Files: {numbers.percent(sheet['clipped_share'])} of samples clipped; "
     f"{len(sheet['skipped']):,} of {sheet['files']:,} skipped, "
     f"{len(sheet['damaged']):,} damaged"
   )
@@ -211,10 +212,6 @@ def _hours(hours: float) -> str:
   if hours >= 1:
     return f"{hours:,.1f} h"
   return f"{60 * hours:.1f} min" if hours >= 1 / 60 else f"{3600 * hours:.1f} s"
-
-
-def _percent(share: float) -> str:
-  return f"{100 * share:.2g} %"
 
 
 def _histogram(values: Sequence[float], edges: np.ndarray) -> dict[str, list]:

@@ -10,6 +10,7 @@ from soundstream_jax import console, errors
 from soundstream_jax import paths as path_checks
 from soundstream_jax.data_pipelines import corpus
 from soundstream_jax.data_pipelines.preparation import archives
+from soundstream_jax.settings import lists
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ def look(text: str, described: corpus.Corpus) -> Found:
     )
   paths = [pathlib.Path(text)]
   if not os.path.exists(paths[0]):
-    paths = [pathlib.Path(path) for path in text.split(",")]
+    paths = [pathlib.Path(path) for path in lists.split(text)]
   for path in paths:
     if not path_checks.readable(f"--input={path}", path):
       raise errors.InputError(

@@ -1,4 +1,4 @@
-"""Ends a command on SIGTERM and SIGINT by an exception, at once."""
+"""Ends a command on a signal by an exception, at once."""
 
 import signal
 import sys
@@ -9,7 +9,7 @@ from soundstream_jax import endings, os_signals
 class Interrupts:
   """Ends the work by an exception, so that whoever does it can tidy up.
 
-  SystemExit with status 128 + SIGTERM, or KeyboardInterrupt. Libraries may
+  SystemExit with status 128 + its number, or KeyboardInterrupt. Libraries may
   swallow an exception that a signal's handler raises (numpy 2's
   Generator.choice does), so it is raised again at the next `check`, which is at
   every piece of work.
@@ -22,7 +22,7 @@ class Interrupts:
 
   def __enter__(self):
     self._patience.__enter__()
-    self._handlers.install((signal.SIGTERM, signal.SIGINT), self._interrupt)
+    self._handlers.install(endings.obeyed(), self._interrupt)
     return self
 
   def __exit__(self, *_):

@@ -8,6 +8,7 @@ from typing import Any
 from soundstream_jax import console
 from soundstream_jax.data_pipelines import corpus
 from soundstream_jax.data_pipelines.preparation import records
+from soundstream_jax.settings import numbers
 
 _MOST_LINES = 50
 
@@ -96,8 +97,8 @@ def report(
       f"{records.SHORTEST_SECONDS} s: {samples / rate_hz:.1f} s in all."
     )
   print(
-    f"clipped: {100 * sheet['clipped_share']:.2g} % of the files' samples; "
-    f"silent: {100 * sheet['silent_share']:.2g} % of the time."
+    f"clipped: {numbers.percent(sheet['clipped_share'])} of the files' "
+    f"samples; silent: {numbers.percent(sheet['silent_share'])} of the time."
   )
   empty = [split for split, tally in tallies.items() if not tally.records]
   if empty:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from absl import logging
 
 from soundstream_jax import errors, metrics
-from soundstream_jax.checkpoint import folder
+from soundstream_jax.checkpoint import folder, mistaken
 from soundstream_jax.devices import distributed
 
 BEST = "best"
@@ -46,6 +46,8 @@ def chosen(workdir, step: int | str) -> int:
   """
   if isinstance(step, str):
     step = parse(step)
+  if not folder.steps(workdir):
+    raise mistaken.error(workdir)
   if step == BEST:
     return _best(workdir)
   folder.check_step(workdir, step)

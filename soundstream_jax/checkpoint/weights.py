@@ -10,7 +10,8 @@ import orbax.checkpoint as ocp
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, paths, precision
-from soundstream_jax.checkpoint import best, folder
+from soundstream_jax.checkpoint import best, folder, mistaken
+from soundstream_jax.devices import backend
 from soundstream_jax.model import codebook, soundstream
 
 # Longer than the files of a checkpoint take to go.
@@ -47,15 +48,18 @@ def restore(
 
   Raises:
     InputError: no checkpoint, no such step (lists those present), a damaged
-      checkpoint, or one of another format.
+      checkpoint, one of another format, or no device of the kind that jax is
+      told to use.
   """
   if weights not in KINDS:
     raise errors.InputError(
       f"weights={weights!r} is none of {', '.join(KINDS)}."
     )
   paths.check_text(os.fspath(workdir), workdir)
-  for _ in range(_ATTEMPTS):
+  for attempt in range(_ATTEMPTS):
     chosen = _chosen(workdir, step)
+    if not attempt:
+      backend.check()
     try:
       return _restore(workdir, chosen, KINDS[weights])
     except Exception:
@@ -105,10 +109,7 @@ def _chosen(workdir, step: int | str | None) -> int:
   """Returns the step to read: the one asked for, the best, or the newest."""
   present = folder.steps(workdir)
   if not present:
-    raise errors.InputError(
-      f"{workdir} holds no checkpoint. Give the --workdir of a training run "
-      "that has saved one."
-    )
+    raise mistaken.error(workdir)
   if step is None:
     return present[-1]
   return best.chosen(workdir, step)

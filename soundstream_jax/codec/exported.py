@@ -23,6 +23,7 @@ import numpy as np
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, folder_lock, whole_files
 from soundstream_jax.codec import fingerprint
+from soundstream_jax.devices import backend
 from soundstream_jax.model import soundstream
 
 ARRAYS = "model.safetensors"
@@ -63,10 +64,16 @@ def write(
     beside: path below the folder -> content of other files that belong to it.
 
   Raises:
-    InputError: the folder holds a model already, or there can be none.
+    InputError: the folder holds a model or a run already, or there can be
+      none.
     DiskError: the disk cannot be written to.
   """
   folder = pathlib.Path(folder)
+  if (folder / "checkpoints").is_dir():
+    # Whoever reads it would get this model for ever, not the newest step.
+    raise errors.InputError(
+      f"{folder} is the workdir of a run. Name another folder."
+    )
   arrays, about = _to_bytes(model)
   with errors.writing("the model", folder):
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,9 +130,11 @@ def read(
     weights: likewise.
 
   Raises:
-    InputError: a file that is missing, damaged, or of another version; or a
-      model of another step or other weights.
+    InputError: a file that is missing, damaged, or of another version; a model
+      of another step or other weights; or no device of the kind that jax is
+      told to use.
   """
+  backend.check()
   folder = pathlib.Path(folder)
   about = _about(folder / ABOUT)
   try:

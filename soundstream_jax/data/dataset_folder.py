@@ -1,5 +1,7 @@
 """Folder of a prepared dataset: found, opened and checked."""
 
+import contextlib
+import glob
 import json
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -33,7 +35,8 @@ def find(folder: str, field: str) -> pathlib.Path:
       else "does not exist"
     )
     raise errors.InputError(
-      f"{field}: {folder} {problem}. Use the folder that {PREPARE} made."
+      f"{field}: {folder} {problem}{_meant(root)}. Use the folder that {PREPARE} "
+      "made."
     )
   found = info_files(root)
   if not found:
@@ -60,6 +63,33 @@ def info_files(root: pathlib.Path) -> list[pathlib.Path]:
     for file in sorted(root.glob("*/" * depth + _INFO_FILE))
     if not file.relative_to(root).parts[0].startswith(".")
   ]
+
+
+def _meant(root: pathlib.Path) -> str:
+  """Says where a name was looked for, and what may have been meant."""
+  if root.exists():
+    return ""
+  with contextlib.suppress(OSError):
+    for path in sorted(
+      root.absolute().parent.glob(f"{glob.escape(root.name)}[,:]*")
+    ):
+      return (
+        f"; {path} does. Write a comma in a name as \\, and behind a name with "
+        "a colon a weight, DIR:1"
+      )
+  if root.is_absolute():
+    return ""
+  here = pathlib.Path.cwd()
+  for above in here.parents:
+    if (above / root).is_dir():
+      return (
+        f" in {here}, but it does in {above}: run the command there, or write "
+        f"{above / root}"
+      )
+  return (
+    f" in {here}, where this command runs. Run it where {root} is, or write "
+    "the whole path, which --config.data.* also takes on resume"
+  )
 
 
 def open_builder(

@@ -135,11 +135,19 @@ def _clips(
   if not queues:
     raise missing[0]
   chosen = _interleave(queues)[:num]
+  if not chosen and longest >= clip_samples:
+    raise errors.InputError(
+      f"the split {split!r} of {', '.join(folders)} is silent: of the records "
+      f"that are long enough for evaluation.clip_samples={clip_samples}, none "
+      "has a clip with any sample but 0. Listen to what was prepared, and use "
+      "other audio."
+    )
   if not chosen:
     raise errors.InputError(
       f"evaluation.clip_samples={clip_samples}: no record in the split "
       f"{split!r} of {', '.join(folders)} has that many samples that are not "
-      f"silent; the longest has {longest}. Use shorter clips or longer audio."
+      f"silent; the longest has {longest}. Use shorter clips "
+      f"(--config.evaluation.clip_samples) or longer audio."
     )
   if len(chosen) < num:
     logging.info(

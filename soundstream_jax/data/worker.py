@@ -1,6 +1,6 @@
 """A worker process that makes batches: it outlives a signal, not its parent.
 
-Clusters and terminals send SIGTERM and SIGINT to every process of a job. Then
+Clusters and terminals send their signals to every process of a job. Then
 training still wants data, until all processes have agreed on a step to save. A
 parent that is killed says goodbye to nobody, and its workers would stay.
 """
@@ -23,8 +23,9 @@ def begin(index: int, count: int) -> None:
   del index, count
   host_memory.keep()  # a batch is megabytes; fresh pages cost more than filling
   threading.Thread(target=_end_with_parent, daemon=True).start()
-  for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, _end_later)
+  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is not signal.SIG_IGN:  # as of nohup
+      signal.signal(number, _end_later)
 
 
 def lost(error: RuntimeError) -> RuntimeError | None:

@@ -31,6 +31,11 @@ def process_id() -> int:
   return distributed.global_state.process_id or 0
 
 
+def coordinator() -> str | None:
+  """Returns HOST:PORT of process 0, once jax knows it, joined or not."""
+  return distributed.global_state.coordinator_address
+
+
 def folder(name: str) -> str:
   """Returns a folder that no notice is in, the same in all processes.
 

@@ -14,12 +14,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.devices import board
+from soundstream_jax.devices import backend, board
 from soundstream_jax.settings import mesh as mesh_lib
 
 # The batch is split over both axes, parameters over the second.
@@ -32,6 +33,7 @@ SHARED_SECONDS = 75
 # What process 0 may take for what the others wait for: it reads whole
 # checkpoints, and waits for another job's sign of life. If it fails, it says so.
 _PRIMARY_SECONDS = 3600
+_SAY_SECONDS = 30
 
 
 def make_mesh(mesh: config_lib.Mesh, devices=None) -> Mesh:
@@ -40,9 +42,12 @@ def make_mesh(mesh: config_lib.Mesh, devices=None) -> Mesh:
   One process may use fewer devices than it has; several use all of them.
 
   Raises:
-    InputError: the sizes do not fit the number of devices.
+    InputError: the sizes do not fit the number of devices, or there are none
+      of the kind that jax is told to use.
   """
-  devices = jax.devices() if devices is None else devices
+  if devices is None:
+    backend.check()
+    devices = jax.devices()
   data, fsdp = mesh_lib.axes(mesh, len(devices), few=jax.process_count() == 1)
   # Auto axes: Explicit ones, the default, refuse ordinary gathers and STFTs.
   return jax.make_mesh(
@@ -83,11 +88,33 @@ def from_primary(find: Callable[[], Any]) -> Any:
       raise
     board.post(name, json.dumps({"found": found}))
     return found
-  answer = json.loads(board.wait_for(name, seconds=_PRIMARY_SECONDS))
+  answer = json.loads(_answer(name))
   for kind in _RAISED:
     if kind.__name__ in answer:
       raise kind(answer[kind.__name__])
   return answer["found"]
+
+
+def _answer(name: str) -> str:
+  """Waits for a notice of process 0, and says so.
+
+  Raises:
+    DiskError: none comes.
+  """
+  for waited in range(0, _PRIMARY_SECONDS, _SAY_SECONDS):
+    try:
+      return board.wait_for(name, seconds=_SAY_SECONDS)
+    except TimeoutError:
+      logging.warning(
+        "waiting for process 0, which looks at the shared folders for all: "
+        "%d s",
+        waited + _SAY_SECONDS,
+      )
+  raise errors.DiskError(
+    f"process 0 has looked at the shared folders for {_PRIMARY_SECONDS} s and "
+    "found no answer. Is the disk of --workdir or of the data reachable there? "
+    "The same command resumes."
+  )
 
 
 _RAISED = (errors.InputError, errors.DiskError)

@@ -1,14 +1,16 @@
 """How a process joins its job: found by flags or environment, within a time."""
 
 import os
-import threading
+import warnings
 from collections.abc import Mapping
 
 import jax
 
 from soundstream_jax import errors
-from soundstream_jax.devices import ending
+from soundstream_jax.devices import ending, waiting
 from soundstream_jax.settings import training_flags
+
+_ADDRESS = "JAX_COORDINATOR_ADDRESS"
 
 
 def initialize(
@@ -23,8 +25,8 @@ def initialize(
   """Joins the processes of a job; before any other call to jax.
 
   With nothing given, SLURM, Kubernetes, TPU and Open MPI are recognised by
-  their environment, and a process on its own stays on its own. One that has
-  waited `join_seconds` for others ends with a line that says so.
+  their environment, and a process on its own stays on its own. One that waits
+  says for what; after `join_seconds` it ends with a line that says so.
 
   Args:
     coordinator: HOST:PORT of process 0.
@@ -37,7 +39,8 @@ def initialize(
 
   Raises:
     InputError: some of the three are given and some are missing, they do not
-      fit each other, or the environment says too little.
+      fit each other, process 0's host is unknown, or the environment says too
+      little.
   """
   given = {
     "--coordinator": coordinator,
@@ -50,30 +53,29 @@ def initialize(
   # Stops are agreed upon by train.preemption. jax's own way counts steps from
   # 1, which a resumed run never comes to, and takes SIGTERM for itself.
   jax.config.update("jax_enable_preemption_service", False)
-  joined = threading.Event()
-  threading.Thread(
-    target=_give_up,
-    args=(joined, join_seconds, reason, give_up_code),
-    daemon=True,
-  ).start()
-  try:
-    jax.distributed.initialize(
-      coordinator_address=coordinator,
-      num_processes=num_processes,
-      process_id=process_id,
-      heartbeat_timeout_seconds=heartbeat_seconds,
-      # Ours comes first: jax's ends the process with a page of addresses.
-      initialization_timeout=join_seconds + 60,
-    )
-  except (ValueError, RuntimeError, LookupError, OSError) as error:
-    text = " ".join(str(error).split())
-    raise errors.InputError(
-      f"{reason} says that this process is one of several, but it cannot join "
-      f"them ({text}). Unset it for a process on its own, or give "
-      "--coordinator, --num_processes and --process_id."
-    ) from None
-  finally:
-    joined.set()
+  with waiting.told(
+    reason, coordinator, process_id, seconds=join_seconds, code=give_up_code
+  ):
+    if coordinator is not None:
+      waiting.look_up("--coordinator", coordinator)
+      if process_id == 0:
+        waiting.until_free(coordinator)
+    elif ":" in os.environ.get(_ADDRESS, ""):
+      waiting.look_up(_ADDRESS, os.environ[_ADDRESS])
+    try:
+      with warnings.catch_warnings():
+        # What is missing in a pod is said below, in one line.
+        warnings.filterwarnings("ignore", "Kubernetes environment", UserWarning)
+        jax.distributed.initialize(
+          coordinator_address=coordinator,
+          num_processes=num_processes,
+          process_id=process_id,
+          heartbeat_timeout_seconds=heartbeat_seconds,
+          # Ours comes first: jax's ends the process with a page of addresses.
+          initialization_timeout=join_seconds + 60,
+        )
+    except (ValueError, RuntimeError, LookupError, OSError) as error:
+      raise _cannot_join(reason, error) from None
   ending.watch()
 
 
@@ -98,7 +100,7 @@ def in_cluster(environment: Mapping[str, str]) -> str | None:
     "TPU_WORKER_HOSTNAMES": list_of_several,
     "TPU_PROCESS_ADDRESSES": list_of_several,
     "MEGASCALE_NUM_SLICES": more_than_one,
-    "JAX_COORDINATOR_ADDRESS": environment.__contains__,
+    _ADDRESS: environment.__contains__,
     "JOB_COMPLETION_INDEX": lambda name: (
       name in environment and "KUBERNETES_SERVICE_HOST" in environment
     ),
@@ -132,23 +134,35 @@ def _check(given: Mapping[str, str | int | None]) -> str | None:
       f"{num_processes - 1}."
     )
   host, colon, port = coordinator.rpartition(":")
-  if not (host and colon and port.isdecimal()):
+  if not (host and colon and port.isdecimal() and 0 < int(port) < 65_536):
     raise errors.InputError(
-      f"--coordinator={coordinator} is not HOST:PORT, as in 10.0.0.1:1234."
+      f"--coordinator={coordinator} is not HOST:PORT, as in 10.0.0.1:1234, with a "
+      "port from 1 to 65535."
     )
   return f"--coordinator={coordinator} --num_processes={num_processes}"
 
 
-def _give_up(
-  joined: threading.Event, seconds: int, reason: str, code: int
-) -> None:
-  """Ends a process that has waited long enough; runs in a thread."""
-  if not joined.wait(seconds):
-    error = errors.InputError(
-      f"{reason} says that this process is one of several, but they have not "
-      f"found each other within --join_seconds={seconds}. Is the first one "
-      "running, and reachable from here? Unset a variable that is left over "
-      "from another job."
+def _cannot_join(reason: str, error: Exception) -> errors.InputError:
+  """Returns the line for a job that its environment describes in part."""
+  name = reason.partition("=")[0]
+  fix = (
+    "Unset it for a process on its own, or give --coordinator, "
+    "--num_processes and --process_id."
+  )
+  if name == "JOB_COMPLETION_INDEX":
+    fix = (
+      "In an indexed job of Kubernetes give --coordinator=JOB-0.SERVICE:1234 "
+      "(a headless service), --num_processes=COMPLETIONS and "
+      "--process_id=$(JOB_COMPLETION_INDEX), as soundstream_jax.launch.gke "
+      "does; unset the variable for a pod on its own."
     )
-    errors.report(error)
-    ending.end(code)
+  if name == _ADDRESS:
+    fix = (
+      "Set JAX_NUM_PROCESSES and JAX_PROCESS_ID beside it; unset it for a "
+      "process on its own."
+    )
+  text = " ".join(str(error).split())
+  return errors.InputError(
+    f"{reason} says that this process is one of several, but it cannot join "
+    f"them ({text.rstrip('.')}). {fix}"
+  )

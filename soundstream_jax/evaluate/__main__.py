@@ -89,7 +89,8 @@ def _evaluate() -> None:
     ) from None
   step = None if _STEP.value is None else best.parse(_STEP.value)
   codec = codec_lib.Codec.load(workdir, step=step, weights=_WEIGHTS.value)
-  config = config_lib.from_flags(folder.read_config(workdir))
+  saved = folder.read_config(workdir) or config_lib.to_dict(codec.config)
+  config = config_lib.from_flags(saved)
   split = _SPLIT.value or config.evaluation.split
   if _SNR.value is not None:
     _denoise(codec, config, split, bitrates)
@@ -159,6 +160,12 @@ def _only(bitrates: list[float], flag: str) -> float | None:
 
 
 def _denoise(codec, config, split: str, bitrates: list[float]) -> None:
+  if codec.config.model.film == "none":
+    raise errors.InputError(
+      f"--snr_db={_SNR.value:g}: this model was trained without denoising "
+      "(model.film=none). Leave --snr_db out, or evaluate a run of "
+      "--config=enhance_24khz."
+    )
   result = enhancement.evaluate(
     codec,
     config,

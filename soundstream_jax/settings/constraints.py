@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from soundstream_jax import errors
-from soundstream_jax.settings import fields
+from soundstream_jax.settings import fields, lists
 
 # A jax key keeps 32 bits of a seed: larger ones would repeat smaller ones.
 LARGEST_SEED = 2**32 - 1
@@ -128,13 +128,16 @@ def check(config: Any) -> None:
 def parse_sources(
   text: str, *, name: str = "data.sources"
 ) -> list[tuple[str, float]]:
-  """Splits 'DIR:weight,DIR' into (folder, weight); a missing weight is 1.
+  r"""Splits 'DIR:weight,DIR' into (folder, weight); a missing weight is 1.
+
+  A comma in a name is written `\,`. A name that ends like a weight, as in
+  take:2, is written with one: take:2:1.
 
   Raises:
     InputError: an empty folder or a weight that is not a positive number.
   """
   sources = []
-  for item in filter(None, (part.strip() for part in text.split(","))):
+  for item in lists.split(text):
     folder, colon, weight = item.rpartition(":")
     if not colon or "/" in weight:
       folder, weight = item, "1"
@@ -143,12 +146,20 @@ def parse_sources(
     except ValueError:
       number = -1.0
     if not folder or not 0 < number < math.inf:
+      named = f" A folder of this name is {item}:1." if folder else ""
       raise errors.InputError(
         f"{name} has {item!r}; write DIR:weight with a weight above 0, "
-        "for example speech:0.7,music:0.3."
+        f"for example speech:0.7,music:0.3.{named}"
       )
     sources.append((folder, number))
   return sources
+
+
+def as_source(folder: str) -> str:
+  """Returns what `parse_sources` reads as this folder."""
+  text = lists.join([folder])
+  weight = folder.rpartition(":")[2]
+  return f"{text}:1" if ":" in folder and "/" not in weight else text
 
 
 def parse_profile_steps(text: str) -> range:

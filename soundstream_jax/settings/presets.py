@@ -7,6 +7,7 @@ page of usage.
 """
 
 import ast
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -20,10 +21,13 @@ import ml_collections
 from absl import flags
 
 from soundstream_jax import errors, paths
-from soundstream_jax.settings import constraints, fields
+from soundstream_jax.settings import constraints, fields, numbers
 
 _CONFIG_FLAG = re.compile(r"--?config(?:\.([^=]*))?(?:=(.*))?", re.DOTALL)
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_BOOLEANS = {
+  **dict.fromkeys(("true", "1", "yes", "on"), True),
+  **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 
 
 def preset_files() -> dict[str, pathlib.Path]:
@@ -106,7 +110,7 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
     raise
   except (ValueError, SyntaxError, TypeError):
     raise errors.InputError(
-      f"--config.{key}={text} is not a {type(flat[key]).__name__}; the present "
+      f"--config.{key}={text} is not {numbers.example(text, type(flat[key]))}. The present "
       f"value is {flat[key]!r}."
     ) from None
   # A preset may hold 1 where the field is a float; the type is checked later.
@@ -118,12 +122,20 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
   """Parses absl flags and keeps the `--config*` ones for `given`.
 
   For `app.run(main, flags_parser=config.parse_flags)`. A flag error is one
-  line and exit code 2, with the nearest flag's name.
+  line and exit code 2, with the nearest flag's name. `--help` is no error, and
+  may be read by a `head` that leaves.
   """
-  try:
-    positional, found = read(argv, flags.FLAGS)
-  except errors.InputError as error:
-    sys.exit(errors.report(error))
+  parsed = []
+
+  def parse() -> None:
+    # absl prints help while it parses, and ends with an error's code.
+    with contextlib.suppress(SystemExit):
+      parsed.append(read(argv, flags.FLAGS))
+
+  code = errors.run(parse)
+  if not parsed:
+    sys.exit(code)
+  positional, found = parsed[0]
   _GIVEN.name, _GIVEN.overrides = found.name, found.overrides
   return positional
 
@@ -169,7 +181,7 @@ def read(
       f"{errors.nearest(error.flagname, values)} --help lists them."
     ) from None
   except flags.Error as error:
-    raise errors.InputError(str(error)) from None
+    raise numbers.flag_error(error) from None
   if len(positional) > 1:
     raise errors.InputError(
       f"unexpected argument {positional[1]!r}; options are written "
@@ -229,7 +241,7 @@ def _parse(text: str, present: Any) -> Any:
       raise ValueError(text)
     return _BOOLEANS[text.lower()]
   if isinstance(present, int):
-    return int(text)
+    return numbers.whole(text)
   if isinstance(present, float):
     return float(text)
   value = ast.literal_eval(text)

@@ -10,7 +10,7 @@ from absl import logging
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, paths, rates
-from soundstream_jax.checkpoint import best, folder
+from soundstream_jax.checkpoint import best, folder, mistaken
 from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.devices import distributed, sharding
 from soundstream_jax.train import kmeans_start
@@ -252,10 +252,7 @@ def _check_init_from(config: config_lib.Config) -> None:
   paths.readable(f"init_from={config.init_from}", config.init_from)
   present = folder.steps(config.init_from)
   if not present:
-    raise errors.InputError(
-      f"init_from={config.init_from} holds no checkpoint. Name the workdir of "
-      "a run that has saved one."
-    )
+    raise mistaken.error(config.init_from, field="init_from=")
   meta = folder.read_meta(config.init_from, present[-1])
   other = config_lib.from_dict(meta["config"])
   names = [

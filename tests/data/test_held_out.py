@@ -116,3 +116,21 @@ def test_a_source_without_the_split_is_left_out(uneven, voices, make_config):
 def test_records_that_are_all_too_short_give_the_numbers(numbered, make_config):
   with pytest.raises(errors.InputError, match=r"240000.*longest has 30000"):
     held_out.held_out(_config(make_config, numbered, 4, samples=240_000))
+
+
+def test_silence_is_called_silence_and_not_too_short(tmp_path, make_config):
+  def pieces():
+    yield records.Piece("a", "", np.zeros(96_000, np.int16))
+
+  records.write(
+    tmp_path / "silent",
+    pieces={"train": pieces, "validation": pieces},
+    sample_rate_hz=24_000,
+    details={},
+  )
+  config = _config(make_config, str(tmp_path / "silent"), 4)
+  with pytest.raises(errors.InputError, match="is silent: of the records"):
+    held_out.held_out(config)
+  config = _config(make_config, str(tmp_path / "silent"), 4, samples=240_000)
+  with pytest.raises(errors.InputError, match="Use shorter clips"):
+    held_out.held_out(config)

@@ -76,7 +76,7 @@ def test_flags_of_an_earlier_command_line_are_not_seen():
     (["--config=tinny", *GOOD[1:]], "is not a preset. Did you mean 'tiny'?"),
     (["--config=a.py", *GOOD[1:]], "--config=a.py: there is no such file."),
     ([*GOOD, "--config.batchsize=3"], "Did you mean 'batch_size'?"),
-    ([*GOOD, "--config.batch_size=x"], "--config.batch_size=x is not a int"),
+    ([*GOOD, "--config.batch_size=x"], "batch_size=x is not a whole number"),
     ([*GOOD, "--config.batch_size"], "--config.batch_size has no value."),
     ([*GOOD, "--config.microbatches=0"], "microbatches=0 must be at least 1."),
     (["--workdirr=x"], "no flag --workdirr. Did you mean 'workdir'?"),

@@ -1,10 +1,13 @@
 """The local launcher's own output may fail; its processes are still read."""
 
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from soundstream_jax import endings
 from soundstream_jax.launch import local
 
 # More than a pipe holds: who is not read waits for ever.
@@ -54,3 +57,27 @@ def test_a_command_keeps_its_exit_code(stdout):
     check=False,
   )
   assert done.returncode == 2, done.stderr
+
+
+class _Job:
+  def __init__(self):
+    self.got = []
+
+  def signal(self, number):
+    self.got.append(number)
+
+
+def test_one_ctrl_c_that_comes_twice_lets_the_job_save(monkeypatch):
+  before = {number: signal.getsignal(number) for number in endings.SIGNALS}
+  try:
+    stop = local._Stop()
+    stop.job = _Job()
+    os.kill(os.getpid(), signal.SIGINT)  # the terminal's
+    os.kill(os.getpid(), signal.SIGHUP)  # and that of a terminal that goes
+    assert stop.job.got == [signal.SIGTERM]
+    monkeypatch.setattr(local, "_SAME_SECONDS", 0.0)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop.job.got == [signal.SIGTERM, signal.SIGKILL]
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)

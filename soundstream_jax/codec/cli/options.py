@@ -2,9 +2,11 @@
 
 import argparse
 import math
+import re
 from collections.abc import Sequence
 
 from soundstream_jax import errors, paths
+from soundstream_jax.settings import numbers
 
 BITRATE = "bits per second of a channel"
 WORKDIR = "a training run's workdir"
@@ -110,7 +112,11 @@ def bitrate(text: str) -> float:
   except ValueError:
     value = math.nan
   if not math.isfinite(value):
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number of bits/s")
+    short = re.sub(r"\s*(bps|bits?/s)$", "", text)
+    meant = numbers.example(short, float).partition("write ")[2]
+    raise argparse.ArgumentTypeError(
+      f"{text!r} is not a number of bits/s, as in {meant or 3000}"
+    )
   return value
 
 
@@ -120,6 +126,11 @@ def _check_options(parser: Parser, argv: Sequence[str]) -> None:
   for word in argv:
     if word == "--":
       return
+    if re.match(r"-[^-\d]", word) and word != "-h":
+      raise errors.InputError(
+        f"{parser.prog}: there is no option {word}; options begin with --. For "
+        f"a file of this name write ./{word}, or -- before it."
+      )
     name = word.split("=")[0]
     if name.startswith("--") and name not in names:
       raise errors.InputError(

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
   from soundstream_jax.checkpoint import best, folder
 
   workdir, step = arguments.model, arguments.step
-  if step == best.BEST:
+  if step == best.BEST or not arguments.remove:
     step = best.chosen(workdir, step)
   if not arguments.remove:
     with errors.writing("the pin", workdir):

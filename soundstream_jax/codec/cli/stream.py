@@ -3,7 +3,8 @@
     arecord -f S16_LE -r 24000 | soundstream stream --model=M | nc HOST PORT
     nc -l PORT | soundstream stream --decode --model=M | aplay -f S16_LE -r 24000
 
-Sound is 16-bit little-endian PCM at the model's rate, channels interleaved.
+Sound is 16-bit little-endian PCM at the model's rate, channels interleaved; the
+header of a WAV that fits, as arecord writes one, is left out.
 Packets are those of an .sstr stream, or raw ones. A chunk is written as soon as
 its last frame is encoded, and decoded as soon as it is read whole.
 """
@@ -26,6 +27,7 @@ from soundstream_jax.codec.sstr import (
   writer,
 )
 from soundstream_jax.codec.sstr.entropy import table_files
+from soundstream_jax.codec.stream import first_bytes
 
 if TYPE_CHECKING:
   from soundstream_jax.codec import trained_model
@@ -98,6 +100,8 @@ def _encode(
     bitrate_bps=arguments.bitrate,
     denoise=arguments.denoise,
   )
+  rate_hz = model.rates.sample_rate_hz
+  sound = first_bytes.sound(source, rate_hz=rate_hz, channels=channels)
   sink = _Raw(model, target)
   if not arguments.raw:
     sink = writer.Writer(
@@ -112,12 +116,19 @@ def _encode(
       chunk_frames=arguments.chunk_frames,
     )
   samples = 0
-  for audio in _pcm(source, channels):
+  for audio in _pcm(sound, channels):
     samples += audio.shape[1]
     sink.write(encoder.push(audio))
     target.flush()
   sink.write(encoder.flush())
   sink.close(samples)
+  target.flush()
+  if not source.code and (
+    remark := sound.finish(
+      bytes_per_second=rate_hz * channels * _SAMPLE.itemsize
+    )
+  ):
+    print(f"damaged: standard input: {remark}.", file=sys.stderr)
 
 
 def _decode(
@@ -126,13 +137,14 @@ def _decode(
   from soundstream_jax.audio import waveform
 
   decode = _decode_packets if arguments.raw else _decode_chunks
-  for audio in decode(arguments, source):
+  packets = first_bytes.packets(source, raw=arguments.raw)
+  for audio in decode(arguments, packets):
     target.write(waveform.to_int16(audio.T).astype(_SAMPLE).tobytes())
     target.flush()
 
 
 def _decode_chunks(
-  arguments: argparse.Namespace, source: pipes.Input
+  arguments: argparse.Namespace, source: first_bytes.Rest
 ) -> Iterator[np.ndarray]:
   """Yields audio [C, N] of an .sstr stream; damage is named on stderr."""
   header, _ = reader.read_header(source)
@@ -154,7 +166,7 @@ def _decode_chunks(
 
 
 def _decode_packets(
-  arguments: argparse.Namespace, source: pipes.Input
+  arguments: argparse.Namespace, source: first_bytes.Rest
 ) -> Iterator[np.ndarray]:
   """Yields audio [1, N] of raw packets."""
   model = model_check.load(arguments)
@@ -199,7 +211,7 @@ class _Raw:
     """Raw packets do not say how many samples there were."""
 
 
-def _pcm(source: pipes.Input, channels: int) -> Iterator[np.ndarray]:
+def _pcm(source: first_bytes.Rest, channels: int) -> Iterator[np.ndarray]:
   """Yields float32 [C, N] as it comes."""
   from soundstream_jax.audio import waveform
 
@@ -209,7 +221,7 @@ def _pcm(source: pipes.Input, channels: int) -> Iterator[np.ndarray]:
     yield waveform.to_float32(np.ascontiguousarray(pcm.T))
 
 
-def _whole(source: pipes.Input, size: int, what: str) -> Iterator[bytes]:
+def _whole(source: first_bytes.Rest, size: int, what: str) -> Iterator[bytes]:
   """Yields what comes, cut to multiples of `size` bytes."""
   left = b""
   while data := source.read1(_READ_BYTES):

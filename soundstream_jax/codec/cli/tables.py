@@ -15,6 +15,7 @@ from soundstream_jax import console, errors, paths
 from soundstream_jax.codec.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import measuring, table_files
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
+from soundstream_jax.settings import lists
 
 if TYPE_CHECKING:
   from soundstream_jax.codec import trained_model
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
   """
   from soundstream_jax.data import dataset_folder
 
-  folders = [name for name in arguments.data.split(",") if name]
+  folders = lists.split(arguments.data)
   if not folders:
     raise errors.InputError(
       f"--data={arguments.data}: names no dataset. Use --data=DIR or "

@@ -223,7 +223,7 @@ def version_of(data: bytes) -> int:
   if found != MAGIC[: len(found)]:
     raise errors.InputError(
       f"this is not an .sstr file: it starts with {found.hex(' ')}, not "
-      f"{MAGIC.hex(' ')}."
+      f"{MAGIC.hex(' ')}. soundstream encode makes one of audio."
     )
   if len(data) <= len(MAGIC):
     raise errors.InputError(

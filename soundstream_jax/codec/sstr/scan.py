@@ -52,6 +52,8 @@ class Damage:
     return f"at {float(self.seconds):.3f} s: {self.text}"
 
 
+_CUT = "the file breaks off: {} bytes of its last chunk are missing"
+
 Event = Chunk | End | Damage
 
 
@@ -74,10 +76,12 @@ def events(
   """
   window = _Window(file)
   layers = min(layers or header.num_quantizers, header.num_quantizers)
-  position = 0
+  position = cut_bytes = 0
   while position != header.frames:
     skipped, head = _next_head(window, header)
-    if skipped:
+    if skipped and head is None and cut_bytes:
+      yield _damage(header, position, _CUT.format(cut_bytes))
+    elif skipped:
       yield _damage(header, position, f"{skipped} bytes belong to no chunk")
     if head is None:
       break
@@ -102,12 +106,17 @@ def events(
       yield from complaints(header, chunk, layers)
       if any(chunk.layers):
         yield chunk
-    window.drop(_extent(window, head, whole_bytes, header))
+    extent = _extent(window, head, whole_bytes, header)
+    cut_bytes = max(0, head.chunk_bytes - len(window.data))
+    window.drop(extent)
   if header.frames is None:
     text = "the stream breaks off without an end chunk"
     yield _damage(header, position, text)
     return
   yield from _lost(header, position, header.frames)
+  if position == header.frames and cut_bytes:
+    yield _damage(header, position, _CUT.format(cut_bytes))
+    return
   yield from _rest(window, header, header.frames)
 
 

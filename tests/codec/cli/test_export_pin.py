@@ -29,6 +29,9 @@ def test_an_exported_model_is_the_checkpoint(
   assert "holds an exported model" in refused(
     "export", folder, f"--model={workdir}"
   )
+  assert "is the workdir of a run. Name another" in refused(
+    "export", workdir, f"--model={workdir}"
+  )
 
 
 def test_pin_keeps_a_step_and_remove_lets_it_go(run, refused, workdir):

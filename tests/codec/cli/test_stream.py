@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import subprocess
 import sys
 
@@ -48,6 +49,34 @@ def piped(workdir, loaded_once, monkeypatch, capfd):
 def _pcm(samples, channels=1):
   noise = np.random.default_rng(samples).normal(size=(samples, channels))
   return waveform.to_int16((0.1 * noise).astype(np.float32))
+
+
+def _header(rate_hz, channels=1, size=0x80000000):
+  """Returns what arecord writes before it knows how much will follow."""
+  fields = 16, 1, channels, rate_hz, 2 * channels * rate_hz, 2 * channels, 16
+  form = struct.pack("<IHHIIHH", *fields)
+  riff = struct.pack("<4sI4s4s", b"RIFF", size + 36, b"WAVE", b"fmt ")
+  return riff + form + struct.pack("<4sI", b"data", size)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_header_of_a_wav_that_fits_is_not_heard(channels, piped):
+  options = (f"--channels={channels}",)
+  data = _pcm(9 * HOP + 7, channels).tobytes()
+  raw_pcm, _ = piped(data, *options)
+  for size in (0x80000000, 0xFFFFFFD0, len(data)):
+    header = _header(16_000, channels, size)
+    assert piped(header + data, *options) == (raw_pcm, "")
+
+
+def test_a_wav_that_ends_early_is_encoded_and_named(piped):
+  data = _pcm(9 * HOP).tobytes()
+  stream, err = piped(_header(16_000, size=2 * len(data)) + data)
+  assert stream == piped(data)[0]
+  assert err == (
+    "damaged: standard input: the WAV's header says that its sound is 0.180 s "
+    "longer than what came.\n"
+  )
 
 
 @pytest.mark.parametrize("samples", [0, 1, HOP, 9 * HOP, 20 * HOP + 7])
@@ -141,11 +170,13 @@ def test_half_a_sample_at_the_end_is_named_and_left_out(piped):
     (("--decode", "--bitrate=500"), "a stream says its bitrate"),
     (("--bitrate=1",), "250, 500, 750"),
     (("--denoise",), "trained without denoising"),
-    (("--decode",), "not an .sstr file"),
+    (("--decode",), "is a WAV file, not packets. Leave out --decode"),
+    (("--decode", "--raw", "--bitrate=500"), "is a WAV file, not packets"),
+    ((), "is a WAV of 44100 Hz, 2 channels, PCM of 16 bits"),
   ],
 )
 def test_what_cannot_be_is_one_line(options, match, piped):
-  out, err = piped(b"RIFFxxxxWAVE", *options, code=2)
+  out, err = piped(_header(44_100, channels=2), *options, code=2)
   assert out == b""
   assert err.startswith("error: ") and err.count("\n") == 1
   assert match in err

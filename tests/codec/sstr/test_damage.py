@@ -269,3 +269,27 @@ def test_a_pipe_gives_a_chunk_when_its_last_byte_is_there():
       pipe.write(STREAMED[start : start + CHUNK])
     end = next(found)
     assert end == scan.End(frames=83, source_samples=HEADER.source_samples)
+
+
+def test_a_file_that_is_cut_is_said_to_break_off_wherever_it_is_cut():
+  for data in (DATA, STREAMED[: -chunks.END_BYTES]):
+    for size in range(HEAD + CHUNK + 21, len(data)):
+      texts = [damage.text for damage in read(data[:size]).damages]
+      assert "more bytes follow the end" not in texts
+      left = (size - HEAD) % CHUNK
+      last = size >= HEAD + 5 * CHUNK
+      plane = 2 + 4 if last else PLANE
+      # A chunk whose head is not whole is not known to be there, and what ends
+      # with a plane has lost whole layers.
+      if left >= chunks.HEAD_BYTES and (left - chunks.HEAD_BYTES) % plane:
+        missing = min(CHUNK, len(data) - (size - left)) - left
+        assert any(
+          f"breaks off: {missing} bytes of its last chunk" in text
+          for text in texts
+        )
+
+
+def test_bytes_behind_the_end_are_not_called_a_cut():
+  for data in (DATA, STREAMED):
+    (damage,) = read(data + b"x").damages
+    assert damage.text == "more bytes follow the end"
