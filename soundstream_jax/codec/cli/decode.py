@@ -7,7 +7,8 @@ path answer at once.
 import argparse
 
 from soundstream_jax import errors, whole_files
-from soundstream_jax.codec.cli import model_check, options, paths, pipes
+from soundstream_jax.codec.cli import model_check, options
+from soundstream_jax.codec.cli.files import paths, pipes
 from soundstream_jax.codec.sstr import files
 from soundstream_jax.codec.sstr.entropy import table_files
 
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
       a folder, at the end.
   """
   from soundstream_jax.audio import wav
-  from soundstream_jax.codec.cli import folder
+  from soundstream_jax.codec.cli.files import folder
 
   _check_raw(arguments)
   suffix = ".packets" if arguments.raw else ".sstr"
@@ -62,11 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _begin(arguments: argparse.Namespace):
   """Returns what decodes one file, as `folder.DoOne`."""
-  from soundstream_jax.codec.cli import file_decode
+  from soundstream_jax.codec.cli.files import decoding
 
   model = model_check.load(arguments)
   model.check_denoise(arguments.denoise, "decoder")
-  how = file_decode.Options(
+  how = decoding.Options(
     denoise=arguments.denoise,
     source_rate=arguments.rate == "source",
     bitrate_bps=arguments.bitrate,
@@ -78,7 +79,7 @@ def _begin(arguments: argparse.Namespace):
 
   def decode_one(path, name, target, target_name):
     with files.opened(path, name=name) as source:
-      return file_decode.decode(
+      return decoding.decode(
         model, how, source, target, source_name=name, target_name=target_name
       )
 

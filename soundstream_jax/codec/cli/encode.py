@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
   Raises:
     InputError: what cannot be encoded or written; of a folder, at the end.
   """
-  from soundstream_jax.codec.cli import folder
+  from soundstream_jax.codec.cli.files import folder
 
   task = folder.Task(
     verb="encode",
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _begin(arguments: argparse.Namespace):
   """Returns what encodes one file, as `folder.DoOne`."""
   from soundstream_jax.audio import reading
-  from soundstream_jax.codec.cli import file_encode
+  from soundstream_jax.codec.cli.files import encoding
 
   model = model_check.load(arguments)
   tables = None
@@ -69,17 +69,17 @@ def _begin(arguments: argparse.Namespace):
         "--raw."
       )
     tables = table_files.for_model(arguments.model, model.fingerprint)
-  how = file_encode.Options(
+  how = encoding.Options(
     bitrate_bps=arguments.bitrate,
     denoise=arguments.denoise,
     mono=arguments.mono,
     raw=arguments.raw,
     tables=tables,
   )
-  file_encode.check(model, how)
+  encoding.check(model, how)
 
   def encode_one(path, name, target, target_name):
     with reading.opened(path, name=name) as sound:
-      return file_encode.encode(model, how, sound, target, name=target_name)
+      return encoding.encode(model, how, sound, target, name=target_name)
 
   return encode_one

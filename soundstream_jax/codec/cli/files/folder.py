@@ -17,8 +17,9 @@ from typing import BinaryIO
 
 from soundstream_jax import console, errors, whole_files
 from soundstream_jax.audio import folders
-from soundstream_jax.codec.cli import paths, printing
-from soundstream_jax.codec.cli import progress as progress_lib
+from soundstream_jax.codec.cli import printing
+from soundstream_jax.codec.cli.files import paths, pipes
+from soundstream_jax.codec.cli.files import progress as progress_lib
 
 # Does a file (a path, its name) into another (open, its name).
 DoOne = Callable[[pathlib.Path, str, BinaryIO, str], printing.Done]
@@ -109,7 +110,7 @@ def _pairs(
     InputError: no input, two files that would become one, or an output that is
       a file or a pipe.
   """
-  if os.fspath(target) == paths.pipes.PIPE:
+  if os.fspath(target) == pipes.PIPE:
     raise errors.InputError(
       f"{source} is a folder, and a pipe takes one file. Name a folder."
     )

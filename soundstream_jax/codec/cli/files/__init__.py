@@ -1,0 +1,1 @@
+"""INPUT and OUTPUT of commands: files, folders and pipes."""
