@@ -5,8 +5,9 @@ the run, so that --help and a mistyped path answer at once.
 """
 
 import argparse
+import pathlib
 
-from soundstream_jax import errors
+from soundstream_jax import errors, whole_files
 from soundstream_jax.codec.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import table_files
 
@@ -45,21 +46,30 @@ def run(arguments: argparse.Namespace) -> int:
   """
   from soundstream_jax.codec.cli.files import folder
 
+  suffix = ".packets" if arguments.raw else ".sstr"
   task = folder.Task(
     verb="encode",
     of=None,
     kinds="audio is",
-    suffix=".packets" if arguments.raw else ".sstr",
+    suffix=suffix,
     seekable=True,
   )
-  return folder.perform(task, arguments, lambda: _begin(arguments))
+  return folder.perform(task, arguments, lambda: _begin(arguments, suffix))
 
 
-def _begin(arguments: argparse.Namespace):
+def _begin(arguments: argparse.Namespace, suffix: str):
   """Returns what encodes one file, as `folder.DoOne`."""
-  from soundstream_jax.audio import reading
+  from soundstream_jax.audio import folders, reading
   from soundstream_jax.codec.cli.files import encoding
 
+  output = pathlib.Path(arguments.output)
+  if folders.is_audio(output) and not (
+    output.is_dir() or whole_files.is_device(output)
+  ):
+    raise errors.InputError(
+      f"{output}: what is encoded is no {output.suffix} file. Name it "
+      f"{output.stem}{suffix}."
+    )
   model = model_check.load(arguments)
   tables = None
   if arguments.entropy:

@@ -103,7 +103,7 @@ def _encode(
   )
   rate_hz = model.rates.sample_rate_hz
   sound = first_bytes.sound(source, rate_hz=rate_hz, channels=channels)
-  sink = _Raw(model, target)
+  sink = raw.Writer(target, model.rates.bits_per_code)
   if not arguments.raw:
     sink = writer.Writer(
       target,
@@ -197,19 +197,6 @@ def _decoder(
 
 def _report_damage(damage: scan.Damage) -> None:
   print(f"damaged: {damage}", file=sys.stderr, flush=True)
-
-
-class _Raw:
-  """Writes raw packets, as `writer.Writer` writes chunks."""
-
-  def __init__(self, model: "trained_model.TrainedModel", target: BinaryIO):
-    self._bits, self._target = model.rates.bits_per_code, target
-
-  def write(self, codes: np.ndarray) -> None:
-    self._target.write(raw.pack(codes[0], self._bits))
-
-  def close(self, samples: int) -> None:
-    """Raw packets do not say how many samples there were."""
 
 
 def _pcm(source: first_bytes.Rest, channels: int) -> Iterator[np.ndarray]:

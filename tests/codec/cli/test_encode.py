@@ -156,6 +156,7 @@ def test_bad_paths_are_refused_by_name(
     (("encode", source, tmp_path / "no/a.sstr", model), "there is no folder"),
     (("encode", source, source, model, "--force"), "are the same file"),
     (("encode", encoded, new, model), "cannot be read as audio"),
+    (("encode", source, tmp_path / "a.mp3", model), "Name it a.sstr"),
     (("encode", wide, new, model), "17 channels, and a file keeps 16"),
     (("encode", source, new, "--model=nowhere"), "holds no checkpoint"),
     (("encode", source, new, model, "--step=15"), "Present: 10, 20"),
