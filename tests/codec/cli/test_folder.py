@@ -151,3 +151,23 @@ def test_one_file_named_for_a_folder_is_refused(tree, refused, workdir):
     ("encode", tree, "-", f"--model={workdir}"),
   ):
     assert "Name a folder" in refused(*words)
+
+
+def test_files_never_become_themselves_or_what_was_made_of_them(
+  encode, tmp_path, refused, capsys
+):
+  encode()
+  coded = tmp_path / "out"
+  before = _files(coded)
+  words = ("transcode", coded, coded, "--bitrate=250", "--force")
+  assert "the same folder" in refused(*words)
+  assert _files(coded) == before
+  for _ in range(2):
+    _run("transcode", coded, coded / "low", "--bitrate=250")
+  assert "3 were there already" in capsys.readouterr().out
+  assert len(_files(coded)) == 6
+
+
+def test_a_folder_may_be_encoded_into_itself(tree, workdir, loaded_once):
+  _run("encode", tree, tree, f"--model={workdir}")
+  assert (tree / "deep" / "c.sstr").is_file()

@@ -127,7 +127,7 @@ def _pairs(
   if walk.left_out:
     print(f"left out: {walk.left_out}", file=sys.stderr)
   found: dict[pathlib.Path, pathlib.Path] = {}
-  for path in walk.files:
+  for path in _input(task, walk.files, source, target):
     goal = target / path.relative_to(source).with_suffix(task.suffix)
     if goal in found:
       raise errors.InputError(
@@ -139,6 +139,29 @@ def _pairs(
       f"{source}: no {task.kinds} in this folder; {_seen(walk)}."
     )
   return [(path, goal) for goal, path in found.items()]
+
+
+def _input(
+  task: Task,
+  files: Sequence[pathlib.Path],
+  source: pathlib.Path,
+  target: pathlib.Path,
+) -> Iterator[pathlib.Path]:
+  """Yields files that are not what the task has made.
+
+  Raises:
+    InputError: files would become themselves.
+  """
+  whole, made = (pathlib.Path(os.path.realpath(p)) for p in (source, target))
+  alike = task.suffix in (task.of or ())
+  if alike and made == whole:
+    raise errors.InputError(
+      f"{target}: input and output are the same folder. Name another one."
+    )
+  below = alike and whole in made.parents
+  for path in files:
+    if not below or made not in pathlib.Path(os.path.realpath(path)).parents:
+      yield path
 
 
 def _seen(walk: folders.Walk) -> str:
