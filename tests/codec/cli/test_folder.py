@@ -140,7 +140,7 @@ def test_what_is_left_out_of_a_folder_is_said(encode, tree, monkeypatch):
   (tree / "video.m4a").write_bytes(b"")
   (tree / "gone.wav").symlink_to("nowhere.wav")
   _, err = encode()
-  told = "left out: 1 .m4a, 1 broken link; install ffmpeg to read .m4a"
+  told = "left out: 1 .m4a, 1 broken link; install ffmpeg for these formats"
   assert err.splitlines()[0] == told
 
 
