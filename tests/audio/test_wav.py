@@ -104,4 +104,5 @@ def test_past_4_gib_a_file_is_rf64_and_below_it_is_a_plain_one(tmp_path, over):
   assert soundfile.info(path).frames == samples
   with reading.opened(path) as sound:
     assert (sound.rate_hz, sound.channels) == (48_000, 2)
-    assert sound.claimed_samples == samples
+    # So close below 4 GiB a size may stand for a stream's.
+    assert sound.claimed_samples == (samples if over > 0 else None)

@@ -234,7 +234,7 @@ def test_a_job_starts_again_until_its_end_is_final(
     (["--sbatch=a=b c"], TRAINING, "--sbatch=a=b c is not an option of sbatch"),
     (["--sbatch=--x"], TRAINING, "--sbatch=--x is not an option of sbatch."),
     (["--sbatch=nodes=3"], TRAINING, "--sbatch=nodes=3: nodes has a flag of"),
-    (["--script=bin"], TRAINING, "--script=bin: "),
+    (["--script=bin"], TRAINING, "--script=bin is a folder."),
     (["--script=bin/srun"], TRAINING, "--script=bin/srun exists and was not"),
     (["--nodse=3"], TRAINING, "there is no flag --nodse."),
     # What training itself would refuse, on the nodes.
