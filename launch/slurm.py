@@ -220,7 +220,7 @@ def _write(path: pathlib.Path, script: str) -> None:
   """Writes the script over an older one of ours, and over nothing else."""
   paths.check_writable_file(f"--script={path}", path)
   try:
-    if path.exists() and WRITTEN not in path.read_text():
+    if path.is_file() and WRITTEN not in path.read_text():
       raise errors.InputError(
         f"--script={path} exists and was not written by this command. Choose "
         "another name."

@@ -1,6 +1,7 @@
 """Lines that commands print: sizes, bitrates, times, and damage."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -23,7 +24,16 @@ class Done:
 
 def say(lines: Iterable[str], output: str) -> None:
   """Prints what a command did; on stderr where OUTPUT is standard output."""
-  print("\n".join(lines), file=sys.stderr if output == "-" else sys.stdout)
+  taken = output == "-" or _is_standard_output(output)
+  print("\n".join(lines), file=sys.stderr if taken else sys.stdout)
+
+
+def _is_standard_output(path: str) -> bool:
+  """True for /dev/stdout and its kind, also where it leads to a file."""
+  try:
+    return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
+  except (AttributeError, OSError, ValueError):
+    return False
 
 
 def nominal(header: reader.Header) -> str:

@@ -98,6 +98,29 @@ def test_a_named_pipe_is_written_through_and_stays(files, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["encode", "decode", "transcode"])
+def test_a_named_pipe_is_read_as_its_file_is(files, name, tmp_path):
+  """As of a shell's <(...): nobody can go back in it."""
+  source, target, options = files[name]
+  pipe, out = tmp_path / "pipe", tmp_path / f"out{target.suffix}"
+  os.mkfifo(pipe)
+  writer = threading.Thread(
+    target=lambda: pipe.write_bytes(source.read_bytes())
+  )
+  writer.start()
+  argv = [name, pipe, out, *options]
+  assert command.main([str(word) for word in argv]) == 0
+  writer.join(timeout=10)
+  assert out.read_bytes() == target.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["encode", "decode", "transcode"])
+def test_nothing_is_said_among_the_bytes(files, name):
+  source, target, options = files[name]
+  done = _process(name, source, "/dev/stdout", *options)
+  assert (done.returncode, done.stdout) == (0, target.read_bytes())
+
+
+@pytest.mark.parametrize("name", ["encode", "decode", "transcode"])
 def test_a_reader_of_a_named_pipe_that_leaves_ends_it_without_a_word(
   files, name, tmp_path
 ):

@@ -95,11 +95,15 @@ def source(argument: str) -> Iterator[tuple[pathlib.Path, str]]:
   Raises:
     InputError, DiskError: as `pipes.path_of_input`.
   """
-  if argument != pipes.PIPE:
-    yield pathlib.Path(argument), console.shown(argument)
-    return
-  with pipes.path_of_input() as path:
-    yield path, pipes.NAME
+  path, name = pathlib.Path(argument), console.shown(argument)
+  if argument == pipes.PIPE:
+    with pipes.path_of_input() as path:
+      yield path, pipes.NAME
+  elif path.is_fifo():  # as of a shell's <(...)
+    with open(path, "rb") as pipe, pipes.copied(pipe, name) as copy:
+      yield copy, name
+  else:
+    yield path, name
 
 
 @contextlib.contextmanager

@@ -88,8 +88,7 @@ def output() -> BinaryIO:
 def path_of_input() -> Iterator[pathlib.Path]:
   """Gives standard input a path, to be read as often as needed.
 
-  It is its own if it is a file. What comes through a pipe goes to a temporary
-  file first, which a signal removes as well.
+  It is its own if it is a file; else `copied` has it.
 
   Raises:
     InputError: it is closed, or a terminal.
@@ -105,10 +104,27 @@ def path_of_input() -> Iterator[pathlib.Path]:
   if file.seekable() and not file.tell() and itself.exists():
     yield itself
     return
+  with copied(file, NAME) as path:
+    yield path
+
+
+@contextlib.contextmanager
+def copied(pipe: BinaryIO, name: str) -> Iterator[pathlib.Path]:
+  """Gives what comes through a pipe a path: of a temporary file.
+
+  A signal removes it as well.
+
+  Args:
+    pipe: is read to its end.
+    name: for messages.
+
+  Raises:
+    DiskError: there is no space for it.
+  """
   folder = tempfile.gettempdir()
   with whole_files.temporary() as path:
-    with errors.writing(NAME, folder), open(path, "wb") as copy:
-      shutil.copyfileobj(file, copy, 1 << 20)
+    with errors.writing(name, folder), open(path, "wb") as copy:
+      shutil.copyfileobj(pipe, copy, 1 << 20)
     yield path
 
 
