@@ -241,11 +241,15 @@ def _check_fits(form: bytes, *, rate_hz: int, channels: int) -> None:
   if found[:3] == (_PCM, 16, rate_hz):
     command = f"use --channels={found_channels}, or {command}"
   raise errors.InputError(
-    f"standard input is a WAV of {found_hz} Hz, {found_channels} channels, "
+    f"standard input is a WAV of {found_hz} Hz, {_count(found_channels)}, "
     f"{_ENCODINGS.get(tag, f'encoding {tag}')} of {bits} bits; this stream "
-    f"takes {rate_hz} Hz, {channels} channels, PCM of 16 bits. soundstream "
+    f"takes {rate_hz} Hz, {_count(channels)}, PCM of 16 bits. soundstream "
     f"encode takes any file; in a pipe, {command}."
   )
+
+
+def _count(channels: int) -> str:
+  return "1 channel" if channels == 1 else f"{channels} channels"
 
 
 def _convert(rate_hz: int, channels: int) -> str:

@@ -121,7 +121,7 @@ def test_a_second_wav_is_not_heard_and_is_named():
 @pytest.mark.parametrize(
   ("data", "said"),
   [
-    (wav(rate_hz=44_100), "44100 Hz, 1 channels, PCM of 16 bits; this stream"),
+    (wav(rate_hz=44_100), "44100 Hz, 1 channel, PCM of 16 bits; this stream"),
     (wav(channels=2), "2 channels, PCM of 16 bits"),
     (wav(channels=2), "use --channels=2, or record with arecord -f S16_LE"),
     (wav(bits=24), "PCM of 24 bits"),
