@@ -37,7 +37,7 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopRequest:
-  """A signal that asks for the end, kept until somebody asks for it; a context manager.
+  """A signal that asks for the end, kept until somebody asks; a context manager.
 
   Noticed at once and by any thread, also while the main thread is inside
   compiled code, where Python's own handlers have to wait. Another one, a second

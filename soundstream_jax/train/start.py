@@ -35,8 +35,9 @@ def check(config: config_lib.Config, workdir: pathlib.Path) -> None:
 
   Raises:
     InputError: in every process. The workdir cannot be written, or holds
-      another run, init_from another model, k-means would see too few frames, checkpoint.best_of is
-      no metric, or the processes were given different configurations.
+      another run, init_from another model, k-means would see too few frames,
+      checkpoint.best_of is no metric, or the processes were given different
+      configurations.
   """
 
   def look() -> dict:
