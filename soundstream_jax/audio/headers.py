@@ -2,7 +2,7 @@
 
 libsndfile corrects a count that is too high without a word; so the chunks of
 RIFF, RIFX, RF64, W64, AIFF, 8SVX and CAF are walked here, and the few numbers
-of AU, AVR, FLAC, MP3, NIST and Ogg are looked at. Another format says nothing.
+of AU, AVR, FLAC, MP3, NIST, Ogg and SDS are looked at. Another format says nothing.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ _UNKNOWN_SIZES = (range(0x7FFF_F000, 0x8000_0080), range(0xFFFF_0000, 1 << 32))
 _UNKNOWN_IFF_SIZES = (range(0x7F00_0000, 0x7F00_0100), *_UNKNOWN_SIZES)
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _MP3_SLACK_BYTES = 2_048
+_SDS_HEAD_BYTES, _SDS_PACKET_BYTES = 21, 127
 _OGG_TAIL_BYTES = 1 << 17  # more than the longest page
 
 _PCM, _MS_ADPCM, _FLOAT, _ALAW, _ULAW, _IMA = 1, 2, 3, 6, 7, 0x11
@@ -34,6 +35,7 @@ class Claim:
     held_bytes: of these, what the file has.
     unsaid_bytes: of sound behind a size of 0, which was never filled in.
     torn: the file ends within a piece of the stream that it holds.
+    broken: '', or why nobody may decode it.
   """
 
   samples: int | None = None
@@ -41,6 +43,7 @@ class Claim:
   held_bytes: int = 0
   unsaid_bytes: int = 0
   torn: bool = False
+  broken: str = ""
 
   @property
   def cut(self) -> bool:
@@ -81,6 +84,8 @@ def look(file: BinaryIO) -> Claim:
       return Claim(samples=count or None)
     if magic[:3] == b"ID3" or begin[:1] == b"\xff":
       return _mp3(file, size)
+    if magic[:2] == b"\xf0\x7e" and magic[3:] == b"\x01":
+      return _sds(file)
     if magic == b"OggS":
       return Claim(torn=_ends_in_a_page(file, size))
   except (struct.error, ValueError):
@@ -233,6 +238,22 @@ def _mp3(file: BinaryIO, size: int) -> Claim:
   if held >= 0.99 * claimed - _MP3_SLACK_BYTES:
     return Claim()
   return Claim(None, claimed, max(0, held))
+
+
+def _sds(file: BinaryIO) -> Claim:
+  """Looks at every packet: of a bad one libsndfile prints to standard output."""
+  file.seek(_SDS_HEAD_BYTES)
+  while packets := file.read(_SDS_PACKET_BYTES << 13):
+    begins = {
+      *zip(
+        packets[::_SDS_PACKET_BYTES],
+        packets[1::_SDS_PACKET_BYTES],
+        strict=False,
+      )
+    }
+    if begins - {(0xF0, 0x7E)}:
+      return Claim(broken="a packet of its sound is damaged")
+  return Claim()
 
 
 def _ends_in_a_page(file: BinaryIO, size: int) -> bool:

@@ -250,6 +250,8 @@ def opened(path: str | os.PathLike, *, name: str | None = None) -> Sound:
     ) from None
   except OSError as error:
     raise _refused(name, error) from None
+  if claim.broken:
+    raise _unreadable(name, claim.broken)
   if claim.unsaid_bytes:
     raise errors.InputError(
       f"{name}: the header says 0 bytes of sound, and {claim.unsaid_bytes} "

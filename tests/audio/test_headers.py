@@ -256,3 +256,16 @@ def test_a_file_cut_within_its_header_is_one_line(tmp_path, written):
       _read(tmp_path / "a")
     assert str(caught.value).startswith(f"{tmp_path / 'a'}: "), name
     assert "\n" not in str(caught.value)
+
+
+def test_of_a_damaged_file_nothing_is_printed_but_the_error(tmp_path, capfd):
+  """libsndfile would print bytes of a bad SDS packet where codes go."""
+  path = tmp_path / "a.sds"
+  soundfile.write(path, 0.1 * np.ones(1_000), 8_000, subtype="PCM_16")
+  assert len(reading.read(path)[0]) >= 1_000
+  data = bytearray(path.read_bytes())
+  data[21 + 3 * 127] = 0
+  path.write_bytes(data)
+  with pytest.raises(errors.InputError, match="a packet of its sound is"):
+    reading.read(path)
+  assert capfd.readouterr() == ("", "")
