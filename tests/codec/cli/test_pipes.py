@@ -59,6 +59,26 @@ def test_a_pipe_gives_the_bytes_of_a_file(files, name):
   assert piped.stderr.count(b"\n") == (2 if name == "encode" else 1)
 
 
+def test_what_ffmpeg_reads_may_be_standard_input(
+  with_ffmpeg, wav, workdir, tmp_path
+):
+  sound, video = wav(), tmp_path / "a.m4a"
+  subprocess.run(
+    ["ffmpeg", "-v", "error", "-i", sound, video],
+    stdin=subprocess.DEVNULL,
+    check=True,
+  )
+  model = f"--model={workdir}"
+  named = _process("encode", video, "-", model)
+  with open(video, "rb") as file:
+    redirected = _process("encode", "-", "-", model, stdin=file)
+    os.unlink(video)  # it has no name any more
+    file.seek(0)
+    nameless = _process("encode", "-", "-", model, stdin=file)
+  assert named.returncode == 0 and len(named.stdout) > 150
+  assert redirected.stdout == nameless.stdout == named.stdout
+
+
 def test_info_reads_a_pipe(encoded):
   done = _process("info", "-", input=encoded.read_bytes())
   named = _process("info", encoded)

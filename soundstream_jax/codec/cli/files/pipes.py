@@ -1,6 +1,7 @@
 """Standard input and output, where they carry sound or packets."""
 
 import contextlib
+import os
 import pathlib
 import shutil
 import sys
@@ -100,8 +101,7 @@ def path_of_input() -> Iterator[pathlib.Path]:
       "standard input is a terminal. Send sound or packets into it, as in "
       "... | soundstream COMMAND ..., or < FILE."
     )
-  itself = pathlib.Path("/dev/stdin")
-  if file.seekable() and not file.tell() and itself.exists():
+  if file.seekable() and not file.tell() and (itself := _path(file)):
     yield itself
     return
   with copied(file, NAME) as path:
@@ -126,6 +126,16 @@ def copied(pipe: BinaryIO, name: str) -> Iterator[pathlib.Path]:
     with errors.writing(name, folder), open(path, "wb") as copy:
       shutil.copyfileobj(pipe, copy, 1 << 20)
     yield path
+
+
+def _path(file: BinaryIO) -> pathlib.Path | None:
+  """Returns where a file is, for children too; None: it has no name (left)."""
+  path = os.path.realpath(f"/dev/fd/{file.fileno()}")
+  try:
+    same = os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+  except OSError:
+    return None
+  return pathlib.Path(path) if same and os.path.isfile(path) else None
 
 
 def _stdin() -> BinaryIO:
