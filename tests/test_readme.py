@@ -97,6 +97,7 @@ def test_every_command_of_the_readme_works_in_order(tmp_path, small_overrides):
   assert len(list((tmp_path / "coded").rglob("*.sstr"))) == 12
   assert (tmp_path / "heard").stat().st_size == len(pcm)
   assert (tmp_path / "decoded.wav").exists()
+  assert (tmp_path / "tokens" / "meta.json").exists()
   assert (tmp_path / "runs/speech/evaluation/spectrograms.png").exists()
 
 
