@@ -240,9 +240,22 @@ def _extent(
   window.fill(size + chunks.HEAD_BYTES)
   following = window.data[size : size + chunks.HEAD_BYTES]
   at_end = len(window.data) == size
-  if at_end or chunks.parse(following, header) is not None:
+  fits = at_end or chunks.parse(following, header) is not None
+  # Whole chunks may be as long as what was lost before them.
+  if fits and not _holds_head(window.data[whole_bytes:size], header):
     return size
   return whole_bytes
+
+
+def _holds_head(data: bytearray, header: header_lib.Header) -> bool:
+  """True where a chunk begins somewhere in the data."""
+  place = data.find(chunks.MARKER)
+  while place >= 0:
+    found = data[place : place + chunks.HEAD_BYTES]
+    if chunks.parse(found, header) is not None:
+      return True
+    place = data.find(chunks.MARKER, place + 1)
+  return False
 
 
 def _lost(

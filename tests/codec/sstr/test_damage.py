@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from soundstream_jax import errors
@@ -117,6 +117,10 @@ def test_every_change_of_one_byte_is_refused_or_costs_what_it_changed():
   filling=st.binary(max_size=40),
   streamed=st.booleans(),
 )
+# What is lost of a chunk is as long as others that follow, up to the end of the
+# file or to the next chunk.
+@example(start=452, length=163, filling=b"\0\0\0", streamed=False)
+@example(start=348, length=272, filling=bytes(8), streamed=True)
 @settings(max_examples=300, deadline=None)
 def test_bytes_lost_or_added_cost_the_chunks_they_touch(
   start, length, filling, streamed
