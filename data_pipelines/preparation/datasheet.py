@@ -34,6 +34,7 @@ _VERSION = "1.1.0"
 _BANDWIDTH_BINS = 24
 _LEVEL_BIN_DB = 2.0
 _LEVELS_SHOWN_DBFS = (-70, 0)
+_RATES_SHOWN = 8
 _COLOURS = {"train": "#1f5a94", "validation": "#e08e2b", "test": "#4f9d69"}
 
 
@@ -150,9 +151,9 @@ def _draw_splits(axes, sheet: Mapping[str, Any]) -> None:
 
 
 def _draw_rates(axes, sheet: Mapping[str, Any]) -> None:
-  rates = sheet["file_sample_rates"]
+  rates = _most(sheet["file_sample_rates"])
   bars = axes.bar(
-    [f"{int(rate) / 1000:g}" for rate in rates],
+    [f"{int(rate) / 1000:g}" if rate else "others" for rate in rates],
     list(rates.values()),
     width=0.6,
     color="#777777",
@@ -168,6 +169,14 @@ def _draw_rates(axes, sheet: Mapping[str, Any]) -> None:
   )
   axes.set_xlabel("sample rate of the file / kHz")
   axes.set_ylabel("audio / hours")
+
+
+def _most(rates: Mapping[str, float]) -> dict[str, float]:
+  """Returns the rates with the most hours, and '' for all others."""
+  kept = sorted(rates, key=rates.get, reverse=True)[:_RATES_SHOWN]
+  shown = {rate: hours for rate, hours in rates.items() if rate in kept}
+  others = sum(rates.values()) - sum(shown.values())
+  return shown | {"": others} if len(rates) > len(kept) else shown
 
 
 def _draw_histogram(axes, histograms: Mapping[str, Any], scale: float) -> None:
