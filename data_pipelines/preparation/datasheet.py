@@ -34,7 +34,7 @@ _VERSION = "1.1.0"
 _BANDWIDTH_BINS = 24
 _LEVEL_BIN_DB = 2.0
 _LEVELS_SHOWN_DBFS = (-70, 0)
-_RATES_SHOWN = 8
+_RATES_SHOWN = 6
 _COLOURS = {"train": "#1f5a94", "validation": "#e08e2b", "test": "#4f9d69"}
 
 
