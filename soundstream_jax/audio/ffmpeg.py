@@ -93,6 +93,7 @@ class Decoder:
     self._unsure = False
     self._sound, self._line = bytearray(), bytearray()
     self._given_bytes, self._waited_s = 0, 0.0
+    self._source = _source(path).decode("utf-8", "replace")
     self._child = _start(program, _command(program, path))
     self._pipes = selectors.DefaultSelector()
     for pipe in (self._child.stdout, self._child.stderr):
@@ -182,6 +183,8 @@ class Decoder:
   def _hear(self, line: str) -> None:
     """Takes a line, as in `[mov @ 0x55] [error] moov atom not found`."""
     self._unsure |= "misdetection possible" in line
+    # Older versions begin with it. What is said goes with a dataset.
+    line = line.replace(f"{self._source}: ", "").replace(self._source, "it")
     for level in ("[error] ", "[fatal] ", "[panic] "):
       _, found, text = line.rpartition(level)
       if found:
@@ -234,16 +237,32 @@ def _program() -> str | None:
 
 
 def _command(program: str, path: str | os.PathLike) -> list[bytes | str]:
-  # An absolute path behind "file:" is neither an option nor a protocol, and
-  # only the formats of numbered pictures, which are refused, see a pattern.
-  source = b"file:" + os.fsencode(os.path.abspath(path))
   return [
     *("-nostdin", "-hide_banner", "-loglevel", "level+warning"),
     *("-protocol_whitelist", "file,pipe"),
     *("-format_whitelist", _formats(program)),
-    *("-threads", "1", "-i", source, "-map", "0:a:0", "-vn", "-sn", "-dn"),
+    *(
+      "-threads",
+      "1",
+      "-i",
+      _source(path),
+      "-map",
+      "0:a:0",
+      "-vn",
+      "-sn",
+      "-dn",
+    ),
     *("-map_metadata", "-1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"),
   ]
+
+
+def _source(path: str | os.PathLike) -> bytes:
+  """Returns a path as ffmpeg's -i takes it.
+
+  An absolute one behind "file:" is neither an option nor a protocol, and only
+  the formats of numbered pictures, which are refused, see a pattern.
+  """
+  return b"file:" + os.fsencode(os.path.abspath(path))
 
 
 @functools.cache

@@ -293,6 +293,22 @@ def test_a_program_that_misbehaves_is_one_line_and_ends(
   assert "\n" not in str(caught.value)
 
 
+def test_what_is_said_of_a_file_does_not_depend_on_where_it_lies(
+  tmp_path, monkeypatch
+):
+  """As ffmpeg 5 says it; a dataset's datasheet keeps it."""
+  path = _fake(
+    tmp_path,
+    monkeypatch,
+    "for word; do case $word in file:*) it=$word;; esac; done\n"
+    'echo "[error] $it: Invalid argument" >&2; exit 1',
+  )
+  with pytest.raises(errors.InputError) as caught:
+    _read(path)
+  told = f"{path}: cannot be read as audio (ffmpeg: Invalid argument). "
+  assert str(caught.value).startswith(told)
+
+
 def test_a_program_that_is_no_ffmpeg_is_named(tmp_path, monkeypatch):
   program = tmp_path / "ffmpeg"
   program.write_text("#!/bin/sh\necho 'lib.so: not found' >&2\nexit 127\n")
