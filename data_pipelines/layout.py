@@ -87,11 +87,10 @@ def read(
     files.append(corpus.File(path, name, group, path.stat().st_size, split))
   tell_left_out(walked)
   if not files:
-    seen = ", ".join(f"{n} {kind}" for kind, n in passed_over.most_common(3))
     there = [part for part in parts if os.path.isdir(folder / part)]
     raise errors.InputError(
       f"--input={folder} has no audio of {title} in {_list(there)}; it has "
-      f"{seen or 'no files at all'}. Unpack the archives again."
+      f"{folders.seen(passed_over)}. Unpack the archives again."
     )
   return sorted(files, key=lambda file: file.name)
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from soundstream_jax import errors
-from soundstream_jax.audio import folders, reading
+from soundstream_jax.audio import folders
 from soundstream_jax.data_pipelines import corpus, layout
 
 FLAGS = ("group_by",)
@@ -66,10 +66,9 @@ def find(root: pathlib.Path, *, group_by: str) -> list[corpus.File]:
     files.append(corpus.File(path, name, group_of(name), size_bytes))
   layout.tell_left_out(walked)
   if not files:
-    seen = ", ".join(f"{n} {kind}" for kind, n in walked.others.most_common(3))
     raise errors.InputError(
-      f"--input={root} has no audio files "
-      f"({', '.join(reading.SUFFIXES)}); it has {seen or 'no files at all'}."
+      f"--input={root} has no audio files; it has "
+      f"{folders.seen(walked.others)}."
     )
   return sorted(files, key=lambda file: file.name)
 

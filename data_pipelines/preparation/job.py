@@ -152,7 +152,7 @@ def _check_out(out: str) -> pathlib.Path:
   folder = pathlib.Path(os.path.realpath(out))  # a link is followed
   # The working folder lies beside it.
   paths.check_writable_folder(name, folder.parent)
-  paths.check_text(f"--out={out}", folder)
+  paths.check_text(name, folder)
   if (folder / dataset_files.INFO_FILE).exists():
     _remove_leftovers(_working_folder(folder))
     raise errors.InputError(

@@ -173,7 +173,7 @@ def _load(folder: pathlib.Path, number: int) -> Result | None:
       "tally": tally,
       "sound": measure.Sound(**value["sound"]),
       "skipped": [decode.Skipped(**skipped) for skipped in value["skipped"]],
-      # Before 0.3 nobody looked whether a file was damaged.
+      # Before 0.4 nobody looked whether a file was damaged.
       "damaged": [decode.Damaged(**file) for file in value.get("damaged", ())],
     }
   )

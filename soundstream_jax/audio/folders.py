@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from soundstream_jax import errors
 from soundstream_jax.audio import ffmpeg, formats
@@ -25,6 +25,16 @@ class Walk:
   files: tuple[pathlib.Path, ...]
   left_out: str
   others: collections.Counter[str]
+
+
+def seen(others: Mapping[str, int]) -> str:
+  """Says what is in a folder beside audio, the most of it.
+
+  Args:
+    others: as of `Walk`.
+  """
+  most = sorted(others.items(), key=lambda item: -item[1])[:3]
+  return ", ".join(f"{n} {suffix}" for suffix, n in most) or "no files at all"
 
 
 def is_audio(path: str | os.PathLike) -> bool:

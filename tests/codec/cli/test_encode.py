@@ -163,6 +163,10 @@ def test_bad_paths_are_refused_by_name(
     (("decode", source, tmp_path / "o.wav", model), "not an .sstr file"),
     (("decode", encoded, tmp_path / "o.mp3", model), "Name it o.wav"),
     (("decode", tmp_path, tmp_path / "o.wav", model), "this is a folder"),
+    (
+      ("decode", encoded, tmp_path / "o.wav", model, "--raw", "--bitrate=0"),
+      "Use one of: 250, 500, 750.",
+    ),
     (("info", tmp_path), "Is a directory"),
     (("info", tmp_path / "none.sstr"), "No such file"),
     (("info", source), "not an .sstr file"),

@@ -58,10 +58,11 @@ def decode(
   Raises:
     InputError: what cannot be decoded, or another model's file.
   """
-  decode_one = _decode_packets if options.bitrate_bps else _decode_file
-  rate_hz, channels, samples, damages = decode_one(
-    model, options, source, target, source_name
-  )
+  if options.bitrate_bps is None:
+    heard = _decode_file(model, options, source, target, source_name)
+  else:
+    heard = _decode_packets(model, options, source, target)
+  rate_hz, channels, samples, damages = heard
   seconds = printing.seconds(samples, rate_hz)
   line = (
     f"{target_name}: {samples} samples, {rate_hz} Hz, "
@@ -112,10 +113,8 @@ def _decode_packets(
   options: Options,
   source: BinaryIO,
   target: BinaryIO,
-  name: str,
 ) -> tuple[int, int, int, list]:
   """As `_decode_file`, of whole frames of one channel."""
-  del name
   layers = model.layers_for(options.bitrate_bps)
   bits = model.rates.bits_per_code
   size = source.seek(0, os.SEEK_END)

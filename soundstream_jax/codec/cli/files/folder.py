@@ -136,7 +136,8 @@ def _pairs(
     found[goal] = path
   if not found:
     raise errors.InputError(
-      f"{source}: no {task.kinds} in this folder; {_seen(walk)}."
+      f"{source}: no {task.kinds} in this folder; it has "
+      f"{folders.seen(walk.others)}."
     )
   return [(path, goal) for goal, path in found.items()]
 
@@ -162,12 +163,6 @@ def _input(
   for path in files:
     if not below or made not in pathlib.Path(os.path.realpath(path)).parents:
       yield path
-
-
-def _seen(walk: folders.Walk) -> str:
-  others = walk.others.most_common(3)
-  seen = ", ".join(f"{n} {kind}" for kind, n in others)
-  return f"it has {seen}" if seen else "it is empty"
 
 
 def _one_of_many(
