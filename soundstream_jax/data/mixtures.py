@@ -3,6 +3,7 @@
 import dataclasses
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import errors
 from soundstream_jax.data import examples, kinds
 from soundstream_jax.data import source as source_lib
 
@@ -57,7 +58,7 @@ def pool(
   """Opens the datasets of config.data.NAME for a kind of example.
 
   Raises:
-    InputError: none is named, or one cannot be read.
+    InputError: none is named, or one cannot be read or is silent.
   """
   folders = kinds.datasets(config, name, kind)
   opened = [
@@ -71,4 +72,11 @@ def pool(
     )
     for folder, _ in folders
   ]
+  for source in opened:
+    if source.silent:
+      raise errors.InputError(
+        f"{source.field}: every record of the split {split!r} of "
+        f"{source.folder} is silent: there is nothing to learn. Listen to what "
+        "was prepared, and use other audio."
+      )
   return examples.Pool(tuple(opened), tuple(weight for _, weight in folders))

@@ -41,6 +41,11 @@ class Source:
   def __len__(self) -> int:
     return self._ends[-1] if self._kept is None else len(self._kept)
 
+  @property
+  def silent(self) -> bool:
+    """True where the dataset says that all its records are."""
+    return self._bandwidth_hz is not None and not self._bandwidth_hz.any()
+
   def __getitem__(self, index: int) -> dict[str, Any]:
     """Returns {audio: int16 [N], group: str, source: str}.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from soundstream_jax import errors
-from soundstream_jax.data import held_out, loader, mixtures
+from soundstream_jax.data import dataset_folder, held_out, loader, mixtures
 
 
 def _config(make_config, voices, noises, **more):
@@ -97,6 +97,16 @@ def test_a_missing_dataset_names_the_share_that_needs_it(
   config = _config(make_config, voices, noises, **{f"data.{name}": ""})
   with pytest.raises(errors.InputError, match=rf"data\.{name} is empty, but"):
     loader.train_loader(config)
+
+
+def test_nothing_is_learned_from_silence(
+  make_config, voices, noises, monkeypatch
+):
+  monkeypatch.setattr(
+    dataset_folder, "bandwidths", lambda *_: np.zeros(10_000, np.float32)
+  )
+  with pytest.raises(errors.InputError, match=r"data\.\w+: every .* is silent"):
+    loader.train_loader(_config(make_config, voices, noises))
 
 
 def test_noisy_clips_have_the_ratio_and_are_always_the_same(
