@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import disturbed_run
@@ -80,6 +81,30 @@ def test_a_stop_of_a_resumed_run_ends_in_a_saved_step(
     assert 2 < saved[-1] <= STEPS
 
 
+class _Process(subprocess.Popen):
+  """A process and, in a file, what it says.
+
+  A pipe would lose some of it: lines that Python read ahead are in its buffer,
+  where `communicate` does not look.
+  """
+
+  def __init__(self, argv, **options):
+    self._file = tempfile.TemporaryFile()  # noqa: SIM115, read to the end
+    super().__init__(argv, stderr=self._file, **options)
+
+  def said(self):
+    length = os.fstat(self._file.fileno()).st_size
+    return os.pread(self._file.fileno(), length, 0).decode()
+
+  def says(self, text):
+    """Waits until it has said the text."""
+    ended = False
+    while text not in self.said():
+      assert not ended, self.said()
+      ended = self.poll() is not None
+      time.sleep(0.01)
+
+
 def _start(moment, hit, workdir, overrides, *, processes=2, odd=()):
   """Starts a job, of which the last process has the flags `odd` too."""
   with socket.socket() as found:
@@ -87,7 +112,7 @@ def _start(moment, hit, workdir, overrides, *, processes=2, odd=()):
     address = f"127.0.0.1:{found.getsockname()[1]}"
   place = [f"--coordinator={address}", f"--num_processes={processes}"]
   return [
-    subprocess.Popen(
+    _Process(
       [
         sys.executable,
         disturbed_run.__file__,
@@ -104,8 +129,6 @@ def _start(moment, hit, workdir, overrides, *, processes=2, odd=()):
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
       },
-      stderr=subprocess.PIPE,
-      text=True,
     )
     for index in range(processes)
   ]
@@ -114,11 +137,10 @@ def _start(moment, hit, workdir, overrides, *, processes=2, odd=()):
 def _end(processes, *, seconds=200):
   """Waits for the processes; returns [(exit code, what it said)]."""
   try:
-    said = [p.communicate(timeout=seconds)[1] for p in processes]
+    return [(p.wait(timeout=seconds), p.said()) for p in processes]
   finally:
     for process in processes:
       process.kill()
-  return [(p.returncode, t) for p, t in zip(processes, said, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -204,9 +226,7 @@ def test_an_error_in_one_process_ends_all_of_them_and_is_named(
   moment, seconds, overrides, tmp_path
 ):
   processes = _start(f"error:{moment}", 1, tmp_path / "run", overrides)
-  first = next(iter(processes[1].stderr))
-  while f"disturbed: {moment}" not in first:
-    first = next(iter(processes[1].stderr))
+  processes[1].says(f"disturbed: {moment}")
   begun = time.monotonic()
   ends = _end(processes)
   assert time.monotonic() - begun < seconds
