@@ -58,6 +58,13 @@ setup(
   ],
   extras_require={
     "plots": ["matplotlib>=3.9"],
+    # What `evaluate` measures with beside its own; scores depend on versions.
+    "metrics": [
+      "pesq>=0.0.4",
+      "pystoi>=0.4.1",
+      "visqol-python[accel,lattice]==3.8.0",
+      "zimtohrli>=0.2.1",
+    ],
     # Prepares datasets on Dataflow, Flink or Spark. It wants protobuf < 7.
     "beam": ["apache-beam>=2.77"],
     # What `make bench` measures against. Only this version is built for CPUs
@@ -73,12 +80,17 @@ setup(
       "kubeflow-trainer-api>=2.3",
       "matplotlib>=3.9",
       "packaging>=24.0",
+      "pesq>=0.0.4",
       "pydantic>=2.0",
+      "pystoi>=0.4.1",
       "pytest>=8.3",
       "pytest-timeout>=2.3",
       "pytest-xdist>=3.6",
       "ruff>=0.9",
+      "selenium>=4.20",  # drives Chromium
       "tensorboard>=2.18",
+      "visqol-python[accel,lattice]==3.8.0",
+      "zimtohrli>=0.2.1",
     ],
   },
   entry_points={

@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 OLDEST = (3, 11)
 # Beam wants older versions than the rest.
 EXTRAS = {
-  "launch/constraints.txt": "bench,plots,test,tpu",
+  "launch/constraints.txt": "bench,metrics,plots,test,tpu",
   "data_pipelines/constraints.txt": "beam",
 }
 

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 import disturbed_run
@@ -88,13 +87,13 @@ class _Process(subprocess.Popen):
   where `communicate` does not look.
   """
 
-  def __init__(self, argv, **options):
-    self._file = tempfile.TemporaryFile()  # noqa: SIM115, read to the end
-    super().__init__(argv, stderr=self._file, **options)
+  def __init__(self, argv, path, **options):
+    self._path = path
+    with path.open("wb") as file:
+      super().__init__(argv, stderr=file, **options)
 
   def said(self):
-    length = os.fstat(self._file.fileno()).st_size
-    return os.pread(self._file.fileno(), length, 0).decode()
+    return self._path.read_text()
 
   def says(self, text):
     """Waits until it has said the text."""
@@ -124,6 +123,7 @@ def _start(moment, hit, workdir, overrides, *, processes=2, odd=()):
         *(odd if index == processes - 1 else ()),
         *([*place, f"--process_id={index}"] if processes > 1 else ()),
       ],
+      workdir.parent / f"said{index}.txt",
       env={
         **os.environ,
         "JAX_PLATFORMS": "cpu",
