@@ -78,7 +78,7 @@ def load(
     and value.__module__ == module.__name__
     and not name.startswith("_")
   }
-  told = getattr(module, "METRICS", dict.fromkeys(functions, {}))
+  told = getattr(module, "METRICS", {key: {} for key in functions})
   if not isinstance(told, dict) or not told:
     raise errors.InputError(
       f"{where} has no metric. Define a function (reference, output, "
