@@ -159,6 +159,15 @@ def test_an_unknown_metric_is_refused_before_anything_is_written(
   assert not (tmp_path / "run").exists()
 
 
+def test_a_metric_that_training_does_not_measure_is_refused():
+  with pytest.raises(errors.InputError) as caught:
+    best.check_metric("visqol_audio")
+  assert str(caught.value) == (
+    "checkpoint.best_of='visqol_audio' is measured by evaluation, not while "
+    "training. Use one of log_mel, si_sdr_db, or '' for none."
+  )
+
+
 def test_a_best_without_held_out_clips_is_refused(config, tmp_path):
   absent = _with(config, "evaluation", split="absent")
   with pytest.raises(
