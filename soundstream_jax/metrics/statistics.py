@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
+from scipy import special
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +73,4 @@ def _floats(values: Iterable[float | None]) -> np.ndarray:
 
 def _quantile(degrees: int) -> float:
   """Returns the 97.5 % quantile of Student's t."""
-  from scipy import special
-
   return float(special.stdtrit(degrees, 0.975))
