@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from soundstream_jax import errors
-from soundstream_jax.evaluate.systems import low_pass, opus, system
+from soundstream_jax.evaluate.systems import low_pass, nolace, opus, system
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,11 @@ SYSTEMS = {
   "opus": Kind("Opus as libopus chooses", opus.all_settings, opus.missing),
   "opus_wideband": Kind(
     "Opus forced to wideband", opus.all_wideband, opus.missing
+  ),
+  "opus_nolace": Kind(
+    "Opus 1.5 or newer, decoded with NoLACE",
+    nolace.all_settings,
+    nolace.missing,
   ),
 }
 

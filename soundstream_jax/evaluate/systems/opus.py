@@ -20,13 +20,15 @@ import numpy as np
 import soundfile
 
 from soundstream_jax import errors
-from soundstream_jax.audio import waveform
+from soundstream_jax.audio import resampling, waveform
 from soundstream_jax.evaluate.systems import children, ogg, system
 
 BITRATES_BPS = (6000, 9000, 12000, 16000, 24000)
 INSTALL = "Install opus-tools (apt-get install opus-tools)."
 
 _LEAST_WIDEBAND_CBR_BPS = 8000
+_RATE_HZ = 48000
+_MOST_LATE = 5  # samples at that rate
 # OPUS_SET_BANDWIDTH and OPUS_BANDWIDTH_WIDEBAND of opus_defines.h.
 _WIDEBAND = ("--set-ctl-int", "4008=1103")
 
@@ -42,12 +44,10 @@ class Opus(system.System):
     if not len(audio):
       return system.Coded(audio, 0)
     encoded, bits = self.encode(audio, sample_rate_hz=sample_rate_hz)
-    return system.Coded(
-      waveform.fit(
-        self.decode(encoded, sample_rate_hz=sample_rate_hz), len(audio)
-      ),
-      payload_bits=bits,
+    decoded = aligned(
+      self.decode(encoded), audio, sample_rate_hz=sample_rate_hz
     )
+    return system.Coded(decoded, payload_bits=bits)
 
   def encode(
     self, audio: np.ndarray, *, sample_rate_hz: int
@@ -79,21 +79,42 @@ class Opus(system.System):
       ) from None
     return encoded, 8 * sum(map(len, packets))
 
-  def decode(self, encoded: bytes, *, sample_rate_hz: int) -> np.ndarray:
-    """Returns float32 [T'] of an Ogg Opus file, aligned with what it is of.
+  def decode(self, encoded: bytes) -> np.ndarray:
+    """Returns float32 [T'] at 48 kHz, libopus's own rate, of an Ogg Opus file.
 
     Raises:
       InputError: as `code`.
     """
     decoded = children.run(
-      [
-        *("opusdec", "--quiet", "--float", "--rate", str(sample_rate_hz)),
-        *("-", "-"),
-      ],
+      ["opusdec", "--quiet", "--float", "--rate", str(_RATE_HZ), "-", "-"],
       name=self.key,
       given=encoded,
     )
     return np.frombuffer(decoded, "<f4").astype(np.float32)
+
+
+def aligned(
+  decoded: np.ndarray, audio: np.ndarray, *, sample_rate_hz: int
+) -> np.ndarray:
+  """Returns float32 [T] of decoded sound at the rate and place of the clip.
+
+  A decoder takes out what the file's head says of its delay, but libopus keeps
+  some of its own: narrowband comes 62 us late, wideband 39 us early. That is
+  nothing to hear, and much for SI-SDR.
+
+  Args:
+    decoded: [T'] at 48 kHz.
+    audio: [T], the clip.
+    sample_rate_hz: of the clip.
+  """
+  wanted = _resample(audio, sample_rate_hz, _RATE_HZ)
+  padded = np.pad(waveform.fit(decoded, len(wanted)), _MOST_LATE, "edge")
+  late = max(
+    sorted(range(-_MOST_LATE, _MOST_LATE + 1), key=abs),
+    key=lambda late: np.dot(_at(padded, late, len(wanted)), wanted),
+  )
+  found = _resample(_at(padded, late, len(wanted)), _RATE_HZ, sample_rate_hz)
+  return waveform.fit(found, len(audio))
 
 
 def all_settings() -> list[Opus]:
@@ -154,3 +175,12 @@ def _wav(audio: np.ndarray, sample_rate_hz: int) -> bytes:
   file = io.BytesIO()
   soundfile.write(file, audio, sample_rate_hz, format="WAV", subtype="FLOAT")
   return file.getvalue()
+
+
+def _resample(audio: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
+  return resampling.resample(audio[:, None], from_hz, to_hz)[:, 0]
+
+
+def _at(padded: np.ndarray, late: int, length: int) -> np.ndarray:
+  start = _MOST_LATE + late
+  return padded[start : start + length]
