@@ -1,6 +1,6 @@
 """Systems that a model is compared with: anchors, Opus, and codecs of others.
 
-    found, missing = systems.baselines(["opus", "low_pass"])
+    found, missing = systems.baselines(["opus", "low_pass"], ["mine.yaml"])
     coded = found[0].code(audio, sample_rate_hz=24000)
 
 SYSTEMS is the one table of those that come with the project; what they need of
@@ -11,7 +11,14 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from soundstream_jax import errors
-from soundstream_jax.evaluate.systems import low_pass, nolace, opus, system
+from soundstream_jax.evaluate.systems import (
+  codec_file,
+  commands,
+  low_pass,
+  nolace,
+  opus,
+  system,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,17 +45,22 @@ SYSTEMS = {
   ),
 }
 
+# What else results are named after: the model itself, and its original.
+RESERVED = (*SYSTEMS, "model", "original")
+
 
 def baselines(
   names: Sequence[str] | None = None,
+  codec_files: Sequence[str] = (),
 ) -> tuple[list[system.System], dict[str, str]]:
   """Returns the systems that can run, and why the others cannot, by name.
 
   Args:
     names: of SYSTEMS, or of one setting, 'opus@6000'; None is all of them.
+    codec_files: each with a codec of two commands, as `codec_file` has it.
 
   Raises:
-    InputError: a name that is not known.
+    InputError: a name that is not known or taken, or a file that is wrong.
   """
   found, missing_ = [], {}
   for name in dict.fromkeys(SYSTEMS if names is None else names):
@@ -70,6 +82,19 @@ def baselines(
         f"there is no system {name!r}. Known are {known}."
       )
     found += [s for s in chosen if s not in found]
+  taken = dict.fromkeys(RESERVED, "the name of a system that is there")
+  for path in codec_files:
+    codec = codec_file.read(path)
+    name = codec[0].name
+    if name in taken:
+      raise errors.InputError(
+        f"{path}: name {name!r} is {taken[name]}. Use another name."
+      )
+    taken[name] = f"that of {path} too"
+    if reason := commands.missing(codec[0]):
+      missing_[name] = reason
+    else:
+      found += codec
   return found, missing_
 
 
