@@ -62,35 +62,23 @@ def baselines(
   Raises:
     InputError: a name that is not known or taken, or a file that is wrong.
   """
-  found, missing_ = [], {}
-  for name in dict.fromkeys(SYSTEMS if names is None else names):
-    kind_name, _, setting = name.partition("@")
-    kind = SYSTEMS.get(kind_name)
-    if kind is None:
-      raise errors.InputError(
-        f"there is no system {name!r}.{errors.nearest(kind_name, SYSTEMS)} "
-        f"Known are {', '.join(SYSTEMS)}."
-      )
-    if reason := kind.missing():
-      missing_[kind_name] = reason
-      continue
-    settings = kind.settings()
-    chosen = [s for s in settings if setting in ("", s.setting)]
-    if not chosen:
-      known = ", ".join(s.key for s in settings)
-      raise errors.InputError(
-        f"there is no system {name!r}. Known are {known}."
-      )
-    found += [s for s in chosen if s not in found]
-  taken = dict.fromkeys(RESERVED, "the name of a system that is there")
+  # Files first: what is wrong in them shows before any program runs.
+  codecs = {}
   for path in codec_files:
     codec = codec_file.read(path)
     name = codec[0].name
-    if name in taken:
+    if name in RESERVED or name in codecs:
       raise errors.InputError(
-        f"{path}: name {name!r} is {taken[name]}. Use another name."
+        f"{path}: name {name!r} is taken. Use another name."
       )
-    taken[name] = f"that of {path} too"
+    codecs[name] = codec
+  found, missing_ = [], {}
+  for name in dict.fromkeys(SYSTEMS if names is None else names):
+    settings, reason = _of(name)
+    if reason:
+      missing_[name.partition("@")[0]] = reason
+    found += [s for s in settings if s not in found]
+  for name, codec in codecs.items():
     if reason := commands.missing(codec[0]):
       missing_[name] = reason
     else:
@@ -102,3 +90,26 @@ def missing() -> dict[str, str]:
   """Returns why systems cannot run, with what mends it, by name."""
   reasons = {name: kind.missing() for name, kind in SYSTEMS.items()}
   return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _of(name: str) -> tuple[list[system.System], str]:
+  """Returns (the systems that a name stands for, why there are none).
+
+  Raises:
+    InputError: it stands for none.
+  """
+  kind_name, _, setting = name.partition("@")
+  kind = SYSTEMS.get(kind_name)
+  if kind is None:
+    raise errors.InputError(
+      f"there is no system {name!r}.{errors.nearest(kind_name, SYSTEMS)} "
+      f"Known are {', '.join(SYSTEMS)}."
+    )
+  if reason := kind.missing():
+    return [], reason
+  settings = kind.settings()
+  chosen = [s for s in settings if setting in ("", s.setting)]
+  if not chosen:
+    known = ", ".join(s.key for s in settings)
+    raise errors.InputError(f"there is no system {name!r}. Known are {known}.")
+  return chosen, ""
