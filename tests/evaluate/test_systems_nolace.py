@@ -92,7 +92,7 @@ def test_the_command_installs_once_and_says_so(cache):
     ).stdout
 
   before = node_packages.find()
-  line = [text for text in command().splitlines() if "opus_nolace" in text][0]
+  line = next(text for text in command().splitlines() if "opus_nolace" in text)
   assert "missing" not in line and "ogg-opus-decoder 1.7.5" in line
   assert node_packages.install() == node_packages.find() == before
   assert [path.name for path in before.parent.iterdir()] == [before.name]

@@ -116,7 +116,6 @@ class _Reader:
     fixed = {
       "encode": self._command("encode", settings),
       "decode": self._command("decode", settings),
-      "here": os.path.dirname(os.path.abspath(self.path)),
       "sample_rate_hz": rate_hz,
       "suffix": self._text("suffix", "", of=_SUFFIX, rule="as in .opus"),
       "bits": bits,
@@ -141,6 +140,7 @@ class _Reader:
         else f"{label} {bitrate_bps / 1000:g} kbit/s",
         bitrate_bps=bitrate_bps,
         version=f"{said}, commands {digest}" if said else f"commands {digest}",
+        here=os.path.dirname(os.path.abspath(self.path)),
         **fixed,
       )
       for setting, bitrate_bps in settings.items()
