@@ -29,7 +29,12 @@ from soundstream_jax.train import (
 from soundstream_jax.train import progress as progress_lib
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
-from soundstream_jax.train.monitoring import alarms, clock, metric_writer
+from soundstream_jax.train.monitoring import (
+  alarms,
+  clock,
+  metric_writer,
+  versions,
+)
 from soundstream_jax.train.monitoring import profile as profile_lib
 from soundstream_jax.train.monitoring import watchdog as watchdog_lib
 
@@ -149,6 +154,7 @@ def _start(run: _Run) -> int | None:
     )
     if distributed.is_primary():
       folder.write_config(workdir, config)
+      versions.note(workdir, step=int(state.step))
       start.describe(config, run.mesh, state)
     outputs = progress_lib.Outputs(
       config=config,
