@@ -34,7 +34,7 @@ from soundstream_jax.evaluate import (
   logs,
   packet_loss,
   pictures,
-  report,
+  table,
 )
 from soundstream_jax.settings import path_flags
 
@@ -103,8 +103,8 @@ def _evaluate() -> None:
   early = None
   if split == config.evaluation.split and metrics_file.is_file():
     early = _early(metrics_file, codec.step)
-  values = report.to_dict(result, early)
-  print(report.to_text(values))
+  values = table.to_dict(result, early)
+  print(table.to_text(values))
   if _OUT.value:
     out = _folder("evaluation.json", values)
     names = _write(out, result, codec.sample_rate)

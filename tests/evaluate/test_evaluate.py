@@ -7,7 +7,7 @@ import pytest
 
 from soundstream_jax import errors, whole_files
 from soundstream_jax.audio import wav
-from soundstream_jax.evaluate import evaluator, logs, pictures, report
+from soundstream_jax.evaluate import evaluator, logs, pictures, table
 from soundstream_jax.metrics import log_mel
 from soundstream_jax.train import loop
 
@@ -117,11 +117,11 @@ def test_a_live_model_passes_all_criteria_and_a_dead_one_none():
       outputs=np.zeros((2, 1, 1)),
     )
 
-  alive = report.to_dict(result(1.0, 0.9, 1.2, 1.5), early=2.0)
+  alive = table.to_dict(result(1.0, 0.9, 1.2, 1.5), early=2.0)
   assert all(alive["criteria"].values())
-  dead = report.to_dict(result(1.0, 1.0, 0.9, 1.1), early=1.5)
+  dead = table.to_dict(result(1.0, 1.0, 0.9, 1.1), early=1.5)
   assert not any(dead["criteria"].values())
-  assert "NO" in report.to_text(dead)
+  assert "NO" in table.to_text(dead)
 
 
 def test_the_log_of_a_run_that_is_running_is_read_to_its_last_whole_line(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from soundstream_jax import metrics, rates
-from soundstream_jax.evaluate import enhancement, evaluator, pictures, report
+from soundstream_jax.evaluate import enhancement, evaluator, pictures, table
 from soundstream_jax.train import validation
 
 
@@ -104,13 +104,13 @@ def test_the_evaluation_and_its_report_show_it(clips):
       return self.heard / 2
 
   result = evaluator.evaluate(Codec(), None, split="test", bitrates_bps=None)
-  values = json.loads(json.dumps(report.to_dict(result, early=None)))
+  values = json.loads(json.dumps(table.to_dict(result, early=None)))
   for at in values["rates"]:
     np.testing.assert_allclose(
       at["toy"], np.mean(result.rates[0].measured["toy"])
     )
     assert set(at["toy_by_source"]) == {"voices"}
-  lines = report.to_text(values).splitlines()
+  lines = table.to_text(values).splitlines()
   assert "  bitrate  layers  log-mel  SI-SDR dB  peak" in lines
   assert any(line.endswith(f"  {at['toy']:.2f}") for line in lines)
 
