@@ -16,14 +16,18 @@ class Progress:
     self._total, self._noun, self._done = total, noun, 0
     self._start = self._reported = time.monotonic()
     self._terminal = sys.stderr.isatty()
+    self._said = False
 
   def add(self) -> None:
     """Counts one."""
     self._done += 1
     now = time.monotonic()
     last = self._done == self._total
-    if now - self._reported < _REPORT_S[self._terminal] and not last:
+    soon = now - self._reported < _REPORT_S[self._terminal]
+    # What was soon done needs no line, but one that is there needs its end.
+    if soon and not (last and (self._terminal or self._said)):
       return
+    self._said = True
     self._reported = now
     took = now - self._start
     left = took / self._done * (self._total - self._done)
