@@ -124,6 +124,7 @@ def evaluate(
     for line in table.missing_values(result):
       _say(line)
     print(table.to_text(values))
+    print("\n".join(table.versions(result)))
     if out is not None:
       _write(out, result, values, pathlib.Path(flags.folder) / "metrics.jsonl")
   if flags.audio and clips.left_out:
@@ -168,16 +169,7 @@ def _baselines(
   names = flags.baselines
   if names is None:
     names = list(systems.SYSTEMS) if flags.out else []
-  found, missing = systems.baselines(names)
-  if flags.codec:
-    found += _of_file(flags.codec)
-  return found, missing
-
-
-def _of_file(path: str) -> list[system_lib.System]:
-  from soundstream_jax.evaluate.systems import commands
-
-  return commands.load(path)
+  return systems.baselines(names, [flags.codec] if flags.codec else [])
 
 
 def _workers(

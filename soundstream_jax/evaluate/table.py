@@ -64,6 +64,20 @@ def missing_values(result: evaluator.Evaluation) -> Iterator[str]:
     yield f"missing: {rest} values for other reasons"
 
 
+def versions(result: evaluator.Evaluation) -> Iterator[str]:
+  """Yields a line for each version of baselines, and one for metrics."""
+  found = {}
+  for system in result.systems[len(result.depths) :]:
+    found.setdefault(system.version, []).append(system.name)
+  if found:
+    yield ""
+  for version, names in found.items():
+    yield f"  {', '.join(dict.fromkeys(names))}: {version}"
+  packages = {m.version() for m in result.metrics.values() if m.package}
+  if packages:
+    yield f"  metrics: {', '.join(sorted(packages))}"
+
+
 def _compared(values: Mapping[str, Any]) -> list[str]:
   """Returns the table of all systems, with true bitrates."""
   columns = values["metrics"]

@@ -33,7 +33,7 @@ class Reader:
     """
     name = console.shown(self.path)
     with reading.opened(self.path, name=name) as sound:
-      audio = _loudest(self._blocks(sound), self.longest)
+      audio = loudest(self._blocks(sound), self.longest)
       if sound.damage:
         raise errors.InputError(f"{name}: {sound.damage}")
     audio = audio[: whole_hops(len(audio), self.hop)]
@@ -63,7 +63,7 @@ class Reader:
     yield checked(resampler.flush())
 
 
-def _loudest(blocks: Iterable[np.ndarray], longest: int) -> np.ndarray:
+def loudest(blocks: Iterable[np.ndarray], longest: int) -> np.ndarray:
   """Returns the loudest [longest] of sound [N], all of it if N is less.
 
   Starts are tried every 1/8 of it. Nothing grows with N.
