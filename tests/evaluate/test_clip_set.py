@@ -121,7 +121,9 @@ def test_a_folder_without_a_clip_is_one_line(tmp_path):
   with pytest.raises(errors.InputError, match="no audio is in this folder"):
     _of(tmp_path)
   soundfile.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
-  with pytest.raises(errors.InputError, match=r"no clip of .*a\.wav: it is sil"):
+  with pytest.raises(
+    errors.InputError, match=r"no clip of .*a\.wav: it is sil"
+  ):
     _of(tmp_path)
   with pytest.raises(errors.InputError, match="shorter than the model's hop"):
     _of(tmp_path, seconds=0.001)

@@ -107,7 +107,7 @@ def of_split(
   if clips is not None:
     chosen["num_clips"] = clips
   if seconds is not None:
-    chosen["clip_samples"] = sound.whole_hops(round(seconds * rate), hop)
+    chosen["clip_samples"] = _samples(seconds, rate, hop)
   evaluation = dataclasses.replace(config.evaluation, **chosen)
   found = held_out.held_out(
     dataclasses.replace(config, evaluation=evaluation), split=split
@@ -184,14 +184,7 @@ def of_audio(
     also = [walk.left_out] if walk.left_out else []
   else:
     files, also = [(path, pathlib.Path(path.name))], []
-  longest = sound.whole_hops(
-    round((seconds or CLIP_SECONDS) * sample_rate_hz), hop
-  )
-  if not longest:
-    raise errors.InputError(
-      f"--clip_seconds={seconds:g} is shorter than the model's hop of "
-      f"{hop / sample_rate_hz:.3f} s. Use longer clips."
-    )
+  longest = _samples(seconds or CLIP_SECONDS, sample_rate_hz, hop)
   made, left_out, names = [], [], set()
   for file, below in _in_turn(files):
     if clips is not None and len(made) == clips:
@@ -243,6 +236,16 @@ def class_of(config: config_lib.Config, folder: str) -> str:
   except (OSError, ValueError, AttributeError):  # of another make
     pass
   return _plain(pathlib.Path(folder).name)
+
+
+def _samples(seconds: float, rate_hz: int, hop: int) -> int:
+  samples = sound.whole_hops(round(seconds * rate_hz), hop)
+  if not samples:
+    raise errors.InputError(
+      f"--clip_seconds={seconds:g} is shorter than the model's hop of "
+      f"{hop / rate_hz:.3f} s. Use longer clips."
+    )
+  return samples
 
 
 def _set_of(
