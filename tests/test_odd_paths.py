@@ -255,7 +255,8 @@ ANSWERING = [
   "train --{}",
   "evaluate --workdir={} --out={}o",
   "evaluate --model={} --audio={}",
-  "evaluate --model=model --audio={} --metrics=si_sdr_db",
+  "evaluate --model=model --audio={} --bitrates=none --baselines=low_pass"
+  " --metrics=si_sdr_db --workers=0",
   "evaluate.systems --codecs={}",
   "launch.demo --out={}",
   "launch.preflight --config=tiny --topology=cpu:1 --json={}none/x",

@@ -40,13 +40,15 @@ from soundstream_jax.settings import path_flags
 
 # With --snr_db; an interval needs two.
 _NOISY_CLIPS = 24
+# Of --bitrates, beside numbers.
+_WORDS = {(command.ALL,): command.ALL, (command.NONE,): ()}
 
 _WORKDIR = path_flags.define("workdir", None, "Of a training run.")
 _MODEL = path_flags.define(
   "model", None, "Folder of a training run, or of an exported model."
 )
 _WEIGHTS = flags.DEFINE_enum(
-  "weights", "ema", ["ema", "raw"], "Averaged or raw parameters."
+  "weights", None, ["ema", "raw"], "Averaged or raw parameters; default ema."
 )
 _STEP = flags.DEFINE_string(
   "step", None, "Of a checkpoint, or 'best'; default the newest."
@@ -65,8 +67,7 @@ _BITRATES = flags.DEFINE_list(
 _CLIPS = flags.DEFINE_integer(
   "clips",
   None,
-  "How many; default evaluation.num_clips, all files of --audio, and 24 with "
-  "--snr_db.",
+  "How many; default evaluation.num_clips, all of --audio, 24 with --snr_db.",
   lower_bound=1,
 )
 _SECONDS = flags.DEFINE_float(
@@ -119,20 +120,10 @@ def main(_):
 def _evaluate() -> None:
   flag, folder = _folder_of_model()
   paths.readable(f"--{flag}={folder}", folder)
-  for name, file in (
-    ("audio", _AUDIO.value),
-    ("own_metrics", _OWN.value),
-    ("codec", _CODEC.value),
-  ):
-    if file:
-      paths.readable(f"--{name}={file}", file)
   if _OUT.value:
     paths.check_writable_folder(f"--out={_OUT.value}", _OUT.value)
   bitrates = _numbers()
-  if _AUDIO.value and _SPLIT.value:
-    raise errors.InputError(
-      f"--split={_SPLIT.value} and --audio both name clips. Leave one out."
-    )
+  asked = command.prepare(_flags(folder, bitrates))
   step = None if _STEP.value is None else best.parse(_STEP.value)
   codec = codec_lib.Codec.load(folder, step=step, weights=_WEIGHTS.value)
   saved = checkpoint_folder.read_config(folder)
@@ -144,26 +135,36 @@ def _evaluate() -> None:
   if _LOSS.value is not None:
     _lose(codec, config, split, bitrates)
     return
-  if _BITRATES.value == ["all"]:
-    bitrates = [float(bps) for bps in codec.bitrates]
-  command.evaluate(
-    command.Flags(
-      folder=folder,
-      out=_OUT.value or "",
-      split=_SPLIT.value,
-      audio=_AUDIO.value or "",
-      clips=_CLIPS.value,
-      clip_seconds=_SECONDS.value,
-      bitrates_bps=bitrates or (None if not _BITRATES.value else []),
-      metrics=_METRICS.value,
-      own_metrics=_OWN.value or "",
-      baselines=[] if _BASELINES.value == [command.NONE] else _BASELINES.value,
-      codec=_CODEC.value or "",
-      sounds=_SOUNDS.value,
-      workers=_WORKERS.value,
-    ),
-    codec,
-    config,
+  command.evaluate(asked, codec, config)
+
+
+def _flags(folder: str, bitrates: list[float]) -> command.Flags:
+  """Returns what is asked for."""
+  if _AUDIO.value and _SPLIT.value:
+    raise errors.InputError(
+      f"--split={_SPLIT.value} and --audio both name clips. Leave one out."
+    )
+  for name, file in (
+    ("audio", _AUDIO.value),
+    ("own_metrics", _OWN.value),
+    ("codec", _CODEC.value),
+  ):
+    if file:
+      paths.readable(f"--{name}={file}", file)
+  return command.Flags(
+    folder=folder,
+    out=_OUT.value or "",
+    split=_SPLIT.value,
+    audio=_AUDIO.value or "",
+    clips=_CLIPS.value,
+    clip_seconds=_SECONDS.value,
+    bitrates_bps=bitrates or _WORDS.get(tuple(_BITRATES.value)),
+    metrics=_METRICS.value,
+    own_metrics=_OWN.value or "",
+    baselines=[] if _BASELINES.value == [command.NONE] else _BASELINES.value,
+    codec=_CODEC.value or "",
+    sounds=_SOUNDS.value,
+    workers=_WORKERS.value,
   )
 
 
@@ -185,8 +186,8 @@ def _folder_of_model() -> tuple[str, str]:
 
 
 def _numbers() -> list[float]:
-  """Returns the numbers of --bitrates; none of its words."""
-  if _BITRATES.value in (["all"], [command.NONE]):
+  """Returns the numbers of --bitrates; [] of its words."""
+  if tuple(_BITRATES.value) in _WORDS:
     return []
   try:
     return [float(text) for text in _BITRATES.value]

@@ -23,7 +23,7 @@ from soundstream_jax.evaluate.measuring import clip_set, controls, pool
 from soundstream_jax.evaluate.measuring import model as model_lib
 from soundstream_jax.evaluate.systems import system as system_lib
 
-NONE = "none"
+NONE, ALL = "none", "all"
 _LOCK = ".lock"
 # Clips that are drawn, of one source each.
 _DRAWN = 3
@@ -40,7 +40,7 @@ class Flags:
     audio: a folder or file to measure on instead; ''.
     clips: how many.
     clip_seconds: of each.
-    bitrates_bps: of the model; [] is none of it.
+    bitrates_bps: of the model; 'all', or [], which is none of it.
     metrics: names.
     own_metrics: path of a user's file; ''.
     baselines: names; [] is none.
@@ -55,7 +55,7 @@ class Flags:
   audio: str = ""
   clips: int | None = None
   clip_seconds: float | None = None
-  bitrates_bps: Sequence[float] | None = None
+  bitrates_bps: Sequence[float] | str | None = None
   metrics: Sequence[str] | None = None
   own_metrics: str = ""
   baselines: Sequence[str] | None = None
@@ -64,24 +64,55 @@ class Flags:
   workers: int | None = None
 
 
-def evaluate(
-  flags: Flags, codec: codec_lib.Codec, config: config_lib.Config
-) -> None:
-  """Measures, prints the table, and writes --out.
+@dataclasses.dataclass(frozen=True)
+class Asked:
+  """Flags that are right, as far as can be said without the model.
+
+  Attributes:
+    flags: as they were given.
+    metrics: name -> metric that is measured.
+    baselines: that are measured.
+    missing_metrics, missing_baselines: name -> why it is not measured.
+  """
+
+  flags: Flags
+  metrics: Mapping[str, metrics.Metric]
+  baselines: Sequence[system_lib.System]
+  missing_metrics: Mapping[str, str]
+  missing_baselines: Mapping[str, str]
+
+
+def prepare(flags: Flags) -> Asked:
+  """Looks at all that needs no model, which takes long to load.
 
   Without --out the metrics that take no time are measured, and nothing else:
   that is a look at a model, in seconds. A folder is what reports are made of,
   so with --out all metrics and all baselines that are here are measured.
 
   Raises:
+    InputError: a name or a file that cannot be used.
+  """
+  if flags.audio:
+    clip_set.files(flags.audio)
+  chosen, missing_metrics = _metrics(flags)
+  baselines, missing_baselines = _baselines(flags)
+  return Asked(flags, chosen, baselines, missing_metrics, missing_baselines)
+
+
+def evaluate(
+  asked: Asked, codec: codec_lib.Codec, config: config_lib.Config
+) -> None:
+  """Measures, prints the table, and writes --out.
+
+  Raises:
     InputError: what cannot be measured; at the end, files that were left out.
     DiskError: the disk cannot be written to.
   """
-  chosen, missing_metrics = _metrics(flags)
-  baselines, missing_systems = _baselines(flags)
+  flags = asked.flags
+  depths = _depths(flags, codec)
   for title, missing in (
-    ("metric", missing_metrics),
-    ("baseline", missing_systems),
+    ("metric", asked.missing_metrics),
+    ("baseline", asked.missing_baselines),
   ):
     for name, why in missing.items():
       _say(f"missing: {title} {name}: {why}")
@@ -99,16 +130,18 @@ def evaluate(
     clips = _clips(flags, codec, config)
     for line in clips.left_out:
       _say(f"left out: {line}")
-    model = model_lib.of(codec, flags.folder, clips, out=out)
+    model = model_lib.of(
+      codec, flags.folder, clips if depths else None, out=out
+    )
     result = evaluator.evaluate(
       model,
       clips,
       evaluator.Ask(
-        metrics=chosen,
-        depths=evaluator.depths(codec, flags.bitrates_bps),
-        baselines=baselines,
+        metrics=asked.metrics,
+        depths=depths,
+        baselines=asked.baselines,
         sounds=flags.sounds,
-        workers=_workers(flags, chosen, baselines),
+        workers=_workers(asked),
         own_metrics=flags.own_metrics,
       ),
       out=out,
@@ -118,8 +151,8 @@ def evaluate(
     values |= summary.to_dict(
       result,
       name=pathlib.Path(os.path.abspath(flags.folder)).name,
-      missing_metrics=missing_metrics,
-      missing_systems=missing_systems,
+      missing_metrics=asked.missing_metrics,
+      missing_systems=asked.missing_baselines,
     )
     for line in table.missing_values(result):
       _say(line)
@@ -166,21 +199,24 @@ def _metrics(
 def _baselines(
   flags: Flags,
 ) -> tuple[list[system_lib.System], dict[str, str]]:
+  """Returns the baselines to measure, and why others are not measured."""
   names = flags.baselines
   if names is None:
     names = list(systems.SYSTEMS) if flags.out else []
   return systems.baselines(names, [flags.codec] if flags.codec else [])
 
 
-def _workers(
-  flags: Flags,
-  chosen: Mapping[str, metrics.Metric],
-  baselines: Sequence[system_lib.System],
-) -> int:
-  if flags.workers is not None:
-    return flags.workers
-  slow = any(not metric.while_training for metric in chosen.values())
-  return pool.default_workers() if slow or baselines else 0
+def _depths(flags: Flags, codec: codec_lib.Codec) -> list[int]:
+  if flags.bitrates_bps == ALL:
+    return list(range(1, codec.num_quantizers + 1))
+  return evaluator.depths(codec, flags.bitrates_bps)
+
+
+def _workers(asked: Asked) -> int:
+  if asked.flags.workers is not None:
+    return asked.flags.workers
+  slow = any(not metric.while_training for metric in asked.metrics.values())
+  return pool.default_workers() if slow or asked.baselines else 0
 
 
 def _clips(

@@ -35,7 +35,7 @@ Lines = dict[tuple[str, str], store.Line]
 
 @dataclasses.dataclass(frozen=True)
 class Ask:
-  """What is to be measured.
+  """Metrics and systems to measure with.
 
   Attributes:
     metrics: name -> metric.

@@ -161,6 +161,8 @@ def _classes(result: evaluator.Evaluation, name: str) -> dict[str, np.ndarray]:
 
 
 def _codebooks(result: evaluator.Evaluation) -> list[dict[str, Any]]:
+  if not result.depths:
+    return []
   counts = result.model.counts
   perplexity = np.asarray(codebook_use.perplexity(counts))
   dead = np.asarray(codebook_use.dead_fraction(counts, threshold=0))

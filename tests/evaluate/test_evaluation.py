@@ -69,7 +69,7 @@ def evaluate(codec, config, monkeypatch):
         **asked,
       }
     )
-    command.evaluate(flags, codec, config)
+    command.evaluate(command.prepare(flags), codec, config)
     data = (pathlib.Path(out) / "evaluation.json").read_bytes()
     return json.loads(data), data
 
@@ -365,10 +365,23 @@ def test_a_users_own_metric_is_one_more_and_its_failures_are_named(
   assert "loudness" in said.out
 
 
-def test_no_bitrate_measures_the_baselines_alone(tmp_path, evaluate):
+def test_all_bitrates_are_those_of_every_layer(tmp_path, evaluate, codec):
+  values, _ = evaluate(tmp_path, bitrates_bps="all", sounds=0)
+  found = [system["bitrate_bps"] for system in values["systems"]]
+  assert found == [float(bps) for bps in codec.bitrates]
+
+
+def test_no_bitrate_measures_the_baselines_alone(
+  tmp_path, evaluate, monkeypatch
+):
+  def encode(*_, **__):
+    pytest.fail("the model encodes")
+
+  monkeypatch.setattr(codec_lib.Codec, "encode", encode)
   values, _ = evaluate(
     tmp_path, bitrates_bps=[], baselines=["low_pass"], sounds=0
   )
+  assert values["codebooks"] == []
   assert [system["system"] for system in values["systems"]] == ["low_pass"] * 2
   assert values["rates"] == [] and set(values["criteria"].values()) == {None}
   assert not (tmp_path / "sounds").exists()
@@ -407,7 +420,8 @@ def test_without_a_folder_a_look_is_quick_and_leaves_nothing(
   monkeypatch.setattr(
     pool, "_Pool", lambda *_: pytest.fail("processes are started")
   )
-  command.evaluate(command.Flags(folder=str(MODEL)), codec, config)
+  asked = command.prepare(command.Flags(folder=str(MODEL)))
+  command.evaluate(asked, codec, config)
   said = capsys.readouterr()
   assert "  bitrate  layers  log-mel  SI-SDR dB\n" in said.out
   assert "better at the higher bitrate" in said.out

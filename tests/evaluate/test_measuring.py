@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import select
 import signal
 
 import numpy as np
@@ -17,6 +18,7 @@ from soundstream_jax.evaluate.measuring import (
   store,
   tasks,
 )
+from tests import test_imports
 
 RATE = 24_000
 
@@ -228,6 +230,13 @@ def test_a_crash_costs_the_value_of_its_clip_and_no_other(own):
   assert [found[clip].values["crashes"] for clip in "012"] == [1.0] * 3
 
 
+@pytest.mark.parametrize("name", ["measuring.pool", "systems"])
+def test_what_workers_import_needs_no_jax(name):
+  needed = test_imports.closure(f"soundstream_jax.evaluate.{name}")
+  assert len(needed) > 10
+  assert test_imports.outside_imports(needed).isdisjoint({"jax", "flax"})
+
+
 @pytest.mark.slow
 def test_workers_load_no_jax_and_are_deaf_to_a_terminals_signals(tmp_path):
   path = tmp_path / "own.py"
@@ -262,8 +271,6 @@ def test_workers_end_with_a_parent_that_is_killed(own):
   parent.kill()
   parent.join()
   for number in watched:
-    import select
-
     assert select.select([number], [], [], 30)[0], "a worker is still there"
     os.close(number)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import console, errors
-from soundstream_jax.audio import folders, waveform
+from soundstream_jax.audio import folders, reading, waveform
 from soundstream_jax.data import dataset_folder, held_out, kinds
 from soundstream_jax.evaluate.measuring import sound
 
@@ -167,26 +167,10 @@ def of_audio(
   Raises:
     InputError: no such folder, or nothing in it can be measured on.
   """
-  path = pathlib.Path(path)
-  shown = console.shown(path)
-  if not path.exists():
-    raise errors.InputError(
-      f"--audio={shown}: there is no such file or folder. Check the path."
-    )
-  if path.is_dir():
-    walk = folders.walk(path)
-    if not walk.files:
-      raise errors.InputError(
-        f"--audio={shown}: no audio is in this folder; it has "
-        f"{folders.seen(walk.others)}."
-      )
-    files = [(f, f.relative_to(path)) for f in walk.files]
-    also = [walk.left_out] if walk.left_out else []
-  else:
-    files, also = [(path, pathlib.Path(path.name))], []
+  found, also = files(path)
   longest = _samples(seconds or CLIP_SECONDS, sample_rate_hz, hop)
   made, left_out, names = [], [], set()
-  for file, below in _in_turn(files):
+  for file, below in _in_turn(found):
     if clips is not None and len(made) == clips:
       break
     name = _plain(below.as_posix().replace("/", "__"))
@@ -212,9 +196,35 @@ def of_audio(
       )
     )
   made.sort(key=lambda clip: clip.name)
-  return _set_of(
-    console.shown(path.absolute().name), sample_rate_hz, made, left_out + also
-  )
+  origin = console.shown(pathlib.Path(os.path.abspath(path)).name)
+  return _set_of(origin, sample_rate_hz, made, left_out + also)
+
+
+def files(
+  path: str | os.PathLike,
+) -> tuple[list[tuple[pathlib.Path, pathlib.Path]], list[str]]:
+  """Returns (file, its path below `path`) of audio, and what is left out.
+
+  Raises:
+    InputError: there is none, or the only file is none.
+  """
+  path = pathlib.Path(path)
+  shown = console.shown(path)
+  if not path.exists():
+    raise errors.InputError(
+      f"--audio={shown}: there is no such file or folder. Check the path."
+    )
+  if not path.is_dir():
+    with reading.opened(path, name=f"--audio={shown}"):
+      return [(path, pathlib.Path(path.name))], []
+  walk = folders.walk(path)
+  if not walk.files:
+    raise errors.InputError(
+      f"--audio={shown}: no audio is in this folder; it has "
+      f"{folders.seen(walk.others)}."
+    )
+  found = [(file, file.relative_to(path)) for file in walk.files]
+  return found, [walk.left_out] if walk.left_out else []
 
 
 def class_of(config: config_lib.Config, folder: str) -> str:

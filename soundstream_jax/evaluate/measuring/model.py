@@ -26,7 +26,7 @@ class Model:
 
   Attributes:
     codec: that encoded.
-    codes: uint16 [F, Q] of each clip.
+    codes: uint16 [F, Q] of each clip; of none if it is not measured.
     tables: of the entropy coder, that were measured for the model; None: a
       clip is coded with tables of the other clips.
   """
@@ -98,7 +98,7 @@ class Model:
 def of(
   codec: codec_lib.Codec,
   folder: str | os.PathLike,
-  clips: clip_set.ClipSet,
+  clips: clip_set.ClipSet | None,
   *,
   out: pathlib.Path | None,
 ) -> Model:
@@ -107,13 +107,15 @@ def of(
   Args:
     codec: the model.
     folder: that it was loaded from, which may have tables of it.
-    clips: to encode.
+    clips: to encode; None: nothing is.
     out: where codes are kept; None keeps none.
 
   Raises:
     InputError: a clip that has changed, or damaged tables.
     DiskError: the disk cannot be written to.
   """
+  if clips is None:
+    return Model(codec, (), None)
   tables = table_files.all_for_model(folder, codec.fingerprint)
   found = [_kept(_path(out, codec, clip), codec, clip) for clip in clips.clips]
   shown = progress.Progress(

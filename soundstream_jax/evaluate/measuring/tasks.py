@@ -1,4 +1,4 @@
-"""What one clip costs: a system codes it, and metrics compare.
+"""One clip's measurement: a system codes it, and metrics compare.
 
 It is done in worker processes, so nothing here loads jax.
 """
@@ -42,7 +42,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """What came of a task.
+  """Outcome of a task.
 
   Attributes:
     key, clip: of the task.
