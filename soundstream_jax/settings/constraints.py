@@ -34,8 +34,11 @@ PATHS = (*SOURCES, "init_from", "compilation_cache")
 _LEAST = {
   0: (
     "seed",
+    "quantizer.kmeans_batches",
     "quantizer.kmeans_iterations",
     "quantizer.revival_threshold",
+    "discriminator.wave_scales",
+    "discriminator.stft_channels",
     "discriminator.start_step",
     "optimizer.learning_rate",
     "optimizer.discriminator_learning_rate",
@@ -58,12 +61,9 @@ _LEAST = {
     "model.embedding_dim",
     "model.residual_kernel",
     "quantizer.num_quantizers",
-    "quantizer.kmeans_batches",
     "quantizer.revival_candidates",
-    "discriminator.wave_scales",
     "discriminator.wave_channels",
     "discriminator.wave_max_channels",
-    "discriminator.stft_channels",
     "discriminator.stft_hop",
     "loss.mel_bins",
     "data.crop_samples",
@@ -181,7 +181,7 @@ def parse_profile_steps(text: str) -> range:
 
 
 def kmeans_frames(config: Any) -> int:
-  """Frames that the k-means start of the codebooks sees."""
+  """Frames that the k-means start of the codebooks sees; 0 without it."""
   per_batch = config.batch_size * config.rates.num_frames(
     config.data.crop_samples
   )
@@ -195,7 +195,7 @@ def check_kmeans(config: Any) -> None:
     InputError: with the numbers and the number of batches that suffices.
   """
   frames, size = kmeans_frames(config), config.quantizer.codebook_size
-  if frames < size:
+  if 0 < frames < size:
     batches = config.quantizer.kmeans_batches
     needed = -(-size * batches // frames)
     raise errors.InputError(
@@ -242,6 +242,7 @@ def _check_data(config: Any) -> None:
 
 
 def _check_networks(config: Any) -> None:
+  _one_of(config, "model.encoder", ("learned", "mel"))
   _one_of(config, "model.film", ("none", "encoder", "decoder"))
   _one_of(config, "form", FORMS)
   _one_of(config, "model.compute_dtype", ("float32", "bfloat16", "float64"))
@@ -279,10 +280,10 @@ def _check_analysis(config: Any) -> None:
       f"discriminator.stft_window={window}. Use {window // 4}."
     )
   hop = config.rates.hop_samples
-  for name, longest in (
-    ("loss.spectral_windows", max(windows)),
-    ("discriminator.stft_window", window),
-  ):
+  longest_of = {"loss.spectral_windows": max(windows)}
+  if config.discriminator.stft_channels:
+    longest_of["discriminator.stft_window"] = window
+  for name, longest in longest_of.items():
     if config.data.crop_samples < longest:
       raise errors.InputError(
         f"data.crop_samples={config.data.crop_samples} is shorter than a "
