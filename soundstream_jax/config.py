@@ -16,16 +16,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
-from absl import logging
 
 from soundstream_jax import errors, rates
-from soundstream_jax.settings import constraints, fields, presets, resume
+from soundstream_jax.settings import (
+  constraints,
+  fields,
+  presets,
+  resume,
+  sweeps,
+)
 
 # Commands, preset files and sweeps reach these through `config`.
 load = presets.load
 override = presets.override
 parse_flags = presets.parse_flags
 preset_files = presets.preset_files
+load_sweep = sweeps.load
+sweep_files = sweeps.files
 parse_sources = constraints.parse_sources
 parse_profile_steps = constraints.parse_profile_steps
 get = fields.get
@@ -282,18 +289,9 @@ def from_dict(values: Mapping[str, Any]) -> Config:
   """
   if isinstance(values, ml_collections.ConfigDict):
     values = values.to_dict()
-  config = fields.build(Config, _without_dropped_form(values))
+  config = fields.build(Config, constraints.without_dropped_form(values))
   constraints.check(config)
   return config
-
-
-def _without_dropped_form(values: Mapping[str, Any]) -> Mapping[str, Any]:
-  """Replaces the form of a method that is gone by 'auto', with a warning."""
-  form = values.get("form") if isinstance(values, Mapping) else None
-  if form not in constraints.DROPPED_FORMS:
-    return values
-  logging.warning("form=%r is no longer there; form='auto' takes over.", form)
-  return {**values, "form": "auto"}
 
 
 def from_flags(

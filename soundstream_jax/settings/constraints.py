@@ -5,8 +5,10 @@ it has touched a device or a file. The configuration is a `config.Config`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from absl import logging
 
 from soundstream_jax import errors
 from soundstream_jax.settings import fields, lists
@@ -123,6 +125,15 @@ def check(config: Any) -> None:
   _check_analysis(config)
   _check_data(config)
   parse_profile_steps(config.profile_steps)
+
+
+def without_dropped_form(values: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Replaces the form of a method that is gone by 'auto', with a warning."""
+  form = values.get("form") if isinstance(values, Mapping) else None
+  if form not in DROPPED_FORMS:
+    return values
+  logging.warning("form=%r is no longer there; form='auto' takes over.", form)
+  return {**values, "form": "auto"}
 
 
 def parse_sources(
