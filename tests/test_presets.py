@@ -70,6 +70,16 @@ def test_a_job_of_the_papers_presets_loses_ten_minutes_at_most(built, name):
   assert 0 < built[name].checkpoint.every_seconds <= 600
 
 
+def test_the_small_preset_lies_between_tiny_and_the_papers(built):
+  sizes = [
+    sum(leaf.size for leaf in jax.tree.leaves(state.abstract(built[n]).params))
+    for n in ("tiny", "small", "soundstream_24khz")
+  ]
+  assert 3 * sizes[0] < sizes[1] < sizes[2] / 3
+  assert built["small"].rates.bitrate_bps() == 12_000
+  assert built["small"].quantizer.dropout
+
+
 def test_the_scalable_preset_drops_quantizers(built):
   assert built["soundstream_24khz"].quantizer.dropout
 

@@ -101,3 +101,26 @@ def test_strides_are_whole_and_positive(strides):
 def test_a_bitrate_that_is_no_whole_number_is_not_printed_as_one():
   assert rates.describe_bps(Fraction(6_000)) == "6000"
   assert rates.describe_bps(Fraction(6_200, 3)) == "2066.67"
+
+
+@hypothesis.given(some_rates, st.integers(1, 200_000))
+def test_the_nearest_number_of_layers_is_the_nearest(rates_, bitrate_bps):
+  def distance(layers):
+    return abs(rates_.bitrate_bps(layers) - bitrate_bps)
+
+  found = rates_.layers_near(bitrate_bps)
+  assert found >= 1
+  assert distance(found) <= distance(found + 1)
+  assert found == 1 or distance(found) < distance(found - 1)
+
+
+@hypothesis.given(some_rates, st.integers(1, 200))
+def test_a_bitrate_is_checked_exactly_and_the_nearest_named(rates_, layers):
+  rates_.check_bitrate(rates_.bitrate_bps())
+  wanted = rates_.bitrate_bps(layers)
+  assert rates_.layers_near(wanted) == layers
+  if layers != rates_.num_quantizers:
+    with pytest.raises(
+      errors.InputError, match=rf"quantizer\.num_quantizers={layers}\.$"
+    ):
+      rates_.check_bitrate(wanted)
