@@ -180,11 +180,15 @@ class Logging:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """Validation: a running training measured on held-out records."""
+  """Validation: a running training measured on held-out records.
+
+  With these values it takes less than a hundredth of the time that the paper's
+  model trains.
+  """
 
   every_steps: int = 1_000
   at_steps: tuple[int, ...] = (10,)
-  num_clips: int = 8
+  num_clips: int = 104  # a hundred, and a multiple of eight devices
   clip_samples: int = 48_000
   split: str = "validation"
 

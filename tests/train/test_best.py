@@ -16,7 +16,7 @@ from soundstream_jax.checkpoint import best, integrity
 from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.data import loader as loader_lib
-from soundstream_jax.train import loop
+from soundstream_jax.train import loop, validation
 from soundstream_jax.train import rollback as rollback_lib
 
 
@@ -42,12 +42,16 @@ def distances(monkeypatch):
   """Log-mel distances that the next validations find, in this order."""
   coming = []
 
-  def measure(reference, output, *, sample_rate_hz):
-    del output, sample_rate_hz
-    value = np.full(len(reference), coming.pop(0))
-    return {"log_mel": value, "si_sdr_db": -value}
+  def measure(self, state):
+    del state
+    value = np.full((len(self.depths), len(self.clips)), coming.pop(0))
+    return validation.Found(
+      values={"log_mel": value, "si_sdr_db": -value},
+      codes=np.zeros((len(self.clips), 1, 3), np.int32),
+      shown=self.clips,
+    )
 
-  monkeypatch.setattr(metrics, "measure", measure)
+  monkeypatch.setattr(validation.Validator, "measure", measure)
   return coming
 
 
