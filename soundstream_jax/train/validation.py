@@ -36,7 +36,7 @@ SHOWN = 2
 class Found:
   """What the clips became; d: entries of `Validator.depths`."""
 
-  values: Mapping[str, np.ndarray]  # by the names of METRICS: [d, N]
+  values: Mapping[str, np.ndarray]  # metric -> [d, N]
   codes: np.ndarray  # int32 [N, F, Q]
   shown: np.ndarray  # float32 [SHOWN, T, 1], the first outputs at all layers
 
@@ -212,11 +212,11 @@ def _shared(
     shape: (depths, clips).
   """
   count = jax.process_count()
-  names = list(metrics_lib.METRICS)
+  names = list(metrics_lib.while_training())
   values = np.full((len(names), *shape), np.nan)
   for (depth, clip), found in measured.items():
     for place, name in enumerate(names):
-      values[place, depth, clip] = found.get(name, np.nan)
+      values[place, depth, clip] = found[name]
   if count > 1:
     # As bytes: jax would make float32 of them.
     told = multihost_utils.process_allgather(values.view(np.uint8))
