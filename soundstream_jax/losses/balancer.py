@@ -90,7 +90,7 @@ def balance(
     gradients: of the same losses, without weights, each [B, T, 1].
   """
   present = {
-    name: weight * (averages[name]["weight"] > 0)
+    name: jnp.where(averages[name]["weight"] > 0, weight, 0.0)
     for name, weight in weights.items()
   }
   whole = sum(present.values())
