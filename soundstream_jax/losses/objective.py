@@ -90,6 +90,17 @@ DISCRIMINATOR = {
 }
 
 
+def weights(settings: config.Loss, *, adversarial: bool) -> dict[str, float]:
+  """Returns the weights above 0 of the losses that see the decoded audio.
+
+  Args:
+    adversarial: whether those that need discriminators are among them.
+  """
+  terms = RECONSTRUCTION | (ADVERSARIAL if adversarial else {})
+  found = {name: term.weight(settings) for name, term in terms.items()}
+  return {name: weight for name, weight in found.items() if weight}
+
+
 def reconstruction(
   weights: config.Loss,
   sample_rate_hz: int,

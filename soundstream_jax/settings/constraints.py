@@ -113,6 +113,7 @@ def check(config: Any) -> None:
       )
   for name in (
     "quantizer.ema_decay",
+    "loss.balancer_decay",
     "optimizer.beta1",
     "optimizer.beta2",
     "optimizer.ema_decay",
@@ -278,6 +279,11 @@ def _check_analysis(config: Any) -> None:
     raise errors.InputError(
       f"loss.spectral_windows={windows} must hold windows of at least 4 "
       "samples, for example (64,128,256,512,1024,2048)."
+    )
+  if config.loss.balancer_norm <= 0:
+    raise errors.InputError(
+      f"loss.balancer_norm={config.loss.balancer_norm} must be above 0, for "
+      "example 1.0."
     )
   window = config.discriminator.stft_window
   if window < 128 or window & (window - 1):

@@ -5,6 +5,10 @@ pull-back; the discriminators run forward once on real audio and once on the
 reconstruction, and leave theirs. From their outputs come two gradients: the
 discriminators' own, and the generator's toward the reconstruction, which joins
 the spectral one and is pulled back through the generator.
+
+With the loss balancer the gradients of all losses toward the reconstruction
+are computed apart. Without it they are so only to be logged, and only in steps
+that are: the discriminators would have to be passed a third time.
 """
 
 import functools
@@ -15,12 +19,13 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.sharding import Mesh
 
 from soundstream_jax import config as config_lib
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import sharding
-from soundstream_jax.losses import objective
+from soundstream_jax.losses import balancer, objective
 from soundstream_jax.model import quantizer, soundstream
 from soundstream_jax.train import bad_steps
 from soundstream_jax.train import state as state_lib
@@ -44,6 +49,7 @@ class Gradients:
   generator: Any
   discriminator: Any
   statistics: quantizer.Statistics
+  measured: balancer.Measured
   metrics: dict[str, Array]
   not_finite: Array  # [8] int32, for the first terms of bad_steps.CHECKED
 
@@ -82,29 +88,26 @@ def differentiator(
     (recon, commitment), pull_generator, output = jax.vjp(
       generate, state.params, has_aux=True
     )
-    to_recon, to_commitment, metrics = _reconstruction_gradients(
-      config, target, recon, commitment
-    )
-    disc_gradient, adversarial_to_recon = {}, jnp.zeros_like(recon)
-    adversarial_metrics = {}
+    to_commitment, commitment_metrics = _commitment_gradient(config, commitment)
+    reconstruction = _reconstruction_gradients(config, target, recon)
+    disc_gradient, judged = {}, _nothing(recon)
     if adversarial:
-      disc_gradient, adversarial_to_recon, adversarial_metrics = (
-        _adversarial_gradients(
-          config, discriminators, state.disc_params, target, recon
-        )
+      disc_gradient, judged = _adversarial_gradients(
+        config, discriminators, state.disc_params, target, recon
       )
-    (gradient,) = pull_generator(
-      (to_recon + adversarial_to_recon, to_commitment)
-    )
+    to_recon, measured = _joined(config, state, reconstruction, judged)
+    (gradient,) = pull_generator((to_recon, to_commitment))
     metrics = (
       objective.without_discriminators(recon.dtype)
-      | metrics
-      | adversarial_metrics
+      | reconstruction.metrics
+      | commitment_metrics
+      | judged.metrics
     )
     return Gradients(
       generator=gradient,
       discriminator=disc_gradient,
       statistics=output.statistics,
+      measured=measured,
       metrics=metrics,
       not_finite=_not_finite(
         microbatch.examples, output, recon, commitment, metrics
@@ -129,18 +132,101 @@ def _not_finite(examples, output, recon, commitment, metrics) -> Array:
   )
 
 
-def _reconstruction_gradients(config, target, recon, commitment):
-  """Returns the gradients toward recon and commitment, and metrics."""
-  (_, metrics), to_recon = jax.value_and_grad(
-    lambda x: objective.reconstruction(
-      config.loss, config.audio.sample_rate_hz, target, x
-    ),
-    has_aux=True,
-  )(recon)
-  (_, commitment_metrics), to_commitment = jax.value_and_grad(
+@flax.struct.dataclass
+class _ToRecon:
+  """Gradients toward the reconstruction, of some of the losses."""
+
+  total: Array  # [b, T, 1], of the weighted sum
+  weights: dict[str, float] = flax.struct.field(pytree_node=False)
+  # Loss -> the gradient [b, T, 1] of a loss without its weight.
+  of: Callable[[str], Array] = flax.struct.field(pytree_node=False)
+  metrics: dict[str, Array]
+
+
+def _joined(config, state, reconstruction: _ToRecon, judged: _ToRecon):
+  """Returns the gradient that the generator learns from, and its parts' norms.
+
+  Losses that the step does not have are measured as 0.
+  """
+  absent = {
+    name: jnp.zeros((), reconstruction.total.dtype)
+    for name in objective.weights(config.loss, adversarial=True)
+  }
+  if config.loss.balancer:
+    balanced = balancer.balance(
+      config.loss,
+      state.balancer,
+      reconstruction.weights | judged.weights,
+      {
+        n: part.of(n) for part in (reconstruction, judged) for n in part.weights
+      },
+    )
+    gradient, found = balanced.gradient, [balanced.measured]
+  else:
+    gradient = reconstruction.total + judged.total
+    is_logged = (state.step + 1) % config.logging.every_steps == 0
+    found = [_apart(part, is_logged) for part in (reconstruction, judged)]
+  measured = balancer.Measured(norms=dict(absent), applied=dict(absent))
+  for one in found:
+    measured.norms.update(one.norms)
+    measured.applied.update(one.applied)
+  return gradient, measured
+
+
+def _apart(part: _ToRecon, is_logged: Array) -> balancer.Measured:
+  """Measures each loss in a step that is logged; else it may be NaN."""
+  *first, last = part.weights or [""]
+  if not last:
+    return balancer.Measured(norms={}, applied={})
+  if not first:
+    return balancer.weighted(part.weights, {last: part.total})
+
+  def measure() -> balancer.Measured:
+    gradients = {name: part.weights[name] * part.of(name) for name in first}
+    # What is left of the sum: one pass less.
+    rest = part.total - functools.reduce(operator.add, gradients.values())
+    return balancer.weighted(part.weights, {**gradients, last: rest})
+
+  def nothing() -> balancer.Measured:
+    return jax.tree.map(
+      lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype),
+      jax.eval_shape(measure),
+    )
+
+  return lax.cond(is_logged, measure, nothing)
+
+
+def _nothing(recon: Array) -> _ToRecon:
+  """The gradients of no losses."""
+  return _ToRecon(
+    total=jnp.zeros_like(recon), weights={}, of=lambda _: recon, metrics={}
+  )
+
+
+def _commitment_gradient(config, commitment):
+  """Returns the gradient toward commitment, and metrics."""
+  (_, metrics), gradient = jax.value_and_grad(
     lambda x: objective.commitment(config.loss, x), has_aux=True
   )(commitment)
-  return to_recon, to_commitment, metrics | commitment_metrics
+  return gradient, metrics
+
+
+def _reconstruction_gradients(config, target, recon) -> _ToRecon:
+  """The gradients of the losses that compare waveforms."""
+  rate = config.audio.sample_rate_hz
+  (_, metrics), total = jax.value_and_grad(
+    lambda x: objective.reconstruction(config.loss, rate, target, x),
+    has_aux=True,
+  )(recon)
+
+  def of(name: str) -> Array:
+    measure = objective.RECONSTRUCTION[name].measure
+    return jax.grad(lambda x: measure(config.loss, rate, target, x)[name])(
+      recon
+    )
+
+  weights = objective.weights(config.loss, adversarial=False)
+  return _ToRecon(total=total, weights=weights, of=of, metrics=metrics)
 
 
 def _adversarial_gradients(config, discriminators, disc_params, target, recon):
@@ -150,8 +236,9 @@ def _adversarial_gradients(config, discriminators, disc_params, target, recon):
   through what judged the decoded.
 
   Returns:
-    (gradient of the discriminator loss toward disc_params, gradient of the
-    generator's adversarial and feature losses toward recon, metrics).
+    (gradient of the discriminator loss toward disc_params, those of the
+    generator's adversarial and feature losses toward recon with the metrics of
+    both).
   """
 
   def discriminate(disc_params, x):
@@ -168,5 +255,18 @@ def _adversarial_gradients(config, discriminators, disc_params, target, recon):
   disc_gradient = jax.tree.map(
     jnp.add, *pull_real(real_cotangent), pull_fake(fake_cotangent)[0]
   )
-  _, recon_gradient = pull_fake(adv_cotangent)
-  return disc_gradient, recon_gradient, disc_metrics | adv_metrics
+  _, total = pull_fake(adv_cotangent)
+
+  def of(name: str) -> Array:
+    measure = objective.ADVERSARIAL[name].measure
+    return pull_fake(jax.grad(lambda x: measure(real, x))(fake))[1]
+
+  weights = {
+    name: weight
+    for name, weight in objective.weights(config.loss, adversarial=True).items()
+    if name in objective.ADVERSARIAL
+  }
+  judged = _ToRecon(
+    total=total, weights=weights, of=of, metrics=disc_metrics | adv_metrics
+  )
+  return disc_gradient, judged

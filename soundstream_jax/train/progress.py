@@ -182,6 +182,10 @@ def _measured(
     return saves.agree(means, improves=outputs.checkpoints.best.improves(means))
 
 
+def _is_unmeasured(name: str, value: np.ndarray) -> bool:
+  return name.startswith("gradient_") and bool(np.any(np.isnan(value)))
+
+
 def _to_save(finished: Finished) -> state_lib.TrainState:
   """Returns a copy of the state, which the next step cannot take away."""
   if finished.measure is None:
@@ -192,6 +196,9 @@ def _to_save(finished: Finished) -> state_lib.TrainState:
 def _log(step: int, metrics: dict[str, jax.Array], outputs: Outputs) -> None:
   """Writes a step's metrics, its line in the log, and alarms."""
   values = {name: np.asarray(value) for name, value in metrics.items()}
+  if step % outputs.config.logging.every_steps:
+    # The last step, which does not measure all that others do (`gradients`).
+    values = {n: v for n, v in values.items() if not _is_unmeasured(n, v)}
   speed = outputs.clock.lap(step)
   outputs.writer.scalars(step, values | speed)
   metric_writer.say(

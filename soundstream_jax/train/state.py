@@ -11,6 +11,7 @@ import numpy as np
 from soundstream_jax import config as config_lib
 from soundstream_jax import precision, rng
 from soundstream_jax.convolution import methods
+from soundstream_jax.losses import balancer, objective
 from soundstream_jax.model import (
   codebook,
   discriminator,
@@ -32,6 +33,8 @@ class TrainState:
   opt_state: Any
   disc_params: Any
   disc_opt_state: Any
+  # Averages of losses/balancer.py; None, no leaf at all, without loss.balancer.
+  balancer: Any = None
 
 
 def abstract(config: config_lib.Config) -> TrainState:
@@ -83,6 +86,16 @@ def _assemble(config, params, disc_params) -> TrainState:
     opt_state=generator_optimizer.init(params),
     disc_params=disc_params,
     disc_opt_state=discriminator_optimizer.init(disc_params),
+    balancer=_no_averages(config),
+  )
+
+
+def _no_averages(config: config_lib.Config) -> balancer.Averages | None:
+  if not config.loss.balancer:
+    return None
+  return balancer.start(
+    list(objective.weights(config.loss, adversarial=True)),
+    precision.of_parameters(config.model.compute_dtype),
   )
 
 
@@ -122,6 +135,7 @@ def snapshot(state: TrainState) -> TrainState:
 
 def to_items(state: TrainState) -> dict[str, Any]:
   """Splits a state into the items of a checkpoint."""
+  averages = {} if state.balancer is None else {"balancer": state.balancer}
   return {
     "params": state.params,
     "ema_params": state.ema_params,
@@ -134,6 +148,7 @@ def to_items(state: TrainState) -> dict[str, Any]:
       "opt_state": state.opt_state,
       "disc_params": state.disc_params,
       "disc_opt_state": state.disc_opt_state,
+      **averages,
     },
   }
 

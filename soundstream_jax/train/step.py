@@ -18,6 +18,7 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import precision, rng
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import sharding
+from soundstream_jax.losses import balancer, objective
 from soundstream_jax.metrics import codebook_use
 from soundstream_jax.model import codebook, quantizer
 from soundstream_jax.train import (
@@ -92,6 +93,7 @@ def _step_function(
     config, mesh, adversarial=adversarial
   )
   update = _updater(config, adversarial=adversarial)
+  present = objective.weights(config.loss, adversarial=adversarial)
 
   def step(state: state_lib.TrainState, batch: batch_lib.Batch):
     whole, candidates = _draw(config, mesh, state.step, batch)
@@ -102,9 +104,9 @@ def _step_function(
       place=sharding.batch(mesh),
     )
     # Losses are means over examples, codebook statistics are sums.
-    gradient, disc_gradient, metrics = jax.tree.map(
+    gradient, disc_gradient, measured, metrics = jax.tree.map(
       lambda leaf: leaf / config.microbatches,
-      (sums.generator, sums.discriminator, sums.metrics),
+      (sums.generator, sums.discriminator, sums.measured, sums.metrics),
     )
     gradient = _named_gradient("generator", gradient)
     disc_gradient = _named_gradient("discriminator", disc_gradient)
@@ -112,12 +114,23 @@ def _step_function(
       "gradient_norm/generator": optax.tree.norm(gradient),
       "gradient_norm/discriminator": optax.tree.norm(disc_gradient),
     }
+    checked = list(norms.values())
+    if config.loss.balancer:
+      checked[0] = (checked[0], measured.norms)  # which it learns from
     bad_term = bad_steps.first_bad(
-      jnp.concatenate([sums.not_finite, bad_steps.not_finite(*norms.values())])
+      jnp.concatenate([sums.not_finite, bad_steps.not_finite(*checked)])
     )
     updated = update(state, gradient, disc_gradient, sums.statistics)
+    if config.loss.balancer:
+      updated = updated.replace(
+        balancer=balancer.update(
+          state.balancer,
+          {name: measured.norms[name] for name in present},
+          decay=config.loss.balancer_decay,
+        )
+      )
     state = bad_steps.skip_if_bad(bad_term, updated, state)
-    metrics |= norms
+    metrics |= norms | balancer.metrics(measured)
     metrics |= _codebook_metrics(config, state.codebooks.counts)
     metrics |= {"bad/term": bad_term, "bad/steps": state.bad_steps}
     return state, metrics

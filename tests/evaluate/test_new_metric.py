@@ -69,7 +69,10 @@ def test_validation_logs_it(small_config, caplog):
   validate = validation.Validator(
     small_config(),
     clips,
-    lambda params, vectors, audio: (audio / 2, np.ones((3, 16))),
+    rows=1,
+    place=lambda audio: audio,
+    encode=lambda params, vectors, audio: (audio, np.ones((1, 5, 3), int)),
+    decode=lambda params, vectors, audio, depth: audio * depth / 6,
   )
   state = types.SimpleNamespace(
     ema_params=None, codebooks=types.SimpleNamespace(vectors=None)
@@ -77,9 +80,20 @@ def test_validation_logs_it(small_config, caplog):
   writer = _Writer()
   with caplog.at_level("INFO", logger="absl"):
     validate(state, writer, 5)
-  expected = np.mean(np.max(np.abs(clips / 2), axis=(1, 2)))
-  np.testing.assert_allclose(writer.logged["eval/toy"], expected)
-  assert f"SI-SDR 100.00 dB, peak difference {expected:.2f}" in caplog.text
+  at_three = np.max(np.abs(clips / 2), axis=(1, 2))
+  np.testing.assert_allclose(writer.logged["eval/toy"], np.mean(at_three))
+  for layers, peaks in ((1, at_three * 5 / 3), (3, at_three)):
+    for share, name in ((25, "q25"), (50, "median"), (75, "q75")):
+      np.testing.assert_allclose(
+        writer.logged[f"eval/toy/layers_{layers:02d}/{name}"],
+        np.percentile(peaks, share),
+        rtol=1e-6,
+      )
+  medians = " / ".join(
+    f"{np.median(at_three * part):.2f}" for part in (5 / 3, 4 / 3, 1)
+  )
+  said = f"dB, peak difference {medians} (medians at 1 / 2 / 3 layers)"
+  assert said in caplog.text
 
 
 @pytest.fixture

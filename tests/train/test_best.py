@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from benchmarks.faults import background_job
-from soundstream_jax import errors, metrics
+from soundstream_jax import errors
 from soundstream_jax.checkpoint import best, integrity
 from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.data import loader as loader_lib
-from soundstream_jax.train import loop
+from soundstream_jax.train import loop, validation
 from soundstream_jax.train import rollback as rollback_lib
 
 
@@ -42,12 +42,16 @@ def distances(monkeypatch):
   """Log-mel distances that the next validations find, in this order."""
   coming = []
 
-  def measure(reference, output, *, sample_rate_hz):
-    del output, sample_rate_hz
-    value = np.full(len(reference), coming.pop(0))
-    return {"log_mel": value, "si_sdr_db": -value}
+  def measure(self, state):
+    del state
+    value = np.full((len(self.depths), len(self.clips)), coming.pop(0))
+    return validation.Found(
+      values={"log_mel": value, "si_sdr_db": -value},
+      codes=np.zeros((len(self.clips), 1, 3), np.int32),
+      shown=self.clips,
+    )
 
-  monkeypatch.setattr(metrics, "measure", measure)
+  monkeypatch.setattr(validation.Validator, "measure", measure)
   return coming
 
 
@@ -182,14 +186,17 @@ def test_a_best_without_held_out_clips_is_refused(config, tmp_path):
 DISAGREEING = """
 import math, runpy, sys, time, types
 import numpy as np
-from soundstream_jax import metrics
-from soundstream_jax.train import saves
+from soundstream_jax.train import saves, validation
 found = [[3.0, 1.0, 2.0, 1.5], [1.0, 2.0, 0.5, math.nan]]
 process = int(sys.argv[-1].partition("=")[2])
-def measure(reference, output, *, sample_rate_hz):
-  value = np.full(len(reference), found[process].pop(0))
-  return {"log_mel": value, "si_sdr_db": -value}
-metrics.measure = measure
+def measure(self, state):
+  value = np.full((len(self.depths), len(self.clips)), found[process].pop(0))
+  return validation.Found(
+    values={"log_mel": value, "si_sdr_db": -value},
+    codes=np.zeros((len(self.clips), 1, 3), np.int32),
+    shown=self.clips,
+  )
+validation.Validator.measure = measure
 if process:
   saves.time = types.SimpleNamespace(monotonic=lambda: 0.0, sleep=time.sleep)
 runpy.run_module("soundstream_jax.train", run_name="__main__", alter_sys=True)

@@ -1,16 +1,18 @@
 """Laws of the training step."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from soundstream_jax import rng
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import distributed
 from soundstream_jax.losses import objective
-from soundstream_jax.model import soundstream
+from soundstream_jax.model import quantizer, soundstream
 from soundstream_jax.train import bad_steps, kmeans_start, optimizer
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
@@ -368,3 +370,74 @@ def test_kmeans_with_fewer_frames_than_codes_stops_with_the_numbers(
   )
   with pytest.raises(ValueError, match=r"400 frames for 1024 codes.*=3"):
     kmeans_start.check(config)
+
+
+def test_norms_of_the_losses_are_those_of_autodiff(small, whole):
+  """Each loss's gradient at the decoded audio, as a mean over examples."""
+  config, _, fresh = small
+  state, audio = fresh(), jnp.asarray(_batch(config).audio)
+  _, metrics = whole
+  net = soundstream.from_config(config)
+  discriminators = state_lib.discriminator_module(config)
+  root = rng.root(config.seed)
+  depths = quantizer.draw_depths(
+    rng.stream(root, "quantizer_dropout", 0),
+    config.batch_size,
+    config.quantizer.num_quantizers,
+  )
+  variables = soundstream.variables(state.params, state.codebooks.vectors)
+  recon = net.apply(variables, audio, depths=depths).audio
+
+  def loss(name, x):
+    if name in objective.RECONSTRUCTION:
+      measure = objective.RECONSTRUCTION[name].measure
+      return measure(config.loss, config.audio.sample_rate_hz, audio, x)[name]
+    real, fake = (
+      discriminators.apply({"params": state.disc_params}, y) for y in (audio, x)
+    )
+    return objective.ADVERSARIAL[name].measure(real, fake)
+
+  weights = {
+    "loss/reconstruction": config.loss.reconstruction_weight,
+    "loss/adversarial": config.loss.adversarial_weight,
+    "loss/feature": config.loss.feature_weight,
+  }
+  applied = {}
+  for name, weight in weights.items():
+    gradient = jax.jit(jax.grad(functools.partial(loss, name)))(recon)
+    norms = np.linalg.norm(np.asarray(gradient)[:, :, 0], axis=1)
+    norm = config.batch_size * np.mean(norms)
+    np.testing.assert_allclose(
+      metrics[f"gradient_norm/{name}"], norm, rtol=1e-3, err_msg=name
+    )
+    applied[name] = weight * norm
+  for name, norm in applied.items():
+    np.testing.assert_allclose(
+      metrics[f"gradient_share/{name}"],
+      norm / sum(applied.values()),
+      rtol=1e-3,
+      err_msg=name,
+    )
+
+
+def test_to_measure_norms_for_the_log_changes_no_bit(
+  small, whole, small_config
+):
+  _, _, fresh = small
+  config = small_config(**OVERRIDES, **{"logging.every_steps": 2})
+  step, _ = step_lib.build(
+    config, distributed.make_mesh(config.mesh, jax.devices()[:1])
+  )
+  after, metrics = step(fresh(), _batch(config))
+  expected, expected_metrics = whole
+  for (path, a), b in zip(
+    jax.tree_util.tree_leaves_with_path(expected),
+    jax.tree.leaves(after),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(b, a, err_msg=jax.tree_util.keystr(path))
+  for name, value in expected_metrics.items():
+    if name in ("gradient_norm/loss/adversarial", "gradient_norm/loss/feature"):
+      assert np.isnan(metrics[name])
+    elif not name.startswith("gradient_share/"):
+      np.testing.assert_array_equal(metrics[name], value, err_msg=name)
