@@ -1,0 +1,143 @@
+"""One call of the command: what it shows, and what it runs."""
+
+import pathlib
+import re
+from collections.abc import Sequence
+
+import jax
+
+from soundstream_jax import console, errors
+from soundstream_jax.launch.sweep import (
+  folder,
+  local,
+  results,
+  speed,
+  states,
+  table,
+)
+from soundstream_jax.launch.sweep import plan as plan_lib
+
+
+class Session:
+  """A sweep that is shown, launched and watched."""
+
+  def __init__(self, plan: plan_lib.Plan):
+    self.plan = plan
+    self._before = speed.of_this_device()
+    self._rate = self._before
+    self._rows = []
+    self._told = set()
+    self._calibrate(plan.look())
+
+  def show_plan(self) -> None:
+    """Prints the points, and what else is to be known before they run."""
+    plan = self.plan
+    fixed = plan.sweep.fixes or "neither bitrate nor depth"
+    local.say(
+      f"sweep {plan.sweep.name}, preset {plan.preset}: {len(plan.points)} "
+      f"points, {fixed} fixed, in {console.shown(plan.out)}"
+    )
+    local.say(table.plan(self._rows))
+    total = sum(row["predicted_seconds"] for row in self._rows)
+    local.say(
+      f"predicted: {table.time(total)} in all, one after the other, by "
+      f"{self._rate.source}"
+    )
+    for path in folder.dropped(plan.out, [p.point for p in plan.points]):
+      local.say(f"no longer in the sweep, and kept: {console.shown(path)}")
+
+  def show_script(self, launcher: str, *, at_once: int | None) -> int:
+    """Prints what a cluster would be given; returns the exit code."""
+    if launcher != "local":
+      raise errors.InputError(f"--launcher={launcher} is not there yet.")
+    return 0
+
+  def launch(
+    self,
+    launcher: str,
+    *,
+    only: re.Pattern[str],
+    retry: bool,
+    at_once: int | None,
+  ) -> int:
+    """Runs what is missing; returns the exit code."""
+    plan = self.plan
+    folder.write(plan.out, plan.sweep, plan.preset, self._rows)
+    found = plan.look()
+    chosen, failed = [], []
+    for each, state in zip(plan.points, found, strict=True):
+      if not only.search(each.name) or state.name == states.DONE:
+        continue
+      if state.name == states.FAILED and not retry:
+        failed.append(each.name)
+      else:
+        chosen.append(each)
+    if launcher != "local":
+      raise errors.InputError(f"--launcher={launcher} is not there yet.")
+    code = local.run(
+      plan, chosen, at_once=at_once or 1, report=lambda _: self.report()
+    )
+    self.report()
+    if failed:
+      local.say(f"failed before: {', '.join(failed)}. --retry runs them again.")
+    return code or (local.EXIT_FAILED if failed else 0)
+
+  def report(self) -> None:
+    """Prints the states and writes what is known by now."""
+    found = self.plan.look()
+    self._calibrate(found)
+    folder.write(self.plan.out, self.plan.sweep, self.plan.preset, self._rows)
+    results.write(self.plan.out, self.plan.sweep.name, self._rows, found)
+    local.say(table.states(self._rows, found))
+
+  def _calibrate(self, found: Sequence[states.State]) -> None:
+    """Predicts anew from the points that have been trained; says how far off."""
+    trained = self.plan.trained(found)
+    for name in trained.keys() - self._told:
+      self._told.add(name)
+      row = next((r for r in self._rows if r["name"] == name), None)
+      if row is not None:
+        took = trained[name].seconds
+        local.say(
+          f"[{name}] took {table.time(took)}; predicted "
+          f"{table.time(row['predicted_seconds'])} by {self._rate.source} "
+          f"(x {took / row['predicted_seconds']:.2f})"
+        )
+    self._rate = speed.of_points(list(trained.values()), self._before)
+    if trained:
+      speed.keep(self._rate)
+    self._rows = self.plan.rows(self._rate)
+
+
+def open_(
+  sweep: str,
+  preset: str,
+  out: pathlib.Path,
+  words: Sequence[str],
+  *,
+  evaluation: str,
+) -> Session:
+  """Reads a sweep, which is refused where it cannot run."""
+  # Points need the accelerators; counting needs none.
+  jax.config.update("jax_platforms", "cpu")
+  return Session(
+    plan_lib.make(sweep, preset, out, words, evaluation=evaluation)
+  )
+
+
+def show_status(out: pathlib.Path) -> int:
+  """Prints the states of a sweep that may be running; returns the exit code."""
+  saved = folder.read(out)
+  rows = saved["points"]
+  found = [
+    states.look(
+      out / row["workdir"],
+      num_steps=row["num_steps"],
+      evaluation=row["evaluation"],
+      out=out,
+    )
+    for row in rows
+  ]
+  results.write(out, saved["sweep"], rows, found)
+  local.say(table.states(rows, found))
+  return 0
