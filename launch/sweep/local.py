@@ -3,13 +3,11 @@
 import collections
 import contextlib
 import re
-import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 
-from soundstream_jax import console, endings, errors, os_signals
-from soundstream_jax.launch.sweep import events
+from soundstream_jax import console, errors
+from soundstream_jax.launch.sweep import events, stopping
 from soundstream_jax.launch.sweep import plan as plan_lib
 from soundstream_jax.launch.sweep import states as states_lib
 from soundstream_jax.launch.sweep import work as work_lib
@@ -24,8 +22,6 @@ _STEP_SECONDS = 10.0
 _LOGGED = re.compile(r"^[IWEF]\d{4} [\d:.]+\s+\d+ \S+\] ")
 _STEP = re.compile(r"step \d+/\d+ \|")
 _BAD = re.compile(r"[Ee]rror: |[Ww]arning: ")
-# For a stop that waits for all to have saved; another one ends at once.
-_PATIENCE_SECONDS = 86_400.0
 
 
 def run(
@@ -43,7 +39,9 @@ def run(
     at_once: how many at a time.
     report: called when a point has ended, with True, and now and then.
   """
-  with _Stop() as stop:
+  with stopping.Stop(
+    lambda name: say(f"{name}: all points save and stop")
+  ) as stop:
     return _run(plan, chosen, at_once=at_once, report=report, stop=stop)
 
 
@@ -144,27 +142,3 @@ class _Working:
         continue  # it prints tables
       if shown:
         say(f"[{self._name}] {shown}"[:_LINE])
-
-
-class _Stop:
-  """Hears a request to stop; a second one ends this process, and its points."""
-
-  def __init__(self):
-    self.asked = threading.Event()
-    self._handlers = os_signals.Handlers()
-    self._patient = endings.patient(_PATIENCE_SECONDS)
-
-  def __enter__(self):
-    self._patient.__enter__()
-    self._handlers.install(endings.obeyed(), self._ask)
-    return self
-
-  def __exit__(self, *_):
-    self._handlers.restore()
-    self._patient.__exit__()
-
-  def _ask(self, number, frame):
-    del frame
-    if not self.asked.is_set():
-      self.asked.set()
-      say(f"{signal.Signals(number).name}: all points save and stop")

@@ -33,7 +33,8 @@ def hardware() -> str:
     found += [f"{gpus.count(name)} x {name}" for name in sorted(set(gpus))]
   if tpu := os.environ.get("TPU_ACCELERATOR_TYPE"):
     found.append(f"TPU {tpu}")
-  return ", ".join(found)
+  nodes = os.environ.get("SLURM_JOB_NUM_NODES", "1")
+  return ("" if nodes == "1" else f"{nodes} nodes of ") + ", ".join(found)
 
 
 def _cpus() -> int:

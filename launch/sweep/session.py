@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import jax
 
-from soundstream_jax import console, errors
+from soundstream_jax import console
 from soundstream_jax.launch.sweep import (
   folder,
   local,
@@ -48,8 +48,20 @@ class Session:
 
   def show_script(self, launcher: str, *, at_once: int | None) -> int:
     """Prints what a cluster would be given; returns the exit code."""
-    if launcher != "local":
-      raise errors.InputError(f"--launcher={launcher} is not there yet.")
+    if launcher == "slurm":
+      from soundstream_jax.launch.sweep import slurm
+
+      slurm.check(self.plan)
+      points = self.plan.out / slurm.FOLDER / "1.points"
+      script, tasks = slurm.script(
+        self.plan, self.plan.points, at_once=at_once, points=points
+      )
+      print(f"\n# {console.shown(points)}\n{tasks}\n{script}", end="")
+    elif launcher == "gke":
+      from soundstream_jax.launch.sweep import gke
+
+      texts = gke.manifests(self.plan, self.plan.points).values()
+      print("---\n" + "---\n".join(texts), end="")
     return 0
 
   def launch(
@@ -62,31 +74,73 @@ class Session:
   ) -> int:
     """Runs what is missing; returns the exit code."""
     plan = self.plan
-    folder.write(plan.out, plan.sweep, plan.preset, self._rows)
     found = plan.look()
-    chosen, failed = [], []
+    left, failed = [], []
     for each, state in zip(plan.points, found, strict=True):
       if not only.search(each.name) or state.name == states.DONE:
         continue
       if state.name == states.FAILED and not retry:
         failed.append(each.name)
       else:
-        chosen.append(each)
-    if launcher != "local":
-      raise errors.InputError(f"--launcher={launcher} is not there yet.")
-    code = local.run(
-      plan, chosen, at_once=at_once or 1, report=lambda _: self.report()
-    )
+        left.append(each)
+    if launcher == "local":
+      self._write()
+      code = local.run(
+        plan, left, at_once=at_once or 1, report=lambda _: self.report()
+      )
+    else:
+      code = 0
+      if answer := self._submit(launcher, left, found, at_once=at_once):
+        local.say(answer)
     self.report()
     if failed:
       local.say(f"failed before: {', '.join(failed)}. --retry runs them again.")
     return code or (local.EXIT_FAILED if failed else 0)
 
+  def _submit(
+    self,
+    launcher: str,
+    left: Sequence[plan_lib.Planned],
+    found: Sequence[states.State],
+    *,
+    at_once: int | None,
+  ) -> str:
+    """Gives a cluster what it does not have yet; returns what it answers."""
+    jobs = {
+      each.name: state
+      for each, state in zip(self.plan.points, found, strict=True)
+    }
+    if launcher == "slurm":
+      from soundstream_jax.launch.sweep import slurm
+
+      slurm.check(self.plan)
+      has = slurm.queued()
+    else:
+      has = {s.job for s in jobs.values() if s.job and s.name == states.WAITING}
+    new = [
+      each
+      for each in left
+      if jobs[each.name].job not in has
+      and jobs[each.name].name not in states.LIVE
+    ]
+    self._write()
+    if not new:
+      return ""
+    if launcher == "slurm":
+      return slurm.launch(self.plan, new, at_once=at_once)
+    from soundstream_jax.launch.sweep import gke
+
+    return gke.launch(self.plan, new)
+
+  def _write(self) -> None:
+    plan = self.plan
+    folder.write(plan.out, plan.sweep, plan.preset, self._rows)
+
   def report(self) -> None:
     """Prints the states and writes what is known by now."""
     found = self.plan.look()
     self._calibrate(found)
-    folder.write(self.plan.out, self.plan.sweep, self.plan.preset, self._rows)
+    self._write()
     results.write(self.plan.out, self.plan.sweep.name, self._rows, found)
     local.say(table.states(self._rows, found))
 

@@ -41,6 +41,7 @@ class State:
   metric: float | None = None  # METRIC, the last one
   trained: bool = False
   note: str = ""  # why it failed, or where it is
+  job: str = ""  # of a cluster, the last one
   hardware: str = ""
   git_revision: str = ""
 
@@ -86,6 +87,7 @@ def look(
     metric=measured[-1] if measured else None,
     trained=found.trained,
     note=note,
+    job=found.job,
     hardware=found.hardware,
     git_revision=found.git_revision,
   )
@@ -167,7 +169,7 @@ def _name(
   found: _History, workdir: pathlib.Path, out: pathlib.Path
 ) -> tuple[str, str]:
   """Returns a state's name and what is to be said of it."""
-  where = f"SLURM job {found.job}" if found.job else ""
+  where = f"job {found.job}" if found.job else ""
   holding = holder.holds(workdir)
   if found.open and found.stage == events.EVALUATE:
     if _lives(found, workdir):

@@ -44,7 +44,8 @@ class Work:
     training: Sequence[str] | None,
     evaluation: Sequence[str] | None,
     log: pathlib.Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    recorded: bool = True,
+    alone: Mapping[str, str] | None = None,
   ):
     """Args:
     workdir: of the point.
@@ -52,11 +53,13 @@ class Work:
     evaluation: flags of `soundstream_jax.evaluate`, workdir and out left out;
       None: another process evaluates.
     log: gets what the processes print; None: where this process prints.
-    environment: beside this process's.
+    recorded: this process tells of the point's events.
+    alone: environment of the evaluation, beside this process's.
     """
     self.workdir = workdir
     self._log = log
-    self._environment = {**os.environ, **(environment or {})}
+    self._recorded = recorded
+    self._alone = dict(alone or {})
     self._evaluation = None if evaluation is None else list(evaluation)
     self.stage = None
     self._process: subprocess.Popen | None = None
@@ -79,7 +82,7 @@ class Work:
       return None
     if self.stage == events.EVALUATE and code in _STOPPED:
       code = errors.EXIT_PREEMPTED
-    events.append(self.workdir, f"{self.stage} ended", code=code)
+    self._record(f"{self.stage} ended", code=code)
     trained = self.stage == events.TRAIN and code == 0
     self._process = None
     if trained and self._evaluation is not None:
@@ -93,7 +96,7 @@ class Work:
     """Asks training to save and stop, evaluation to stop."""
     if not self._asked and self._process is not None:
       self._asked = True
-      events.append(self.workdir, "stopping")
+      self._record("stopping")
       self._process.send_signal(signal.SIGTERM)
 
   def _start_evaluation(self) -> None:
@@ -113,16 +116,19 @@ class Work:
     self._process = start(
       [sys.executable, "-u", "-m", module, *flags],
       log=self._log,
-      environment=self._environment,
+      environment=os.environ | (self._alone if stage != events.TRAIN else {}),
     )
-    events.append(
-      self.workdir,
+    self._record(
       stage,
       process=holder.identity(self._process.pid),
       hardware=provenance.hardware(),
       git_revision=provenance.git_revision(),
       **more,
     )
+
+  def _record(self, event: str, **values) -> None:
+    if self._recorded:
+      events.append(self.workdir, event, **values)
 
 
 def start(
