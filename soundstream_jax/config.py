@@ -16,16 +16,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
-from absl import logging
 
 from soundstream_jax import errors, rates
-from soundstream_jax.settings import constraints, fields, presets, resume
+from soundstream_jax.settings import (
+  constraints,
+  fields,
+  presets,
+  resume,
+  sweeps,
+)
 
 # Commands, preset files and sweeps reach these through `config`.
 load = presets.load
 override = presets.override
 parse_flags = presets.parse_flags
 preset_files = presets.preset_files
+load_sweep = sweeps.load
+sweep_files = sweeps.files
 parse_sources = constraints.parse_sources
 parse_profile_steps = constraints.parse_profile_steps
 get = fields.get
@@ -42,6 +49,8 @@ class Audio:
 class Model:
   """Paper section III-A and III-B, Fig. 3."""
 
+  # 'learned', or 'mel': fixed features, nothing learned (model/mel_encoder.py).
+  encoder: str = "learned"
   encoder_channels: int = 32
   decoder_channels: int = 32
   strides: tuple[int, ...] = (2, 4, 5, 8)
@@ -66,10 +75,11 @@ class Quantizer:
   dropout: bool = True
   ema_decay: float = 0.99
   kmeans_iterations: int = 20  # ours
-  # Batches whose frames k-means sees. The paper takes one.
+  # Batches whose frames k-means sees. The paper takes one; with none codebooks
+  # start at random.
   kmeans_batches: int = 1
   # A code is dead below this share of uniform use. The paper's absolute 2
-  # depends on the batch size and kills small batches.
+  # depends on the batch size and kills small batches. 0 turns revival off.
   revival_threshold: float = 0.1
   # Random frames per layer and step that dead codes can be replaced by.
   revival_candidates: int = 64
@@ -79,17 +89,22 @@ class Quantizer:
 class Discriminator:
   """Paper section III-D; layer table of MelGAN for the wave scales."""
 
-  wave_scales: int = 3
+  wave_scales: int = 3  # 0: no wave networks
   wave_channels: int = 16
   wave_max_channels: int = 1024
   # Normalisations are ours: the paper names none.
   wave_norm: str = "weight"  # 'weight' or 'none'
-  stft_channels: int = 32
+  stft_channels: int = 32  # 0: no STFT network
   stft_window: int = 1024
   stft_hop: int = 256
   stft_norm: str = "layer"  # 'layer', 'weight' or 'none'
   # Until this step the generator trains on reconstruction alone. Ours.
   start_step: int = 0
+
+  @property
+  def exists(self) -> bool:
+    """Whether there is any; without, losses of them do not exist either."""
+    return self.wave_scales > 0 or self.stft_channels > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +132,8 @@ class Optimizer:
   # Learning rate is multiplied by this at every step after the warm-up.
   decay_per_step: float = 0.999996
   clip_norm: float = 10.0  # global gradient norm; 0 turns clipping off
-  ema_decay: float = 0.999  # of generator parameters: min(d, (1+t)/(10+t))
+  # Of generator parameters: min(d, (1+t)/(10+t)); 0 turns averaging off.
+  ema_decay: float = 0.999
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,18 +289,9 @@ def from_dict(values: Mapping[str, Any]) -> Config:
   """
   if isinstance(values, ml_collections.ConfigDict):
     values = values.to_dict()
-  config = fields.build(Config, _without_dropped_form(values))
+  config = fields.build(Config, constraints.without_dropped_form(values))
   constraints.check(config)
   return config
-
-
-def _without_dropped_form(values: Mapping[str, Any]) -> Mapping[str, Any]:
-  """Replaces the form of a method that is gone by 'auto', with a warning."""
-  form = values.get("form") if isinstance(values, Mapping) else None
-  if form not in constraints.DROPPED_FORMS:
-    return values
-  logging.warning("form=%r is no longer there; form='auto' takes over.", form)
-  return {**values, "form": "auto"}
 
 
 def from_flags(

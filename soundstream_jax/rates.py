@@ -67,6 +67,33 @@ class Rates:
       f"Use one of: {possible}."
     )
 
+  def layers_near(self, bitrate_bps: float) -> int:
+    """Returns how many layers, one or more, come nearest to a bitrate.
+
+    However many the model has; of two that are as near, the fewer.
+    """
+    exact = Fraction(bitrate_bps) / self.bitrate_bps(1)
+    return max(1, math.ceil(exact - Fraction(1, 2)))
+
+  def check_bitrate(self, bitrate_bps: float) -> None:
+    """Refuses a model whose highest bitrate is not the one asked for.
+
+    Raises:
+      InputError: with the nearest bitrate that this frame rate and codebook
+        size have, and its number of layers.
+    """
+    if self.bitrate_bps() == Fraction(bitrate_bps):
+      return
+    layers = self.layers_near(bitrate_bps)
+    raise errors.InputError(
+      f"quantizer.num_quantizers={self.num_quantizers} of quantizer."
+      f"codebook_size={self.codebook_size} at {describe_bps(self.frame_rate_hz)} "
+      f"frames/s make {describe_bps(self.bitrate_bps())} bit/s, not "
+      f"{describe_bps(Fraction(bitrate_bps))}. The nearest of that codebook_size "
+      f"is {describe_bps(self.bitrate_bps(layers))} bit/s: "
+      f"quantizer.num_quantizers={layers}."
+    )
+
   def num_frames(self, num_samples: int) -> int:
     """Frames that cover the samples; the last may be padded."""
     return -(-num_samples // self.hop_samples)

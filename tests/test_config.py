@@ -32,6 +32,7 @@ FIELDS = fields_of(config.Config())
 OTHERS = {
   "form": "plain",
   "model.strides": (8, 5, 4, 2),
+  "model.encoder": "mel",
   "model.film": "encoder",
   "model.compute_dtype": "bfloat16",
   "quantizer.codebook_size": 512,

@@ -3,8 +3,8 @@
 SHA-256 over, in this order:
 
 1. one JSON object, keys sorted, no spaces, a newline after it: the names in
-   `STRUCTURE` with their values, and "fingerprint": 1, the version of this
-   definition;
+   `STRUCTURE` with their values, but for those of `LATER` at the value there,
+   and "fingerprint": 1, the version of this definition;
 2. for every generator parameter and for the codebook vectors, in the order of
    their paths' UTF-8 bytes: one JSON array [path, shape], no spaces, a newline
    after it, then the values as little-endian float32 in C order.
@@ -26,6 +26,7 @@ from soundstream_jax import config as config_lib
 # part of it: the same parameters in bfloat16 give other codes.
 STRUCTURE = (
   "audio.sample_rate_hz",
+  "model.encoder",
   "model.encoder_channels",
   "model.decoder_channels",
   "model.strides",
@@ -37,6 +38,9 @@ STRUCTURE = (
   "quantizer.num_quantizers",
   "quantizer.codebook_size",
 )
+
+# Fields that came later, with what all models before them were.
+LATER = {"model.encoder": "learned"}
 
 # How the codebooks are learnt; once learnt, these change no code.
 TRAINING_ONLY = (
@@ -65,6 +69,9 @@ def compute(
     TypeError: an array that is not float32.
   """
   structure = {name: config_lib.get(config, name) for name in STRUCTURE}
+  for name, value in LATER.items():
+    if structure[name] == value:
+      del structure[name]
   digest = hashlib.sha256(_json({"fingerprint": 1, **structure}))
   arrays = dict(_leaves(params, "params"))
   arrays["codebooks/vectors"] = vectors

@@ -73,6 +73,12 @@ class Spec:
     return self.is_causal and whole
 
   @property
+  def has_whole_strides(self) -> bool:
+    """Whether its kernel is whole groups of `stride` samples, two at least."""
+    whole = self.kernel[0] % self.stride == 0 and self.dilation == 1
+    return self.is_causal and whole and self.kernel[0] > self.stride
+
+  @property
   def past(self) -> int:
     """Input samples before the present ones that a causal output sees.
 
@@ -101,13 +107,21 @@ def causal(features: int, taps: int, *, dilation: int = 1) -> Spec:
   return Spec(features, (taps,), padding=((past, 0),), dilation=dilation)
 
 
+def strided(features: int, taps: int, stride: int) -> Spec:
+  """A causal convolution with one output per stride, of the last `taps` samples.
+
+  Output f sees samples (f + 1) * stride - taps up to (f + 1) * stride, exclusive.
+  """
+  padding = ((taps - stride, 0),)
+  return Spec(features, (taps,), strides=(stride,), padding=padding)
+
+
 def downsampling(features: int, stride: int) -> Spec:
   """A causal convolution with kernel 2 * stride, one output per stride.
 
   Output f sees samples (f - 1) * stride up to (f + 1) * stride, exclusive.
   """
-  kernel, padding = (2 * stride,), ((stride, 0),)
-  return Spec(features, kernel, strides=(stride,), padding=padding)
+  return strided(features, 2 * stride, stride)
 
 
 def upsampling(features: int, stride: int) -> Spec:

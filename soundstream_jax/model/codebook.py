@@ -39,6 +39,31 @@ def zeros(
   )
 
 
+def random(
+  like: Codebooks, key: Array, *, frames_per_batch: float
+) -> Codebooks:
+  """Codebooks that know nothing of the latents: independent normal values.
+
+  Vectors have a mean square of 2 / D per value, as of Kaiming's initialisation,
+  which EnCodec's code takes where it has no k-means; the paper has k-means
+  alone.
+
+  Args:
+    like: of the same shapes.
+    key: draws the vectors.
+    frames_per_batch: of which every code is taken to have had its share: the
+      moving averages agree with the vectors.
+  """
+  _, size, dim = like.vectors.shape
+  vectors = (2 / dim) ** 0.5 * jax.random.normal(
+    key, like.vectors.shape, like.vectors.dtype
+  )
+  counts = jnp.full_like(like.counts, frames_per_batch / size)
+  return Codebooks(
+    vectors=vectors, counts=counts, sums=vectors * counts[..., None]
+  )
+
+
 def means(counts: Array, sums: Array) -> Array:
   """Returns sums / counts with Laplace smoothing: [Q, K], [Q, K, D] -> vectors."""
   size = counts.shape[-1]

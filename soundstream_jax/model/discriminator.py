@@ -43,13 +43,16 @@ class Discriminator(nn.Module):
   def __call__(self, audio: jax.Array) -> list[discriminator_output.Output]:
     """Judges audio [B, T, 1]: the STFT network, then waves from full rate down.
 
+    Those that the configuration has.
+
     Raises:
       ValueError: the audio is shorter than the STFT window.
       InputError: the channels of a wave network do not divide into groups.
     """
     c = self.config
-    outputs = [
-      stft_discriminator.StftDiscriminator(
+    outputs = []
+    if c.stft_channels:
+      network = stft_discriminator.StftDiscriminator(
         channels=c.stft_channels,
         window=c.stft_window,
         hop=c.stft_hop,
@@ -58,8 +61,8 @@ class Discriminator(nn.Module):
         dtype=self.dtype,
         rematerialise=self.rematerialise,
         name="stft",
-      )(audio)
-    ]
+      )
+      outputs.append(network(audio))
     audio = precision.widened(audio)
     for scale in range(c.wave_scales):
       if scale:

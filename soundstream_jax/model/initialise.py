@@ -70,7 +70,7 @@ def draw(declared, key: jax.Array):
   )
   sizes = [int(np.prod(box.value.shape)) if box.std else 0 for box in boxes]
   numbers = np.asarray(jax.random.normal(key, (sum(sizes),), jnp.float32))
-  pieces = np.split(numbers, np.cumsum(sizes)[:-1])
+  pieces = np.split(numbers, np.cumsum(sizes, dtype=int))[:-1]
   leaves = []
   for box, piece in zip(boxes, pieces, strict=True):
     shape, dtype = box.value.shape, box.value.dtype

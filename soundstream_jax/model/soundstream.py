@@ -22,6 +22,7 @@ from soundstream_jax.model import (
   encoder,
   film,
   initialise,
+  mel_encoder,
   quantizer,
 )
 
@@ -52,6 +53,7 @@ class SoundStream(nn.Module):
   quantizer_config: config_lib.Quantizer
   method: signal.Method
   rematerialise: bool = False
+  sample_rate_hz: int = 0  # of the mel encoder alone
 
   def setup(self):
     m, q = self.model, self.quantizer_config
@@ -63,9 +65,17 @@ class SoundStream(nn.Module):
       "dtype": dtype,
       "rematerialise": self.rematerialise,
     }
-    self.encoder = encoder.Encoder(
-      channels=m.encoder_channels, embedding_dim=m.embedding_dim, **shared
-    )
+    if m.encoder == "mel":
+      self.encoder = mel_encoder.MelEncoder(
+        sample_rate_hz=self.sample_rate_hz,
+        hop_samples=math.prod(m.strides),
+        embedding_dim=m.embedding_dim,
+        dtype=dtype,
+      )
+    else:
+      self.encoder = encoder.Encoder(
+        channels=m.encoder_channels, embedding_dim=m.embedding_dim, **shared
+      )
     self.decoder = decoder.Decoder(channels=m.decoder_channels, **shared)
     self.quantizer = quantizer.ResidualVectorQuantizer(
       num_quantizers=q.num_quantizers,
@@ -105,7 +115,7 @@ class SoundStream(nn.Module):
     x = signal.enter(
       audio,
       self.method,
-      channels=self.model.encoder_channels,
+      channels=self.encoder.channels,
       granule=math.prod(self.model.strides),
     )
     latents = self.encoder(x).leave()
@@ -171,6 +181,9 @@ def from_config(
     config.quantizer,
     method=method or methods.choose(config.form, platform),
     rematerialise=config.rematerialise,
+    sample_rate_hz=(
+      config.audio.sample_rate_hz if config.model.encoder == "mel" else 0
+    ),
   )
 
 

@@ -5,8 +5,10 @@ it has touched a device or a file. The configuration is a `config.Config`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from absl import logging
 
 from soundstream_jax import errors
 from soundstream_jax.settings import fields, lists
@@ -34,8 +36,11 @@ PATHS = (*SOURCES, "init_from", "compilation_cache")
 _LEAST = {
   0: (
     "seed",
+    "quantizer.kmeans_batches",
     "quantizer.kmeans_iterations",
     "quantizer.revival_threshold",
+    "discriminator.wave_scales",
+    "discriminator.stft_channels",
     "discriminator.start_step",
     "optimizer.learning_rate",
     "optimizer.discriminator_learning_rate",
@@ -58,12 +63,9 @@ _LEAST = {
     "model.embedding_dim",
     "model.residual_kernel",
     "quantizer.num_quantizers",
-    "quantizer.kmeans_batches",
     "quantizer.revival_candidates",
-    "discriminator.wave_scales",
     "discriminator.wave_channels",
     "discriminator.wave_max_channels",
-    "discriminator.stft_channels",
     "discriminator.stft_hop",
     "loss.mel_bins",
     "data.crop_samples",
@@ -125,6 +127,15 @@ def check(config: Any) -> None:
   parse_profile_steps(config.profile_steps)
 
 
+def without_dropped_form(values: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Replaces the form of a method that is gone by 'auto', with a warning."""
+  form = values.get("form") if isinstance(values, Mapping) else None
+  if form not in DROPPED_FORMS:
+    return values
+  logging.warning("form=%r is no longer there; form='auto' takes over.", form)
+  return {**values, "form": "auto"}
+
+
 def parse_sources(
   text: str, *, name: str = "data.sources"
 ) -> list[tuple[str, float]]:
@@ -181,7 +192,7 @@ def parse_profile_steps(text: str) -> range:
 
 
 def kmeans_frames(config: Any) -> int:
-  """Frames that the k-means start of the codebooks sees."""
+  """Frames that the k-means start of the codebooks sees; 0 without it."""
   per_batch = config.batch_size * config.rates.num_frames(
     config.data.crop_samples
   )
@@ -195,7 +206,7 @@ def check_kmeans(config: Any) -> None:
     InputError: with the numbers and the number of batches that suffices.
   """
   frames, size = kmeans_frames(config), config.quantizer.codebook_size
-  if frames < size:
+  if 0 < frames < size:
     batches = config.quantizer.kmeans_batches
     needed = -(-size * batches // frames)
     raise errors.InputError(
@@ -242,6 +253,7 @@ def _check_data(config: Any) -> None:
 
 
 def _check_networks(config: Any) -> None:
+  _one_of(config, "model.encoder", ("learned", "mel"))
   _one_of(config, "model.film", ("none", "encoder", "decoder"))
   _one_of(config, "form", FORMS)
   _one_of(config, "model.compute_dtype", ("float32", "bfloat16", "float64"))
@@ -279,10 +291,10 @@ def _check_analysis(config: Any) -> None:
       f"discriminator.stft_window={window}. Use {window // 4}."
     )
   hop = config.rates.hop_samples
-  for name, longest in (
-    ("loss.spectral_windows", max(windows)),
-    ("discriminator.stft_window", window),
-  ):
+  longest_of = {"loss.spectral_windows": max(windows)}
+  if config.discriminator.stft_channels:
+    longest_of["discriminator.stft_window"] = window
+  for name, longest in longest_of.items():
     if config.data.crop_samples < longest:
       raise errors.InputError(
         f"data.crop_samples={config.data.crop_samples} is shorter than a "

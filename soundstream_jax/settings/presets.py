@@ -14,7 +14,8 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -52,43 +53,80 @@ def load(name: str) -> ml_collections.ConfigDict:
     InputError: no such preset or file, with the nearest name, or a file that
       is no preset.
   """
+  flag = f"--config={paths.expand(name)}"
+  module = read_module(
+    name, preset_files(), flag=flag, kind="preset", defines="get_config()"
+  )
+  config = module.get_config() if hasattr(module, "get_config") else None
+  if not isinstance(config, ml_collections.ConfigDict):
+    raise errors.InputError(
+      f"{flag}: the file defines no get_config() that returns a "
+      "ConfigDict. Start from soundstream_jax.config.default()."
+    )
+  expand_paths(config, flag=flag)
+  return config
+
+
+def read_module(
+  name: str,
+  shipped: Mapping[str, pathlib.Path],
+  *,
+  flag: str,
+  kind: str,
+  defines: str,
+) -> types.ModuleType:
+  """Runs a Python file by a shipped name or by its path; returns its module.
+
+  Args:
+    name: a key of `shipped`, or what ends in .py or has a path separator.
+    shipped: name -> file.
+    flag: that named it, for messages.
+    kind: of file, for messages.
+    defines: the function that it has to define, for messages.
+
+  Raises:
+    InputError: no such name, with the nearest, or file; or one that is not
+      Python.
+  """
   name = paths.expand(name)
   if name.endswith(".py") or os.sep in name:
     path = pathlib.Path(name)
-    if not paths.readable(f"--config={name}", path):
-      raise errors.InputError(f"--config={name}: there is no such file.")
+    if not paths.readable(flag, path):
+      raise errors.InputError(f"{flag}: there is no such file.")
     if path.suffix != ".py" or path.is_dir():
       raise errors.InputError(
-        f"--config={name} is not a Python file. Give a preset's name or a .py "
-        "file that defines get_config()."
+        f"{flag} is not a Python file. Give a {kind}'s name or a .py "
+        f"file that defines {defines}."
       )
   else:
-    presets = preset_files()
-    if name not in presets:
+    if name not in shipped:
       raise errors.InputError(
-        f"--config={name} is not a preset.{errors.nearest(name, presets)} "
-        f"Presets: {', '.join(presets)}; or give a path to a .py file."
+        f"{flag} is not a {kind}.{errors.nearest(name, shipped)} "
+        f"{kind.capitalize()}s: {', '.join(shipped)}; or give a path to a .py "
+        "file."
       )
-    path = presets[name]
-  spec = importlib.util.spec_from_file_location("soundstream_preset", path)
+    path = shipped[name]
+  spec = importlib.util.spec_from_file_location(f"soundstream_{kind}", path)
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)
   except SyntaxError as error:
     raise errors.InputError(
-      f"--config={name}: line {error.lineno} is not Python ({error.msg})."
+      f"{flag}: line {error.lineno} is not Python ({error.msg})."
     ) from None
-  config = module.get_config() if hasattr(module, "get_config") else None
-  if not isinstance(config, ml_collections.ConfigDict):
-    raise errors.InputError(
-      f"--config={name}: the file defines no get_config() that returns a "
-      "ConfigDict. Start from soundstream_jax.config.default()."
-    )
+  return module
+
+
+def expand_paths(config: ml_collections.ConfigDict, *, flag: str) -> None:
+  """Expands `~` in the fields that are paths.
+
+  Raises:
+    InputError: there is no such home; begins with the flag and the field.
+  """
   for key, text in fields.flatten(config).items():
     if key in constraints.PATHS and isinstance(text, str) and "~" in text:
-      found = _expanded(key, text, flag=f"--config={name}: {key}")
+      found = _expanded(key, text, flag=f"{flag}: {key}")
       config.update_from_flattened_dict({key: found})
-  return config
 
 
 def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:

@@ -1,4 +1,7 @@
-"""K-means start: codebooks are fitted to the first batches before step 1."""
+"""K-means start: codebooks are fitted to the first batches before step 1.
+
+Or drawn at random, where a configuration asks for no batches.
+"""
 
 from collections.abc import Iterable
 
@@ -32,9 +35,12 @@ def initialise(
     config: what to train.
     mesh: of the run.
     state: fresh.
-    batches: quantizer.kmeans_batches global batches [B, T, 1].
+    batches: quantizer.kmeans_batches global batches [B, T, 1]; of none the
+      codebooks are random.
   """
   check(config)
+  if not config.quantizer.kmeans_batches:
+    return _random(config, mesh, state)
   net = soundstream.from_config(config, platform=sharding.platform(mesh))
   encode = jax.jit(
     lambda params, audio: net.apply(
@@ -60,3 +66,20 @@ def initialise(
 
   shardings = sharding.of_tree(jax.eval_shape(fit, latents), mesh)
   return state.replace(codebooks=jax.jit(fit, out_shardings=shardings)(latents))
+
+
+def _random(
+  config: config_lib.Config, mesh: Mesh, state: state_lib.TrainState
+) -> state_lib.TrainState:
+  """Returns the state with codebooks that no audio was looked at for."""
+  frames = config.batch_size * config.rates.num_frames(config.data.crop_samples)
+
+  def draw():
+    return codebook.random(
+      state.codebooks,
+      rng.stream(rng.root(config.seed), "random_codebooks", 0),
+      frames_per_batch=frames,
+    )
+
+  shardings = sharding.of_tree(jax.eval_shape(draw), mesh)
+  return state.replace(codebooks=jax.jit(draw, out_shardings=shardings)())

@@ -236,7 +236,8 @@ def _step(
     stops before this step.
   """
   config, watchdog, number = run.config, run.watchdog, progress.step + 1
-  step = run.steps[progress.step >= config.discriminator.start_step]
+  judged = progress.step >= config.discriminator.start_step
+  step = run.steps[judged and config.discriminator.exists]
   if not step.is_compiled:
     with watchdog.phase("compile", number):
       _, stopped = run.stopping.unless_due(step.compile)

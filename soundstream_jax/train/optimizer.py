@@ -72,7 +72,12 @@ def apply(transform, gradients, opt_state, params):
 
 
 def average(ema_params, params, step, *, decay: float):
-  """Moving average with decay min(decay, (1 + t) / (10 + t)), t = step."""
+  """Moving average with decay min(decay, (1 + t) / (10 + t)), t = step.
+
+  With a decay of 0 it is the parameters themselves, bit for bit.
+  """
+  if not decay:
+    return params
   t = step.astype(jnp.float32)
   rate = jnp.minimum(jnp.float32(decay), (1.0 + t) / (10.0 + t))
   return jax.tree.map(

@@ -187,11 +187,11 @@ def begin(
   fresh = state_lib.init(config, shardings)
   if config.init_from:
     return _warm_start(config, fresh, step=init_step)
-  logging.info(
-    "k-means on %d frames for %d codes",
-    kmeans_start.num_frames(config),
-    config.quantizer.codebook_size,
-  )
+  if frames := kmeans_start.num_frames(config):
+    size = config.quantizer.codebook_size
+    logging.info("k-means on %d frames for %d codes", frames, size)
+  else:
+    logging.info("codebooks start at random")
   loader.seek(first_batch)
   place = sharding.batch(mesh)
   heard = [

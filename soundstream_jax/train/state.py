@@ -87,6 +87,8 @@ def _assemble(config, params, disc_params) -> TrainState:
 
 
 def _declare_discriminators(config: config_lib.Config) -> dict:
+  if not config.discriminator.exists:
+    return {}
   audio = jax.ShapeDtypeStruct((1, config.data.crop_samples, 1), jnp.float32)
   return jax.eval_shape(
     discriminator_module(config).init, jax.random.key(0), audio

@@ -40,7 +40,8 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
     mesh: of `distributed.make_mesh`.
     adversarial: False is the step before discriminator.start_step, without
       discriminators. A program of its own: inside a conditional the
-      discriminators took about five times as long on a CPU.
+      discriminators took about five times as long on a CPU. It is that also
+      where the configuration has no discriminators.
 
   Returns:
     (step, (state, batch)): the jitted function (state, batch) -> (state,
@@ -54,6 +55,7 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
   sharding.check_batch(
     config.batch_size, mesh, microbatches=config.microbatches
   )
+  adversarial = adversarial and config.discriminator.exists
   abstract_state = state_lib.abstract(config)
   state_shardings = sharding.of_tree(abstract_state, mesh)
   batch_sharding = sharding.batch(mesh)
@@ -162,11 +164,14 @@ def _updater(config: config_lib.Config, *, adversarial: bool):
 def _codebook_metrics(
   config: config_lib.Config, counts: Array
 ) -> dict[str, Array]:
+  # Without revival codes die all the same: by the default's measure.
+  threshold = (
+    config.quantizer.revival_threshold
+    or config_lib.Quantizer().revival_threshold
+  )
   return {
     "codebook/perplexity": codebook_use.perplexity(counts),
-    "codebook/dead": codebook_use.dead_fraction(
-      counts, threshold=config.quantizer.revival_threshold
-    ),
+    "codebook/dead": codebook_use.dead_fraction(counts, threshold=threshold),
   }
 
 

@@ -82,7 +82,7 @@ class Dilated:
 
 @dataclasses.dataclass(frozen=True)
 class Strided:
-  """[B, T, in] -> [B, T / stride, out]; kernel [2 * stride, in, out]."""
+  """[B, T, in] -> [B, T / stride, out]; kernel [n * stride, in, out]."""
 
   spec: spec_lib.Spec
 
@@ -94,7 +94,9 @@ class Strided:
 
   def _windows(self, x: Array) -> Array:
     strided = x.reshape(x.shape[0], -1, self.spec.stride * x.shape[2])
-    return _stacked([strided[:, :-1], strided[:, 1:]])
+    groups = self.spec.kernel[0] // self.spec.stride
+    count = strided.shape[1] - groups + 1
+    return _stacked([strided[:, i : i + count] for i in range(groups)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +126,7 @@ def of(spec: spec_lib.Spec) -> Convolution:
   """
   if spec.has_two_taps and spec.transposed:
     return Transposed(spec)
-  if spec.has_two_taps:
+  if spec.stride > 1 and spec.has_whole_strides:
     return Strided(spec)
   if not spec.is_causal or spec.stride > 1:
     raise ValueError(f"A stream cannot compute {spec}.")

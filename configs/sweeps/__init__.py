@@ -1,0 +1,1 @@
+"""Sweeps: sets of configurations to compare, by `config.load_sweep`."""
