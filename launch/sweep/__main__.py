@@ -94,7 +94,7 @@ def _main(words: list[str]) -> int:
   opened = session.open_(
     _SWEEP.value, _PRESET.value, out, words, evaluation=_EVALUATE.value
   )
-  opened.show_plan()
+  opened.show_plan(_LAUNCHER.value)
   if _DRY_RUN.value:
     return opened.show_script(_LAUNCHER.value, at_once=_AT_ONCE.value)
   with contextlib.ExitStack() as stack:

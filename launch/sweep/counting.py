@@ -41,6 +41,7 @@ class Work:
 def count(config: config_lib.Config) -> Work:
   """Returns the work of a run on one device of this machine's kind."""
   late = max(0, config.num_steps - config.discriminator.start_step)
+  late *= config.discriminator.exists
   steps = {False: config.num_steps - late, True: late}
   # Neither is how a step is spread over devices.
   mesh = distributed.make_mesh(config_lib.Mesh(), jax.local_devices()[:1])

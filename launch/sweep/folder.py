@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from soundstream_jax import console, errors, paths, whole_files
-from soundstream_jax.launch.sweep import files
 from soundstream_jax.launch.sweep import points as points_lib
+from soundstream_jax.settings import sweeps
 
 NAME = "sweep.json"
 LOCK = ".sweep"
@@ -65,7 +65,7 @@ def dropped(
 
 def write(
   out: pathlib.Path,
-  sweep: files.Sweep,
+  sweep: sweeps.Sweep,
   preset: str,
   rows: Sequence[dict[str, Any]],
 ) -> None:

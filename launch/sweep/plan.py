@@ -10,9 +10,9 @@ from typing import Any
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.launch import arguments
-from soundstream_jax.launch.sweep import counting, files, folder, speed, states
+from soundstream_jax.launch.sweep import counting, folder, speed, states
 from soundstream_jax.launch.sweep import points as points_lib
-from soundstream_jax.settings import presets
+from soundstream_jax.settings import presets, sweeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +32,13 @@ class Planned:
 class Plan:
   """Everything that a launcher needs of a sweep."""
 
-  sweep: files.Sweep
+  sweep: sweeps.Sweep
   preset: str
   out: pathlib.Path
   points: tuple[Planned, ...]
   evaluation: tuple[str, ...]  # flags of each point's evaluation
   works: dict[str, counting.Work]  # by a point's hash
+  common: tuple[str, ...] = ()  # fields that the command line sets for all
 
   def look(self) -> list[states.State]:
     """Looks at every point."""
@@ -112,7 +113,7 @@ def make(
     InputError: with the flag, the field or the point.
   """
   common, others = _common(words)
-  sweep = files.load(sweep_name)
+  sweep = sweeps.load(sweep_name)
   if preset.endswith(".py") or os.sep in preset:
     preset = os.path.abspath(preset)
   planned = []
@@ -149,6 +150,7 @@ def make(
     points=tuple(planned),
     evaluation=flags,
     works=_count([each.point for each in planned]),
+    common=tuple(key for key, _ in common.overrides),
   )
 
 

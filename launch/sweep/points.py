@@ -6,21 +6,26 @@ Datasets may lie elsewhere, as when a run is resumed, unless the sweep itself
 sets where they lie.
 """
 
+import copy
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.launch.sweep import bitrates, files
-from soundstream_jax.settings import constraints, fields, presets, resume
+from soundstream_jax.settings import (
+  constraints,
+  fields,
+  presets,
+  resume,
+  sweeps,
+)
 
 # They may change when a run resumes, but not what it comes to.
 _COUNT = ("num_steps", "init_from")
-_NAME = re.compile(r"[A-Za-z0-9][\w.+=,-]{0,59}", re.ASCII)
+LONGEST_NAME = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +48,14 @@ class Point:
 
 
 def resolve(
-  sweep: files.Sweep, preset: str, common: presets.Given
+  sweep: sweeps.Sweep, preset: str, common: presets.Given
 ) -> list[Point]:
   """Returns the points of a sweep.
 
   Args:
     sweep: as read.
     preset: name or path, the size of all points.
-    common: the --config flags for all of them.
+    common: --config flags that change the preset, before the sweep does.
 
   Raises:
     InputError: a field or a value that there cannot be, a bitrate that is not
@@ -60,46 +65,46 @@ def resolve(
   for key, text in common.overrides:
     config_lib.override(base, key, text)
   points, seen = [], {}
-  for name, overrides in _pairs(sweep, base):
-    where = f"sweep {sweep.name}, point {name}"
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-      raise errors.InputError(
-        f"sweep {sweep.name}: {name!r} is no name of a point, which becomes a "
-        "folder's. Use at most 60 letters, digits and .+=,_- in it."
-      )
-    for key, _ in common.overrides:
-      if key in overrides:
-        raise errors.InputError(
-          f"{where}: the sweep sets {key} itself. Leave --config.{key} out, or "
-          "write a sweep of your own."
-        )
-    values = base.copy_and_resolve_references()
+  for named in _points(sweep, base):
     try:
-      for key, value in overrides.items():
-        config_lib.override(values, key, as_text(value))
-      config = config_lib.from_dict(values)
-      if not config.init_from:
-        constraints.check_kmeans(config)
+      point = _resolve(sweep, base, named)
     except errors.InputError as error:
-      raise errors.InputError(f"{where}: {error}") from None
-    point = Point(name, dict(overrides), config, digest(config, overrides))
+      raise errors.InputError(
+        f"sweep {sweep.name}, point {named.name}: {error}"
+      ) from None
     other = seen.setdefault(point.hash, point)
     if other is not point:
       raise errors.InputError(
-        f"sweep {sweep.name}: {other.name} and {name} are one configuration. "
-        "Leave one of them out, or change a field that decides a result."
+        f"sweep {sweep.name}: {other.name} and {point.name} are one "
+        "configuration. Leave one of them out, or change a field that decides "
+        "a result."
       )
     points.append(point)
-  if not points:
-    raise errors.InputError(f"sweep {sweep.name} has no points.")
-  names = [point.name for point in points]
-  for name in names:
-    if names.count(name) > 1:
-      raise errors.InputError(
-        f"sweep {sweep.name}: two points are called {name}. Rename one."
-      )
-  bitrates.check(sweep, points)
   return points
+
+
+def _resolve(sweep: sweeps.Sweep, base: Any, named: sweeps.Point) -> Point:
+  """Returns a point as training will have it, from its flags."""
+  if len(named.name) > LONGEST_NAME:
+    raise errors.InputError(
+      f"its name, which becomes a folder's, has {len(named.name)} characters; "
+      f"at most {LONGEST_NAME} are allowed."
+    )
+  overrides = dict(named.overrides)
+  values = copy.deepcopy(base)
+  for key, value in overrides.items():
+    config_lib.override(values, key, as_text(value))
+  config = config_lib.from_dict(values)
+  if not config.init_from:
+    constraints.check_kmeans(config)
+  sweep.check(named, config.rates)
+  layers = base.quantizer.num_quantizers
+  if sweep.fixes == "depth" and config.quantizer.num_quantizers != layers:
+    raise errors.InputError(
+      "the sweep fixes the depth, and it has quantizer.num_quantizers="
+      f"{config.quantizer.num_quantizers}. Use {layers}, the preset's."
+    )
+  return Point(named.name, overrides, config, digest(config, overrides))
 
 
 def digest(
@@ -134,17 +139,14 @@ def as_text(value: Any) -> str:
   return value if isinstance(value, str) else str(value)
 
 
-def _pairs(sweep: files.Sweep, base) -> list[tuple[str, dict[str, Any]]]:
+def _points(sweep: sweeps.Sweep, base: Any) -> list[sweeps.Point]:
   """Calls the file's function, whose mistakes are a user's."""
   try:
-    return [
-      (name, dict(overrides))
-      for name, overrides in sweep.points(base.copy_and_resolve_references())
-    ]
+    return sweep.points(base)
   except errors.InputError:
     raise
   except Exception as error:
     raise errors.InputError(
-      f"sweep {sweep.name}: sweep(preset) fails: {type(error).__name__}: "
+      f"--sweep={sweep.name}: sweep(preset) fails: {type(error).__name__}: "
       f"{error}. It yields pairs of a name and {{field: value}}."
     ) from error

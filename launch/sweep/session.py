@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import jax
 
-from soundstream_jax import console
+from soundstream_jax import console, errors
 from soundstream_jax.launch.sweep import (
   folder,
   local,
+  provenance,
   results,
   speed,
   states,
@@ -29,19 +30,25 @@ class Session:
     self._told = set()
     self._calibrate(plan.look())
 
-  def show_plan(self) -> None:
+  def show_plan(self, launcher: str) -> None:
     """Prints the points, and what else is to be known before they run."""
     plan = self.plan
     fixed = plan.sweep.fixes or "neither bitrate nor depth"
     local.say(
-      f"sweep {plan.sweep.name}, preset {plan.preset}: {len(plan.points)} "
-      f"points, {fixed} fixed, in {console.shown(plan.out)}"
+      f"sweep {plan.sweep.name}, preset {console.shown(plan.preset)}: "
+      f"{len(plan.points)} points, {fixed} fixed, in {console.shown(plan.out)}"
     )
     local.say(table.plan(self._rows))
+    for field in plan.common:
+      own = [p.name for p in plan.points if field in p.point.overrides]
+      if own:
+        local.say(f"--config.{field}: the sweep sets it in {', '.join(own)}")
     total = sum(row["predicted_seconds"] for row in self._rows)
     local.say(
       f"predicted: {table.time(total)} in all, one after the other, by "
       f"{self._rate.source}"
+      + ("" if launcher == "local" else ", not of the cluster")
+      * (self._rate is self._before)
     )
     for path in folder.dropped(plan.out, [p.point for p in plan.points]):
       local.say(f"no longer in the sweep, and kept: {console.shown(path)}")
@@ -75,6 +82,11 @@ class Session:
     """Runs what is missing; returns the exit code."""
     plan = self.plan
     found = plan.look()
+    if not any(only.search(each.name) for each in plan.points):
+      raise errors.InputError(
+        f"--only={only.pattern} finds no point. The points: "
+        f"{', '.join(each.name for each in plan.points)}."
+      )
     left, failed = [], []
     for each, state in zip(plan.points, found, strict=True):
       if not only.search(each.name) or state.name == states.DONE:
@@ -158,7 +170,10 @@ class Session:
           f"(x {took / row['predicted_seconds']:.2f})"
         )
     self._rate = speed.of_points(list(trained.values()), self._before)
-    if trained:
+    here = provenance.hardware()
+    if trained and all(
+      state.hardware == here for state in found if state.hardware
+    ):
       speed.keep(self._rate)
     self._rows = self.plan.rows(self._rate)
 

@@ -21,25 +21,65 @@ from soundstream_jax.launch.sweep import counting
 START_SECONDS = 30.0
 ADVERSARIAL_SHARE = 0.45
 
+# A step of a size within this factor says how long another one takes; over
+# more, what is the same for every step counts.
+NEAR = 4.0
+
+_MOST_KEPT = 50
 _MEASURE = "from soundstream_jax.launch.sweep import speed; speed.measure()"
 _CALLS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Speed:
-  """Units per second, by whether discriminators take part; and the rest."""
+class Step:
+  """How long a step of some size took."""
 
-  units: dict[bool, float]
-  start_seconds: float
-  source: str  # how it was found, for people
+  adversarial: bool  # discriminators took part
+  units: float
+  seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Speed:
+  """What a device makes of units."""
+
+  units_per_second: float  # of the short measurement
+  start_seconds: float  # of a run, beside its steps
+  steps: tuple[Step, ...] = ()  # of this sweep's points
+  kept: tuple[Step, ...] = ()  # of earlier ones, on this device
+  points: int = 0  # that steps come from
+
+  @property
+  def source(self) -> str:
+    """How it was found, for people."""
+    if self.points:
+      return f"{self.points} of its points, trained"
+    return (
+      "points of earlier sweeps on this device, else a short measurement of it"
+      if self.kept
+      else "a short measurement of this device"
+    )
 
   def seconds(self, work: counting.Work) -> float:
     """Returns how long a run of so much work takes."""
     return self.start_seconds + sum(
-      steps * work.units[kind] / self.units[kind]
-      for kind, steps in work.steps.items()
-      if steps
+      count * self._of_step(kind, work.units[kind])
+      for kind, count in work.steps.items()
+      if count
     )
+
+  def _of_step(self, kind: bool, units: float) -> float:
+    for steps in (self.steps, self.kept):
+      near = [
+        step
+        for step in steps
+        if step.adversarial == kind and _apart(step.units, units) < NEAR
+      ]
+      if near:
+        nearest = min(near, key=lambda step: _apart(step.units, units))
+        return nearest.seconds * units / nearest.units
+    share = ADVERSARIAL_SHARE if kind else 1.0
+    return units / (self.units_per_second * share)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,34 +95,20 @@ def of_points(trained: Sequence[Trained], before: Speed) -> Speed:
   """Returns the speed that trained points had; without any, `before`."""
   if not trained:
     return before
-  units = {}
-  for kind in (False, True):
-    each = [
-      point.steps_per_second[kind] * point.work.units[kind]
-      for point in trained
-      if point.steps_per_second.get(kind)
-    ]
-    if each:
-      units[kind] = statistics.median(each)
-  rest = [
-    point.seconds
-    - sum(
-      steps / point.steps_per_second[kind]
-      for kind, steps in point.work.steps.items()
-      if point.steps_per_second.get(kind)
-    )
-    for point in trained
-  ]
-  # Of a kind that none of them had: as much faster or slower as the other.
-  for kind in (False, True):
-    if kind not in units:
-      units[kind] = (
-        units[not kind] * before.units[kind] / before.units[not kind]
-      )
-  many = (
-    f"{len(trained)} trained points" if len(trained) > 1 else "a trained point"
+  steps, rest = [], []
+  for point in trained:
+    left = point.seconds
+    for kind, rate in point.steps_per_second.items():
+      if kind in point.work.units:
+        steps.append(Step(kind, point.work.units[kind], 1 / rate))
+        left -= point.work.steps[kind] / rate
+    rest.append(max(0.0, left))
+  return dataclasses.replace(
+    before,
+    start_seconds=statistics.median(rest),
+    steps=tuple(steps),
+    points=len(trained),
   )
-  return Speed(units, max(0.0, statistics.median(rest)), many)
 
 
 def of_this_device() -> Speed:
@@ -107,12 +133,7 @@ def of_this_device() -> Speed:
       "the speed of this device cannot be measured: "
       f"{(done.stderr.strip().splitlines() or ['no reason is given'])[-1]}."
     )
-  rate = float(done.stdout.split()[-1])
-  found = Speed(
-    {False: rate, True: rate * ADVERSARIAL_SHARE},
-    START_SECONDS,
-    "a short measurement of this device",
-  )
+  found = Speed(float(done.stdout.split()[-1]), START_SECONDS)
   keep(found)
   return found
 
@@ -120,10 +141,21 @@ def of_this_device() -> Speed:
 def keep(speed: Speed) -> None:
   """Keeps a speed for the next sweep on this device."""
   file = _kept_file()
-  if file is not None:
-    values = dataclasses.asdict(speed)
-    values["units"] = [speed.units[False], speed.units[True]]
-    whole_files.write(file, json.dumps(values) + "\n")
+  if file is None:
+    return
+  steps = {(s.adversarial, round(s.units)): s for s in speed.kept}
+  steps |= {(s.adversarial, round(s.units)): s for s in speed.steps}
+  values = {
+    "units_per_second": speed.units_per_second,
+    "start_seconds": speed.start_seconds,
+    "steps": [dataclasses.astuple(s) for s in [*steps.values()][-_MOST_KEPT:]],
+  }
+  whole_files.write(file, json.dumps(values) + "\n")
+
+
+def _apart(one: float, other: float) -> float:
+  """Returns how many times as large the larger one is."""
+  return max(one, other) / min(one, other)
 
 
 def measure() -> None:
@@ -160,17 +192,18 @@ def _kept_file() -> pathlib.Path | None:
 
   folder = caches.folder("sweep")
   key = hashlib.sha256(provenance.hardware().encode()).hexdigest()[:16]
-  return folder and folder / f"speed-{key}.json"
+  return folder and folder / f"speed-v1-{key}.json"
 
 
 def _read(file: pathlib.Path) -> Speed | None:
   try:
     values = json.loads(file.read_text())
-    without, with_discriminators = map(float, values["units"])
     return Speed(
-      {False: without, True: with_discriminators},
+      float(values["units_per_second"]),
       float(values["start_seconds"]),
-      str(values["source"]),
+      kept=tuple(
+        Step(bool(a), float(u), float(s)) for a, u, s in values["steps"]
+      ),
     )
   except (OSError, ValueError, KeyError, TypeError):
     return None
