@@ -53,7 +53,13 @@ _ONLY = flags.DEFINE_string(
   "only", None, "Run only points whose names this regular expression finds."
 )
 _EVALUATE = flags.DEFINE_string(
-  "evaluate", "", "Flags of every point's evaluation, as a shell has them."
+  "evaluate",
+  "",
+  "Flags of every point's evaluation, as a shell has them, such as "
+  "--bitrates=all.",
+)
+_BASELINES = flags.DEFINE_string(
+  "baselines", "", "Other codecs to measure once, on the clips of the points."
 )
 
 
@@ -106,7 +112,11 @@ def _main(words: list[str]) -> int:
         )
       )
     return opened.launch(
-      _LAUNCHER.value, only=only, retry=_RETRY.value, at_once=_AT_ONCE.value
+      _LAUNCHER.value,
+      only=only,
+      retry=_RETRY.value,
+      at_once=_AT_ONCE.value,
+      others=_BASELINES.value,
     )
 
 

@@ -46,8 +46,17 @@ def run(
 
 
 def _run(plan, chosen, *, at_once, report, stop) -> int:
-  waiting = collections.deque(chosen)
   working: dict[str, _Working] = {}
+  try:
+    return _all(plan, chosen, working, at_once, report, stop)
+  finally:
+    # After an error, as of a full disk: they save what they can.
+    for each in working.values():
+      each.work.end()
+
+
+def _all(plan, chosen, working, at_once, report, stop) -> int:
+  waiting = collections.deque(chosen)
   codes: dict[str, int] = {}
   told, reported = set(), time.monotonic()
   while (waiting and not stop.asked.is_set()) or working:

@@ -143,6 +143,8 @@ def make(
         f"--evaluate={evaluation}: each point has its own workdir and out. "
         f"Leave {flag} out."
       )
+  if not any(flag.lstrip("-").startswith("baselines") for flag in flags):
+    flags = (*flags, "--baselines=none")  # they are the same for all points
   return Plan(
     sweep=sweep,
     preset=preset,

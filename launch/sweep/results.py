@@ -62,7 +62,13 @@ def write(
       )
   found += _of_folder(
     out / BASELINES,
-    {"sweep": sweep, "point": BASELINES, "hash": "", "overrides": {}},
+    {
+      "sweep": sweep,
+      "point": BASELINES,
+      "hash": "",
+      "overrides": {},
+      **states_lib.provenance(out / BASELINES),
+    },
   )
   text = io.StringIO()
   lines = csv.DictWriter(text, COLUMNS, lineterminator="\n")

@@ -8,6 +8,7 @@ import jax
 
 from soundstream_jax import console, errors
 from soundstream_jax.launch.sweep import (
+  baselines,
   folder,
   local,
   provenance,
@@ -78,8 +79,17 @@ class Session:
     only: re.Pattern[str],
     retry: bool,
     at_once: int | None,
+    others: str,
   ) -> int:
-    """Runs what is missing; returns the exit code."""
+    """Runs what is missing; returns the exit code.
+
+    Args:
+      launcher: 'local', 'slurm' or 'gke'.
+      only: finds the names of the points that may run.
+      retry: points that failed are run, too.
+      at_once: how many points together; None: as the launcher likes.
+      others: baselines to measure, '' for none.
+    """
     plan = self.plan
     found = plan.look()
     if not any(only.search(each.name) for each in plan.points):
@@ -104,6 +114,9 @@ class Session:
       code = 0
       if answer := self._submit(launcher, left, found, at_once=at_once):
         local.say(answer)
+    if others and code != errors.EXIT_PREEMPTED:
+      measured = baselines.measure(plan, others, plan.look())
+      code = measured or code
     self.report()
     if failed:
       local.say(f"failed before: {', '.join(failed)}. --retry runs them again.")

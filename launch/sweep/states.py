@@ -93,6 +93,38 @@ def look(
   )
 
 
+def evaluated(folder: pathlib.Path, words: Sequence[str]) -> bool:
+  """Whether the last thing that happened in a folder is this evaluation."""
+  found = _History(list(words))
+  for event in events.read(folder):
+    found.add(event)
+  return (
+    not found.open
+    and found.evaluated
+    and (folder / "evaluation.json").is_file()
+  )
+
+
+def why(workdir: pathlib.Path, out: pathlib.Path) -> str:
+  """Returns in one line why the last process of a workdir failed."""
+  found = _History([])
+  for event in events.read(workdir):
+    found.add(event)
+  return _why(found.code or 0, found.stage, _log(found, workdir, out))
+
+
+def provenance(folder: pathlib.Path) -> dict[str, Any]:
+  """Returns git revision, seconds and hardware of what ran in a folder."""
+  found = _History([])
+  for event in events.read(folder):
+    found.add(event)
+  return {
+    "git_revision": found.git_revision,
+    "seconds": round(found.seconds, 1),
+    "hardware": found.hardware,
+  }
+
+
 def steps_per_second(
   workdir: pathlib.Path, start_step: int
 ) -> dict[bool, float]:

@@ -16,6 +16,8 @@ from soundstream_jax.checkpoint import holder
 from soundstream_jax.launch.sweep import events, provenance
 
 LOG = "log.txt"
+EVALUATION = "evaluation"
+_END_SECONDS = 60.0
 # A process that a signal ended, as a shell and as Python have it.
 _STOPPED = {
   *(128 + s for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)),
@@ -46,6 +48,8 @@ class Work:
     log: pathlib.Path | None = None,
     recorded: bool = True,
     alone: Mapping[str, str] | None = None,
+    model: pathlib.Path | None = None,
+    to: pathlib.Path | None = None,
   ):
     """Args:
     workdir: of the point.
@@ -55,11 +59,15 @@ class Work:
     log: gets what the processes print; None: where this process prints.
     recorded: this process tells of the point's events.
     alone: environment of the evaluation, beside this process's.
+    model: a workdir to evaluate; default this one.
+    to: where the evaluation goes; default a folder of the workdir.
     """
     self.workdir = workdir
     self._log = log
     self._recorded = recorded
     self._alone = dict(alone or {})
+    self._model = model or workdir
+    self._to = to or workdir / EVALUATION
     self._evaluation = None if evaluation is None else list(evaluation)
     self.stage = None
     self._process: subprocess.Popen | None = None
@@ -99,12 +107,21 @@ class Work:
       self._record("stopping")
       self._process.send_signal(signal.SIGTERM)
 
+  def end(self) -> None:
+    """Ends what is at work, saved if that does not take long; records nothing."""
+    if self._process is not None and self._process.poll() is None:
+      self._process.send_signal(signal.SIGTERM)
+      with contextlib.suppress(subprocess.TimeoutExpired):
+        self._process.wait(_END_SECONDS)
+      self._process.kill()
+      self._process.wait()
+
   def _start_evaluation(self) -> None:
     self._start(
       events.EVALUATE,
       [
-        f"--workdir={self.workdir}",
-        f"--out={self.workdir / 'evaluation'}",
+        f"--workdir={self._model}",
+        f"--out={self._to}",
         *self._evaluation,
       ],
       words=self._evaluation,

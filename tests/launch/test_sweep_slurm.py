@@ -64,9 +64,7 @@ def test_a_preempted_point_goes_on_and_all_are_evaluated(slurm, sweep):
 
   slurm.wait(done, what=f"{seen[-3:]}")
   assert "requeue" in log.read_text()
-  (stopped,) = map(
-    int, re.findall(r"stop: saving step (\d+)", log.read_text())
-  )
+  (stopped,) = map(int, re.findall(r"stop: saving step (\d+)", log.read_text()))
   told = [e["event"] for e in events.read(workdirs["codes8"])]
   assert told.count("requeued") == 1
   assert told.count("train") == 2
