@@ -25,10 +25,10 @@ from soundstream_jax.settings import path_flags
 
 LAUNCHERS = ("local", "slurm", "gke")
 
-_SWEEP = flags.DEFINE_string(
+_SWEEP = path_flags.define(
   "sweep", None, "Name of a sweep, or path to a .py file with sweep(preset)."
 )
-_PRESET = flags.DEFINE_string(
+_PRESET = path_flags.define(
   "preset", None, "Size of all points: a preset's name or path, as in tiny."
 )
 _OUT = path_flags.define("out", None, "Folder of the sweep.")

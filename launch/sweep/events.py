@@ -1,4 +1,4 @@
-"""What has happened to a point: WORKDIR/point.jsonl, one line an event.
+"""Events of a point: WORKDIR/point.jsonl, a line for each.
 
     {"time": 1.5, "event": "submitted", "job": "12_3", "log": "slurm/..."}
     {"time": 2.5, "event": "train", "process": {...}, "hardware": ..., ...}

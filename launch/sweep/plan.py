@@ -10,8 +10,9 @@ from typing import Any
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.launch import arguments
-from soundstream_jax.launch.sweep import counting, folder, speed, states
+from soundstream_jax.launch.sweep import folder, states
 from soundstream_jax.launch.sweep import points as points_lib
+from soundstream_jax.launch.sweep.cost import counting, speed
 from soundstream_jax.settings import presets, sweeps
 
 

@@ -13,11 +13,11 @@ from soundstream_jax.launch.sweep import (
   local,
   provenance,
   results,
-  speed,
   states,
   table,
 )
 from soundstream_jax.launch.sweep import plan as plan_lib
+from soundstream_jax.launch.sweep.cost import speed
 
 
 class Session:

@@ -15,7 +15,6 @@ import pytest
 from soundstream_jax import errors
 from soundstream_jax.checkpoint import holder
 from soundstream_jax.launch.sweep import (
-  counting,
   events,
   folder,
   local,
@@ -23,11 +22,11 @@ from soundstream_jax.launch.sweep import (
   points,
   results,
   session,
-  speed,
   states,
   table,
   work,
 )
+from soundstream_jax.launch.sweep.cost import counting, speed
 from soundstream_jax.settings import presets, sweeps
 
 # It trains for num_steps steps, one each 0.02 s; saves when asked to stop; and

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from soundstream_jax import caches, errors, whole_files
-from soundstream_jax.launch.sweep import counting
+from soundstream_jax.launch.sweep.cost import counting
 
 # Ours, until a point has been trained: before its first step, a run starts and
 # compiles, and a step with discriminators does less in a second.
@@ -26,7 +26,9 @@ ADVERSARIAL_SHARE = 0.45
 NEAR = 4.0
 
 _MOST_KEPT = 50
-_MEASURE = "from soundstream_jax.launch.sweep import speed; speed.measure()"
+_MEASURE = (
+  "from soundstream_jax.launch.sweep.cost import speed; speed.measure()"
+)
 _CALLS = 5
 
 
