@@ -59,7 +59,7 @@ def check(words: list[str], *, example: str) -> Training:
       f"nothing to run. Put training's flags behind --, as in: {example} "
       "-- --config=tiny --workdir=DIR."
     )
-  values = _training_flags()
+  values = training_values()
   _, given = presets.read(["train", *words], values)
   for name in training_flags.OF_A_PROCESS:
     if values[name].present:
@@ -96,7 +96,7 @@ def check_devices(
   )
 
 
-def _training_flags() -> flags.FlagValues:
+def training_values() -> flags.FlagValues:
   """Returns training's flags, unparsed: its own and those of its log."""
   values = training_flags.define(flags.FlagValues())
   for flag in flags.FLAGS.flags_by_module_dict().get("absl.logging", ()):

@@ -13,6 +13,7 @@ import sys
 import yaml
 from absl import app, flags
 
+from soundstream_jax import config as config_lib
 from soundstream_jax import errors, paths
 from soundstream_jax.launch import arguments, names, slices
 
@@ -72,38 +73,66 @@ def main(argv):
 def _launch(words: list[str]) -> None:
   training = arguments.check(words, example="--topology=v5e:4x4 --bucket=NAME")
   names.check("--name", _NAME.value, longest=LONGEST_NAME)
-  if not _IMAGE.value or not _IMAGE_NAME.fullmatch(_IMAGE.value):
-    raise errors.InputError(
-      f"--image={_IMAGE.value or ''} is not a container image. Push one that "
-      "has soundstream_jax, and give its name; launch/README.md says how."
-    )
-  volume, folder = _volume()
+  _, folder = volume()
   if not pathlib.PurePosixPath(training.workdir).is_relative_to(folder):
     raise errors.InputError(
       f"--workdir={training.workdir} would be lost with its pod. Use a folder of the "
       f"volume, as in --workdir={folder}/{_NAME.value}."
     )
+  print(as_yaml(jobset(words, training.config, name=_NAME.value)), end="")
+
+
+def as_yaml(manifest: dict) -> str:
+  """Returns a manifest as text."""
+  return yaml.safe_dump(manifest, sort_keys=False)
+
+
+def jobset(
+  words: list[str],
+  config: config_lib.Config,
+  *,
+  name: str,
+  module: tuple[str, ...] = (),
+) -> dict:
+  """Returns the JobSet that the flags ask for.
+
+  Args:
+    words: flags of training.
+    config: that they describe.
+    name: of the JobSet.
+    module: the module that pods run and its own words before training's;
+      default `soundstream_jax.train`.
+
+  Raises:
+    InputError: with the flag, the value and what to type instead.
+  """
+  if not _IMAGE.value or not _IMAGE_NAME.fullmatch(_IMAGE.value):
+    raise errors.InputError(
+      f"--image={_IMAGE.value or ''} is not a container image. Push one that "
+      "has soundstream_jax, and give its name; launch/README.md says how."
+    )
+  mounted, folder = volume()
   for word in words:
     # YAML holds text alone.
     paths.check_text(word, word)
   hosts, selector, limits = _hosts()
   (devices,) = limits.values()
-  arguments.check_devices(training.config, hosts * devices, processes=hosts)
+  arguments.check_devices(config, hosts * devices, processes=hosts)
   if _SPOT.value:
     selector["cloud.google.com/gke-spot"] = "true"
 
-  jobset = yaml.safe_load(TEMPLATE.read_text())
-  jobset["metadata"]["name"] = _NAME.value
-  spec = jobset["spec"]
-  spec["network"]["subdomain"] = _NAME.value
+  manifest = yaml.safe_load(TEMPLATE.read_text())
+  manifest["metadata"]["name"] = name
+  spec = manifest["spec"]
+  spec["network"]["subdomain"] = name
   if _RESTARTS.value is not None:
     spec["failurePolicy"]["maxRestarts"] = _RESTARTS.value
   job = spec["replicatedJobs"][0]["template"]["spec"]
   job["parallelism"] = job["completions"] = hosts
   pod = job["template"]["spec"]
   pod["nodeSelector"] = selector
-  pod["volumes"] = [volume]
-  if "csi" not in volume:
+  pod["volumes"] = [mounted]
+  if "csi" not in mounted:
     del job["template"]["metadata"]
   if _SERVICE_ACCOUNT.value:
     names.check("--service_account", _SERVICE_ACCOUNT.value)
@@ -111,22 +140,25 @@ def _launch(words: list[str]) -> None:
   (container,) = pod["containers"]
   container["image"] = _IMAGE.value
   container["resources"] = {"limits": limits}
-  container["volumeMounts"] = [{"name": volume["name"], "mountPath": folder}]
+  container["volumeMounts"] = [{"name": mounted["name"], "mountPath": folder}]
+  if module:
+    container["command"][-1] = module[0]
   # Kubernetes replaces $(NAME), and reads $$ as $.
-  container["args"] = [word.replace("$", "$$") for word in words]
+  container["args"] = [
+    word.replace("$", "$$") for word in (*module[1:], *words)
+  ]
   if _GPU.value:
     # Several jobs may share a pool of GPU nodes.
-    del jobset["metadata"]["annotations"]
-    container["args"] += _peers(hosts)
-  print(yaml.safe_dump(jobset, sort_keys=False), end="")
+    del manifest["metadata"]["annotations"]
+    container["args"] += _peers(hosts, name)
+  return manifest
 
 
-def _peers(hosts: int) -> list[str]:
+def _peers(hosts: int, name: str) -> list[str]:
   """Returns the flags that tell a pod its peers, where no TPU does.
 
   JAX could ask the cluster instead, which takes a role that may read pods.
   """
-  name = _NAME.value
   return [
     f"--coordinator={name}-workers-0-0.{name}:{PORT}",
     f"--num_processes={hosts}",
@@ -134,7 +166,7 @@ def _peers(hosts: int) -> list[str]:
   ]
 
 
-def _volume() -> tuple[dict, str]:
+def volume() -> tuple[dict, str]:
   """Returns the pods' volume, and where it is mounted."""
   if bool(_BUCKET.value) == bool(_CLAIM.value):
     raise errors.InputError(

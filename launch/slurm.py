@@ -77,11 +77,11 @@ def main(argv):
 
 def _launch(words: list[str]) -> None:
   training = arguments.check(words, example="--nodes=2")
-  options = _options()
-  _check_devices(training.config, {**_template_options(), **options})
+  chosen = options()
+  check_devices(training.config, chosen)
   script = render(
     words,
-    options=options,
+    options=chosen,
     python=sys.executable,
     restarts=_RESTARTS.value,
   )
@@ -89,8 +89,8 @@ def _launch(words: list[str]) -> None:
     print(script, end="")
     return
   path = pathlib.Path(_SCRIPT.value or f"{_NAME.value}.sbatch")
-  _write(path, script)
-  _submit(path)
+  write(path, script)
+  print(submit(path), end="")
 
 
 def render(
@@ -99,6 +99,7 @@ def render(
   options: dict[str, str | None],
   python: str,
   restarts: int | None = None,
+  points: pathlib.Path | None = None,
 ) -> str:
   """Returns the batch script.
 
@@ -107,6 +108,7 @@ def render(
     options: of sbatch, name -> value or None; they replace the template's.
     python: the interpreter, the same on all nodes.
     restarts: failures in a row; default the template's.
+    points: of an array, a file that says what each of its tasks runs.
   """
   shebang, *lines = TEMPLATE.read_text().splitlines()
   code = lines.index("set -u")
@@ -114,7 +116,10 @@ def render(
   values = [f"PYTHON={console.quoted(python)}"]
   if restarts is not None:
     values.append(f"RESTARTS={restarts}")
-  values.append(f"set -- {' '.join(map(console.quoted, training))}")
+  if points is None:
+    values.append(f"set -- {' '.join(map(console.quoted, training))}")
+  else:
+    values.append(f"SOUNDSTREAM_POINTS={console.quoted(points)}")
   return "\n".join(
     [
       shebang,
@@ -141,13 +146,21 @@ def _template_options() -> dict[str, str]:
   return found
 
 
-def _check_devices(
+def check_devices(
   config: config_lib.Config, options: dict[str, str | None]
 ) -> None:
   """Refuses a batch that the job's tasks cannot share.
 
   A task has one device: its GPU, or all of its CPUs.
+
+  Args:
+    config: of training.
+    options: of sbatch, those of the template left out.
+
+  Raises:
+    InputError: with the sizes that work.
   """
+  options = {**_template_options(), **options}
   nodes, per_node = options["nodes"], options["ntasks-per-node"]
   if "ntasks" in options or not (nodes.isdecimal() and per_node.isdecimal()):
     return  # as in --sbatch=ntasks=8: only the cluster knows
@@ -159,7 +172,7 @@ def _check_devices(
   arguments.check_devices(config, tasks, processes=tasks)
 
 
-def _options() -> dict[str, str | None]:
+def options() -> dict[str, str | None]:
   """Returns the options of sbatch that the flags name.
 
   Raises:
@@ -176,7 +189,7 @@ def _options() -> dict[str, str | None]:
     "time": _TIME_LIMIT.value,
     "signal": f"TERM@{_SAVE_SECONDS.value}",
   }
-  options = {name: str(v) for name, v in given.items() if v is not None}
+  found = {name: str(v) for name, v in given.items() if v is not None}
   for option in _SBATCH.value:
     match = _OPTION.fullmatch(option)
     if match is None:
@@ -190,8 +203,8 @@ def _options() -> dict[str, str | None]:
       raise errors.InputError(
         f"--sbatch={option}: {name} has a flag of its own. See --help."
       )
-    options[name] = value
-  return options
+    found[name] = value
+  return found
 
 
 def _check_time(text: str) -> None:
@@ -216,8 +229,12 @@ def _check_time(text: str) -> None:
     )
 
 
-def _write(path: pathlib.Path, script: str) -> None:
-  """Writes the script over an older one of ours, and over nothing else."""
+def write(path: pathlib.Path, script: str) -> None:
+  """Writes the script over an older one of ours, and over nothing else.
+
+  Raises:
+    InputError, DiskError: it cannot be written, or the file is not ours.
+  """
   paths.check_writable_file(f"--script={path}", path)
   try:
     if path.is_file() and WRITTEN not in path.read_text():
@@ -230,7 +247,19 @@ def _write(path: pathlib.Path, script: str) -> None:
     raise errors.InputError(f"--script={path}: {error}.") from None
 
 
-def _submit(path: pathlib.Path) -> None:
+def submit(
+  path: pathlib.Path, *more: str, folder: pathlib.Path | None = None
+) -> str:
+  """Submits a script; returns what sbatch answers.
+
+  Args:
+    path: of the script.
+    more: options of sbatch, as on its command line.
+    folder: where the logs go; default the working directory.
+
+  Raises:
+    InputError: there is no sbatch here, or it refuses the script.
+  """
   if shutil.which("sbatch") is None:
     raise errors.InputError(
       f"{path} is written, but there is no command sbatch here. Submit it on a "
@@ -238,7 +267,8 @@ def _submit(path: pathlib.Path) -> None:
     )
   # A flag that has become a job's name must stay one: no shell, one path.
   done = subprocess.run(
-    ["sbatch", str(path.absolute())],
+    ["sbatch", *more, str(path.absolute())],
+    cwd=folder,
     capture_output=True,
     text=True,
     errors="backslashreplace",
@@ -246,7 +276,17 @@ def _submit(path: pathlib.Path) -> None:
   )
   if done.returncode:
     raise errors.InputError(f"sbatch refuses {path}: {done.stderr.strip()}")
-  print(done.stdout, end="")
+  return done.stdout
+
+
+def restarts() -> int | None:
+  """Returns the failures in a row that the flags allow; None: the template's."""
+  return _RESTARTS.value
+
+
+def name() -> str:
+  """Returns the job's name."""
+  return _NAME.value
 
 
 if __name__ == "__main__":

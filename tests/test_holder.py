@@ -42,7 +42,7 @@ def other():
   code = (
     "from soundstream_jax.checkpoint import holder as h; import json, sys\n"
   )
-  code += "print(json.dumps(h._identity()), flush=True); sys.stdin.read()"
+  code += "print(json.dumps(h.identity()), flush=True); sys.stdin.read()"
   process = subprocess.Popen(
     [sys.executable, "-c", code],
     stdin=subprocess.PIPE,

@@ -168,6 +168,8 @@ READING = [
   "evaluate.systems --codecs={}",
   "evaluate.compare model {}",
   "launch.check -- --config={}/p.py --workdir=new",
+  "launch.sweep --sweep={}/p.py --preset=tiny --out=new",
+  "launch.sweep --status --out={}",
   "codec encode {}/a.wav new.sstr --model=model",
   "codec encode a.wav new.sstr --model={}",
   "codec decode {}/a.sstr new.wav --model=model",
@@ -196,6 +198,8 @@ WRITING = [
   "launch.preflight --config=tiny --topology=cpu:1 --hlo={}/new",
   "launch.slurm --nodes=1 --cpus_per_task=1 --script={}/new -- --config=tiny"
   " --workdir=new --config.data.sources=none",
+  "launch.sweep --sweep=seeds --preset=tiny --out={}/new --"
+  " --config.data.sources=none",
   "codec export {}/new --model=model",
   "codec tables --model={} --data=none",
   "codec encode a.wav {}/new.sstr --model=model",
@@ -268,6 +272,9 @@ ANSWERING = [
   " --config=tiny --workdir=/mnt/bucket/{} --config.data.sources={}",
   "launch.slurm --dry_run --nodes=1 --cpus_per_task=1 -- --config=tiny"
   " --config.batch_size=8 --workdir={}w --config.data.sources={}",
+  "launch.sweep --sweep={}.py --preset=tiny --out={}s",
+  "launch.sweep --status --out={}",
+  "launch.sweep.point --{}",
   "codec export {}x --model=model",
   "codec export {}y --model={}",
   "codec pin --model={} --step=1",

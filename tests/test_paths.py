@@ -142,6 +142,10 @@ COMMANDS = [
   *("soundstream_jax.launch.demo", "soundstream_jax.launch.gke"),
   *("soundstream_jax.launch.local", "soundstream_jax.launch.slurm"),
   "soundstream_jax.launch.preflight.__main__",
+  *(
+    "soundstream_jax.launch.sweep.__main__",
+    "soundstream_jax.launch.sweep.point",
+  ),
   *("benchmarks.cpu", "benchmarks.data", "benchmarks.gpu"),
   *("benchmarks.loop", "benchmarks.streaming", "benchmarks.frames"),
 ]

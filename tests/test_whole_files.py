@@ -32,6 +32,7 @@ OTHERS = {
   ("soundstream_jax/devices/distributed.py", "write"): "an empty file",
   ("soundstream_jax/train/monitoring/log_files.py", "open"): "a log",
   ("soundstream_jax/train/monitoring/log_files.py", "_new"): "a log",
+  ("launch/sweep/work.py", "start"): "a log",
   ("data_pipelines/preparation/archives.py", "_copy"): "a folder with a marker",
   ("data_pipelines/debian/unpack.py", "split_cat"): "a folder that is renamed",
   ("data_pipelines/debian/unpack.py", "_write"): "a folder that is renamed",

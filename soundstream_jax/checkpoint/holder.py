@@ -41,7 +41,7 @@ class Holder:
     """Args: on_lost is told, in a thread, that another job took over."""
     self._path = pathlib.Path(workdir).absolute() / NAME
     self._on_lost = on_lost
-    self._me = _identity()
+    self._me = identity()
     self._released = threading.Event()
     self._renewing: threading.Thread | None = None
 
@@ -113,21 +113,45 @@ class Holder:
       partial.write_text(text)
 
 
+def holds(workdir) -> dict[str, Any] | None:
+  """Returns who writes a workdir, as far as one look tells; None: nobody.
+
+  A holder elsewhere counts while its file is young.
+  """
+  path = pathlib.Path(workdir) / NAME
+  record = _read(path)
+  if record is None:
+    return None
+  lives = is_alive(record)
+  if lives is None:
+    try:
+      lives = time.time() - path.stat().st_mtime < SILENT_SECONDS
+    except OSError:
+      lives = False
+  return record if lives else None
+
+
+def is_alive(record: Mapping[str, Any]) -> bool | None:
+  """Whether the process of `identity` lives; None: it is not seen from here."""
+  return _is_running(record) if _is_near(record) else None
+
+
 def describe(record: Mapping[str, Any]) -> str:
   """Names a holder."""
   job = f", job {record['job']}" if record.get("job") else ""
   return f"process {record.get('process')} of {record.get('host')}{job}"
 
 
-def _identity() -> dict[str, Any]:
-  """Returns what tells this process from all others."""
+def identity(process: int | None = None) -> dict[str, Any]:
+  """Returns what tells a process from all others; default this one."""
+  process = os.getpid() if process is None else process
   job = next((os.environ[n] for n in _JOBS if os.environ.get(n)), "")
   return {
     "host": socket.gethostname(),
-    "process": os.getpid(),
+    "process": process,
     "job": job,
     # Numbers of processes are given again; containers count from 1.
-    "started": _started(os.getpid()),
+    "started": _started(process),
     "system": _system(),
   }
 

@@ -46,11 +46,11 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
   return [
     f"{key}: {before[key]} -> {after[key]}"
     for key in before
-    if before[key] != after[key] and not _may_change(key)
+    if before[key] != after[key] and not may_change(key)
   ]
 
 
-def _may_change(key: str) -> bool:
+def may_change(key: str) -> bool:
   return any(
     key == free or (free.endswith(".*") and key.startswith(free[:-1]))
     for free in MAY_CHANGE

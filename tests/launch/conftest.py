@@ -160,6 +160,25 @@ def _daemons(folder: pathlib.Path) -> list[list[str]]:
   ]
 
 
+PRESET = """\
+from soundstream_jax import config
+def get_config():
+  c = config.load("tiny")
+  with c.ignore_type():
+    c.update_from_flattened_dict({values!r})
+  return c
+"""
+
+
+@pytest.fixture(scope="session")
+def sweep_preset(small_overrides, tmp_path_factory):
+  """A file of the small model's preset, whose programs are compiled once."""
+  folder = tmp_path_factory.mktemp("preset")
+  values = small_overrides | {"compilation_cache": str(folder / "cache")}
+  (folder / "small.py").write_text(PRESET.format(values=values))
+  return folder / "small.py"
+
+
 @pytest.fixture(scope="module")
 def slurm():
   missing = [name for name in NEEDED if shutil.which(name, path=PATH) is None]

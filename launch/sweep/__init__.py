@@ -1,0 +1,1 @@
+"""Sweeps: points of a configuration that are trained, evaluated and compared."""

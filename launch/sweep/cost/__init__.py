@@ -1,0 +1,1 @@
+"""Cost of points before they run: work by shapes, seconds by a device."""
