@@ -19,6 +19,9 @@ PACKAGE = ("soundstream_jax", "configs", "launch", "data_pipelines")
 
 # What our own code imports of an extra, and only inside functions.
 OPTIONAL = {"matplotlib": "plots", "apache-beam": "beam"}
+OPTIONAL |= dict.fromkeys(
+  ("pesq", "pystoi", "visqol-python", "zimtohrli"), "metrics"
+)
 # What is declared and not imported by our code, and why.
 FOR_OTHERS = {
   "librosa": "the reference of the tests",

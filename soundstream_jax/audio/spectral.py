@@ -11,18 +11,12 @@ import numpy as np
 from jax import lax
 
 from soundstream_jax import precision
-from soundstream_jax.audio import fourier
+from soundstream_jax.audio import fourier, mel_scale
 
 # Added to the power inside the square root: the slope of the magnitude stays
 # finite at silence, and no magnitude is below 1e-4, so its logarithm is safe.
 # For a window of 1024 that is noise 106 dB below full scale.
 POWER_FLOOR = 1e-8
-
-# Slaney's mel scale: linear below 1 kHz, logarithmic above.
-_LINEAR_HZ_PER_MEL = 200.0 / 3.0
-_BREAK_HZ = 1000.0
-_BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
-_LOG_STEP = np.log(6.4) / 27.0
 
 
 def frame(
@@ -152,7 +146,7 @@ def mel_filterbank(sample_rate_hz: int, window: int, bins: int) -> np.ndarray:
   """
   spacing_hz = sample_rate_hz / window
   frequencies_hz = np.arange(window // 2 + 1) * spacing_hz
-  edges_hz = mel_edges_hz(sample_rate_hz / 2, bins)
+  edges_hz = mel_scale.edges_hz(sample_rate_hz / 2, bins)
   lower, centre, upper = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
   rise_hz = np.maximum(centre - lower, spacing_hz)
   fall_hz = np.maximum(upper - centre, spacing_hz)
@@ -161,20 +155,3 @@ def mel_filterbank(sample_rate_hz: int, window: int, bins: int) -> np.ndarray:
   falling = 1.0 - offset_hz / fall_hz[None, :]
   weights = np.maximum(0.0, np.minimum(rising, falling))
   return (weights / weights.sum(axis=0, keepdims=True)).astype(np.float32)
-
-
-def mel_edges_hz(top_hz: float, bins: int) -> np.ndarray:
-  """Returns bins + 2 frequencies, equally spaced in mel from 0 to top_hz.
-
-  The scale is Slaney's: linear below 1 kHz, logarithmic above.
-  """
-  if top_hz < _BREAK_HZ:
-    top_mel = top_hz / _LINEAR_HZ_PER_MEL
-  else:
-    top_mel = _BREAK_MEL + np.log(top_hz / _BREAK_HZ) / _LOG_STEP
-  mels = np.linspace(0.0, top_mel, bins + 2)
-  return np.where(
-    mels < _BREAK_MEL,
-    mels * _LINEAR_HZ_PER_MEL,
-    _BREAK_HZ * np.exp(_LOG_STEP * (mels - _BREAK_MEL)),
-  )

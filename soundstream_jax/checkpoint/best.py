@@ -55,17 +55,25 @@ def chosen(workdir, step: int | str) -> int:
 
 
 def check_metric(name: str) -> None:
-  """Refuses a value of checkpoint.best_of that is no metric; '' is off.
+  """Refuses a value of checkpoint.best_of that training does not measure.
+
+  '' is off.
 
   Raises:
-    InputError: with the metrics that there are.
+    InputError: with the metrics that it measures.
   """
-  if name and name not in metrics.METRICS:
-    raise errors.InputError(
-      f"checkpoint.best_of={name!r} is no metric."
-      f"{errors.nearest(name, metrics.METRICS)} Use one of "
-      f"{', '.join(metrics.METRICS)}, or '' for none."
-    )
+  measured_ones = metrics.while_training()
+  if not name or name in measured_ones:
+    return
+  wrong = (
+    f"checkpoint.best_of={name!r} is measured by evaluation, not while training."
+    if name in metrics.METRICS
+    else f"checkpoint.best_of={name!r} is no metric."
+    f"{errors.nearest(name, measured_ones)}"
+  )
+  raise errors.InputError(
+    f"{wrong} Use one of {', '.join(measured_ones)}, or '' for none."
+  )
 
 
 def of(measured: Mapping[int, Mapping[str, float]], name: str) -> int | None:
@@ -161,7 +169,7 @@ def _best(workdir) -> int:
     raise errors.InputError(
       f"step '{BEST}': {workdir} does not say by which metric. Train with "
       "--config.checkpoint.best_of=NAME (one of "
-      f"{', '.join(metrics.METRICS)}; it may be added on resume), or give a "
+      f"{', '.join(metrics.while_training())}; it may be added on resume), or give a "
       f"number. Present: {', '.join(map(str, present)) or 'none'}."
     )
   check_metric(name)

@@ -85,7 +85,7 @@ def evaluate(
         signal: metric.measure(clean, audio, sample_rate_hz=rate)
         for signal, audio in named.items()
       }
-      for name, metric in metrics.METRICS.items()
+      for name, metric in metrics.while_training().items()
     },
     to_input={
       signal: criterion.measure(heard, named[signal], sample_rate_hz=rate)
@@ -181,7 +181,7 @@ def _columns() -> list[tuple[str, str, str]]:
   too, so its keys say which.
   """
   columns = []
-  for name in metrics.METRICS:
+  for name in metrics.while_training():
     if name == metrics.CRITERION:
       columns += [(name, s, f"{name}_to_{s}") for s in ("clean", "input")]
     else:

@@ -20,7 +20,7 @@ def _panels() -> list[tuple[str, bool, tuple[str, ...]]]:
       False,
       (f"eval/{name}",),
     )
-    for name, metric in metrics.METRICS.items()
+    for name, metric in metrics.while_training().items()
   )
   return [
     ("spectral reconstruction loss", True, ("loss/reconstruction",)),

@@ -60,7 +60,7 @@ def to_dict(
 
 def to_text(values: Mapping[str, Any]) -> str:
   """Returns the table that the command prints, from `to_dict`."""
-  columns = metrics.METRICS.values()
+  columns = metrics.while_training().values()
   lines = [
     f"step {values['step']} ({values['weights']} weights), "
     f"{values['clips']} held-out clips",
@@ -72,7 +72,7 @@ def to_text(values: Mapping[str, Any]) -> str:
       f"{rate['bitrate_bps']:9.0f}{rate['num_quantizers']:8d}"
       + "".join(
         f"{rate[name]:{len(metric.column) + 2}.{metric.decimals}f}"
-        for name, metric in metrics.METRICS.items()
+        for name, metric in metrics.while_training().items()
       )
     )
   criterion = metrics.CRITERION

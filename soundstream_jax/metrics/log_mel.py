@@ -8,7 +8,7 @@ zeros beyond the ends. Fixed on purpose: numbers from different runs compare.
 
 import numpy as np
 
-from soundstream_jax.audio import spectral
+from soundstream_jax.audio import mel_scale
 
 WINDOW = 1024
 HOP = 256
@@ -69,7 +69,7 @@ def mel_filters(
   and numba wants a folder to write to, which a job may not have.
   """
   frequencies_hz = np.arange(window // 2 + 1) * sample_rate_hz / window
-  edges_hz = spectral.mel_edges_hz(sample_rate_hz / 2, bins)[:, None]
+  edges_hz = mel_scale.edges_hz(sample_rate_hz / 2, bins)[:, None]
   lower, centre, upper = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
   rising = (frequencies_hz - lower) / (centre - lower)
   falling = (upper - frequencies_hz) / (upper - centre)

@@ -176,7 +176,9 @@ def _measured(
     outputs.watchdog.phase("validation", finished.step),
   ):
     found = finished.measure()
-    means = {name: found[f"eval/{name}"] for name in metrics_lib.METRICS}
+    means = {
+      name: found[f"eval/{name}"] for name in metrics_lib.while_training()
+    }
     return saves.agree(means, improves=outputs.checkpoints.best.improves(means))
 
 

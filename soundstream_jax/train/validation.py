@@ -55,7 +55,8 @@ class Validator:
       "step %d | held out: %s",
       step,
       ", ".join(
-        metric.text(means[name]) for name, metric in metrics_lib.METRICS.items()
+        metric.text(means[name])
+        for name, metric in metrics_lib.while_training().items()
       ),
     )
     return metrics

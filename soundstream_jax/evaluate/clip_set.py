@@ -1,0 +1,365 @@
+"""Clips to measure on: of a dataset's split, or of any folder of audio.
+
+A clip is whole or cut, and never padded: half a second of zeros adds 0.3 to
+ViSQOL. What is left of a hop at its end is cut off, so that a model of any hop
+has nothing to fill.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import numpy as np
+
+from soundstream_jax import config as config_lib
+from soundstream_jax import console, errors
+from soundstream_jax.audio import (
+  folders,
+  reading,
+  resampling,
+  waveform,
+)
+from soundstream_jax.data import dataset_folder, held_out, kinds
+
+# Of a folder's files, those that are longer are cut to their loudest part.
+CLIP_SECONDS = 5.0
+# A reference whose root mean square is below has nothing to compare with.
+SILENT_RMS = 1e-4
+# Of clips that no folder names.
+NO_CLASS = "all"
+
+# Parts of a clip between the starts that are tried for the loudest.
+_PARTS = 8
+_NAME_BYTES = 150
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+  """One clip at the model's rate.
+
+  Attributes:
+    name: that no other clip of the set has, and that a folder may have.
+    kind: its class: 'speech', 'noisy', 'music', 'noise', a folder's name, or
+      'all' where nothing names one.
+    source: the dataset or the folder that it is from.
+    samples: T.
+    digest: of its sound.
+    load: gives its sound, float32 [T], always the same.
+  """
+
+  name: str
+  kind: str
+  source: str
+  samples: int
+  digest: str
+  load: Callable[[], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipSet:
+  """Clips to measure on.
+
+  Attributes:
+    origin: the split, or the name of the folder.
+    clips: at least one.
+    left_out: one line on each that cannot be measured on, with its name.
+  """
+
+  origin: str
+  sample_rate_hz: int
+  clips: tuple[Clip, ...]
+  left_out: tuple[str, ...] = ()
+
+  @property
+  def seconds(self) -> list[float]:
+    return [clip.samples / self.sample_rate_hz for clip in self.clips]
+
+  @property
+  def digest(self) -> str:
+    """Names the set: its clips, their names, classes and order."""
+    listed = [(c.name, c.kind, c.digest) for c in self.clips]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+  def first_of_each_class(self, count: int) -> list[str]:
+    """Returns the names of the first clips of every class."""
+    seen: dict[str, list[str]] = {}
+    for clip in self.clips:
+      seen.setdefault(clip.kind, []).append(clip.name)
+    return [name for names in seen.values() for name in names[:count]]
+
+
+def of_split(
+  config: config_lib.Config,
+  *,
+  split: str,
+  clips: int | None = None,
+  seconds: float | None = None,
+) -> ClipSet:
+  """Returns held-out clips, those of `held_out.held_out`.
+
+  Args:
+    config: names the datasets.
+    split: of them.
+    clips: how many; None is config.evaluation.num_clips.
+    seconds: of each; None is config.evaluation.clip_samples.
+
+  Raises:
+    SplitMissing: no dataset has the split.
+    InputError: a dataset that cannot be read, or no record is long enough.
+  """
+  rate, hop = config.audio.sample_rate_hz, config.rates.hop_samples
+  chosen = {}
+  if clips is not None:
+    chosen["num_clips"] = clips
+  if seconds is not None:
+    chosen["clip_samples"] = _whole_hops(round(seconds * rate), hop)
+  evaluation = dataclasses.replace(config.evaluation, **chosen)
+  found = held_out.held_out(
+    dataclasses.replace(config, evaluation=evaluation), split=split
+  )
+  classes = [class_of(config, folder) for folder in found.source_names]
+  samples = _whole_hops(found.audio.shape[1], hop)
+  if not samples:
+    raise errors.InputError(
+      f"clips of {found.audio.shape[1]} samples are shorter than the model's "
+      f"hop of {hop}. Use longer ones: --clip_seconds."
+    )
+  made, left_out = [], []
+  for i, (audio, source) in enumerate(
+    zip(found.audio, found.source_index, strict=True)
+  ):
+    folder = found.source_names[source]
+    name = f"{i:02d}_{_plain(pathlib.Path(folder).name)}"
+    # They come of 16 bits, which take half of the memory.
+    pcm = waveform.to_int16(audio[:samples, 0])
+    if _is_silent(waveform.to_float32(pcm)):
+      left_out.append(f"{name}: it is silent")
+      continue
+    made.append(
+      Clip(
+        name=name,
+        kind=classes[source],
+        source=folder,
+        samples=samples,
+        digest=_digest(waveform.to_float32(pcm), rate),
+        load=lambda pcm=pcm: waveform.to_float32(pcm),
+      )
+    )
+  return _set_of(split, rate, made, left_out)
+
+
+def of_audio(
+  path: str | os.PathLike,
+  *,
+  sample_rate_hz: int,
+  hop: int,
+  clips: int | None = None,
+  seconds: float | None = None,
+) -> ClipSet:
+  """Returns a clip of every file below a folder, or of one file.
+
+  They are mixed to one channel and get the model's rate. A class is the first
+  folder below `path`.
+
+  Args:
+    path: of the folder or the file.
+    sample_rate_hz: of the model.
+    hop: of the model, in samples.
+    clips: at most so many, of the classes in turn; None is all.
+    seconds: a longer file is cut to its loudest part of this length; None is
+      CLIP_SECONDS.
+
+  Raises:
+    InputError: no such folder, or nothing in it can be measured on.
+  """
+  path = pathlib.Path(path)
+  shown = console.shown(path)
+  if not path.exists():
+    raise errors.InputError(
+      f"--audio={shown}: there is no such file or folder. Check the path."
+    )
+  if path.is_dir():
+    walk = folders.walk(path)
+    if not walk.files:
+      raise errors.InputError(
+        f"--audio={shown}: no audio is in this folder; it has "
+        f"{folders.seen(walk.others)}."
+      )
+    files = [(f, f.relative_to(path)) for f in walk.files]
+    also = [walk.left_out] if walk.left_out else []
+  else:
+    files, also = [(path, pathlib.Path(path.name))], []
+  longest = _whole_hops(round((seconds or CLIP_SECONDS) * sample_rate_hz), hop)
+  if not longest:
+    raise errors.InputError(
+      f"--clip_seconds={seconds:g} is shorter than the model's hop of "
+      f"{hop / sample_rate_hz:.3f} s. Use longer clips."
+    )
+  made, left_out, names = [], [], set()
+  for file, below in _in_turn(files):
+    if clips is not None and len(made) == clips:
+      break
+    name = _plain(below.as_posix().replace("/", "__"))
+    while name in names:
+      name += "~"
+    names.add(name)
+    read = _Reader(file, sample_rate_hz, hop, longest)
+    try:
+      audio = read()
+    except errors.InputError as error:
+      left_out.append(console.line(error))
+      continue
+    made.append(
+      Clip(
+        name=name,
+        kind=_kind(below),
+        source=_kind(below),
+        samples=len(audio),
+        digest=_digest(audio, sample_rate_hz),
+        load=dataclasses.replace(read, digest=_digest(audio, sample_rate_hz)),
+      )
+    )
+  made.sort(key=lambda clip: clip.name)
+  return _set_of(
+    console.shown(path.absolute().name), sample_rate_hz, made, left_out + also
+  )
+
+
+def class_of(config: config_lib.Config, folder: str) -> str:
+  """Returns the class of a dataset's clips.
+
+  The field that names it says so, or its datasheet, else it is its own.
+  """
+  for kind in kinds.shares(config):
+    if kind.of == "sources":
+      continue
+    named = kinds.datasets(config, kind.of, kind)
+    if folder in [place for place, _ in named]:
+      return kind.of
+  try:
+    info = dataset_folder.find(folder, "data.sources")
+    sheet = json.loads((info.parent / "datasheet.json").read_text())
+    if isinstance(sheet.get("kind"), str) and sheet["kind"]:
+      return sheet["kind"]
+  except (OSError, ValueError, AttributeError):  # of another make
+    pass
+  return _plain(pathlib.Path(folder).name)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+  """Reads the loudest part of a file, or all of it."""
+
+  path: pathlib.Path
+  sample_rate_hz: int
+  hop: int
+  longest: int  # samples, whole hops
+  digest: str = ""  # that it must have; '': not known yet
+
+  def __call__(self) -> np.ndarray:
+    """Returns float32 [T], T whole hops, at most `longest`.
+
+    Raises:
+      InputError: it cannot be read, is damaged, silent, or shorter than a hop.
+    """
+    name = console.shown(self.path)
+    with reading.opened(self.path, name=name) as sound:
+      audio = _loudest(self._blocks(sound), self.longest)
+      if sound.damage:
+        raise errors.InputError(f"{name}: {sound.damage}")
+    audio = audio[: _whole_hops(len(audio), self.hop)]
+    if not len(audio):
+      raise errors.InputError(
+        f"{name}: it is shorter than the model's hop of "
+        f"{self.hop / self.sample_rate_hz:.3f} s"
+      )
+    if _is_silent(audio):
+      raise errors.InputError(f"{name}: it is silent")
+    if self.digest and _digest(audio, self.sample_rate_hz) != self.digest:
+      raise errors.InputError(
+        f"{name}: it has changed since the evaluation was begun. Run the same "
+        "command again."
+      )
+    return audio
+
+  def _blocks(self, sound: reading.Sound) -> Iterator[np.ndarray]:
+    """Yields [n] of the whole sound at the model's rate."""
+    resampler = resampling.Resampler(sound.rate_hz, self.sample_rate_hz)
+
+    def checked(block):
+      return reading.checked(block, sound.name, 0.0, self.sample_rate_hz)[:, 0]
+
+    for block in sound.blocks():
+      yield checked(resampler.push(waveform.to_mono(block)[:, None]))
+    yield checked(resampler.flush())
+
+
+def _loudest(blocks: Iterable[np.ndarray], longest: int) -> np.ndarray:
+  """Returns the loudest [longest] of sound [N], all of it if N is less.
+
+  Starts are tried every 1/8 of it. Nothing grows with N.
+  """
+  step = max(1, longest // _PARTS)
+  window = np.zeros(0, np.float32)  # begins at a start that is tried
+  best, loudness = window, -1.0
+  for block in blocks:
+    window = np.concatenate([window, block])
+    first = 0
+    while len(window) - first >= longest:
+      tried = window[first : first + longest]
+      power = float(np.dot(tried, tried))
+      if power > loudness:
+        best, loudness = tried.copy(), power
+      first += step
+    window = window[first:]
+  return best if len(best) else window
+
+
+def _set_of(
+  origin: str, rate: int, made: list[Clip], left_out: list[str]
+) -> ClipSet:
+  if not made:
+    raise errors.InputError(
+      f"no clip of {origin} can be measured on: {'; '.join(left_out[:3])}."
+    )
+  return ClipSet(origin, rate, tuple(made), tuple(left_out))
+
+
+def _in_turn(files) -> list[tuple[pathlib.Path, pathlib.Path]]:
+  """Returns files of the classes in turn, so that the first N are of all."""
+  classes: Mapping[str, list] = {}
+  for pair in files:
+    classes.setdefault(_kind(pair[1]), []).append(pair)
+  longest = max(map(len, classes.values()))
+  return [
+    pairs[i] for i in range(longest) for pairs in classes.values() if i < len(pairs)
+  ]
+
+
+def _kind(below: pathlib.Path) -> str:
+  return _plain(below.parts[0]) if len(below.parts) > 1 else NO_CLASS
+
+
+def _plain(name: str) -> str:
+  """Returns a name that is text, fits a file system, and is one folder's."""
+  text = console.shown(name).replace("/", "_")
+  if len(text.encode()) <= _NAME_BYTES and not text.startswith("."):
+    return text
+  mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+  return f"{text.encode()[:_NAME_BYTES].decode('utf-8', 'ignore')}_{mark}"
+
+
+def _whole_hops(samples: int, hop: int) -> int:
+  return samples // hop * hop
+
+
+def _is_silent(audio: np.ndarray) -> bool:
+  return float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) < SILENT_RMS
+
+
+def _digest(audio: np.ndarray, rate_hz: int) -> str:
+  data = np.ascontiguousarray(audio, "<f4").tobytes()
+  return hashlib.sha256(f"{rate_hz} ".encode() + data).hexdigest()

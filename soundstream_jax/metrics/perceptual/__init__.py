@@ -1,0 +1,1 @@
+"""Scores that model a listener, by packages of the extra `metrics`."""
