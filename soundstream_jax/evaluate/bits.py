@@ -25,9 +25,7 @@ from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 def packed(codes: np.ndarray, codebook_size: int) -> np.ndarray:
   """Returns the bits of each layer of packed codes [F, Q], int64 [Q]."""
   width = rates.bits_per_code(codebook_size)
-  size = sum(
-    packing.plane_bytes(len(chunk), width) for chunk in _chunks(codes)
-  )
+  size = sum(packing.plane_bytes(len(chunk), width) for chunk in _chunks(codes))
   return np.full(codes.shape[1], 8 * size, np.int64)
 
 

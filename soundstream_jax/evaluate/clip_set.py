@@ -335,7 +335,10 @@ def _in_turn(files) -> list[tuple[pathlib.Path, pathlib.Path]]:
     classes.setdefault(_kind(pair[1]), []).append(pair)
   longest = max(map(len, classes.values()))
   return [
-    pairs[i] for i in range(longest) for pairs in classes.values() if i < len(pairs)
+    pairs[i]
+    for i in range(longest)
+    for pairs in classes.values()
+    if i < len(pairs)
   ]
 
 
@@ -357,7 +360,9 @@ def _whole_hops(samples: int, hop: int) -> int:
 
 
 def _is_silent(audio: np.ndarray) -> bool:
-  return float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) < SILENT_RMS
+  return (
+    float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) < SILENT_RMS
+  )
 
 
 def _digest(audio: np.ndarray, rate_hz: int) -> str:

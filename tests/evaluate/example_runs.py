@@ -13,13 +13,14 @@ ODD = """<script>alert("x")</script>&'"`$title${css} </style>"""
 
 METRICS = {
   "visqol_audio": {
-    "title": "ViSQOL, audio mode",
+    "title": "ViSQOL audio",
     "unit": "",
     "higher_is_better": True,
     "decimals": 2,
     "low": 1.0,
     "high": 4.732,
     "classes": [],
+    "version": "visqol-python 3.8.0",
   },
   "log_mel": {
     "title": "log-mel distance",
@@ -90,7 +91,7 @@ def evaluation(
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   rng = np.random.default_rng(seed)
-  names = [f"{kind}/{i:02d}.wav" for kind in classes for i in range(clips)]
+  names = [f"{i:02d}_{kind}" for kind in classes for i in range(clips)]
   kinds = [kind for kind in classes for _ in range(clips)]
   spread = {
     clip: np.random.default_rng(i).normal() for i, clip in enumerate(names)
@@ -205,7 +206,7 @@ def evaluation(
     file.writelines(json.dumps(line) + "\n" for line in lines)
   for kind in classes if sounds else ():
     for i in range(sounds):
-      write_sounds(folder / "sounds" / f"{kind}_{i:02d}", systems, seed=i)
+      write_sounds(folder / "sounds" / f"{i:02d}_{kind}", systems, seed=i)
   return folder
 
 

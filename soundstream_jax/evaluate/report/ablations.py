@@ -65,7 +65,7 @@ def _table(sweep, groups, order, told: paper.Table | None) -> markup.Html:
   head = ["Point", *(f"Paper: {c}" for c in (told.columns if told else ()))]
   head += ["Parameters", "kbit/s", *(measure.heading for measure in order)]
   if order:
-    head.append(f"Δ {order[0].title} to {first.name}")
+    head.insert(len(head) - len(order) + 1, f"Δ to {first.name}")
   rows = []
   for point, key in zip(sweep.points, keys, strict=True):
     cells = papers.get(key, (wording.ABSENT,) * width)
@@ -112,7 +112,7 @@ def _ours(point, first, order) -> list[object]:
     difference = None
     if not same and reference[0].digest == each.digest:
       difference = differences.of(ref, reference, order[0].name, evaluation.ALL)
-    cells.append(comparisons.cell(difference, order[0]))
+    cells.insert(1, comparisons.cell(difference, order[0]))
   return [size, rate, *cells]
 
 

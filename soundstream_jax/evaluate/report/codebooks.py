@@ -18,7 +18,7 @@ def section(
   evaluations: list[evaluation.Evaluation], *, name: str
 ) -> markup.Html | None:
   """Returns plots over layers, a series a model; None: nothing was written."""
-  shown = [each for each in evaluations if each.codebooks]
+  shown = [each for each in evaluations if each.codebooks and each.models]
   panels = [
     panel
     for key, title, _ in _QUANTITIES
@@ -26,12 +26,18 @@ def section(
   ]
   if not panels:
     return None
-  return markup.tag(
-    "div",
-    markup.tag("div", *panels, class_="panels"),
-    drawing.legend([(i, True, False, e.label) for i, e in enumerate(shown)]),
-    markup.folded("Numbers of every layer", *(_table(each) for each in shown)),
-    class_="plots",
+  looks = [(drawing.Look(i), each.label) for i, each in enumerate(shown)]
+  tables = [_table(each) for each in shown]
+  return markup.join(
+    [
+      markup.tag(
+        "div",
+        markup.tag("div", *panels, class_="panels"),
+        drawing.legend(looks),
+        class_="plots",
+      ),
+      markup.folded("Numbers of every layer", *tables),
+    ]
   )
 
 
@@ -53,7 +59,7 @@ def _panel(shown, key: str, title: str, name: str) -> markup.Html | None:
 
     for i, _, values in curves:
       if values:
-        look = drawing.style(i, ours=True)
+        look = drawing.Look(i).style()
         axes.plot(*zip(*values, strict=True), **look | {"markersize": 4})
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=8))

@@ -10,6 +10,9 @@ from soundstream_jax.evaluate.report import (
   wording,
 )
 
+_SIGNS = {"better": "▲", "worse": "▼", "open": "≈"}
+_WORDS = {"better": "better", "worse": "worse", "open": "not told apart"}
+
 
 def near(
   group: gathering.Group, measure: evaluation.Measure
@@ -22,7 +25,8 @@ def near(
     for family in families
     if (other := finding.nearest(group, model, family)) is not None
   ]
-  return _table(group, measure, pairs, "Differences at the nearest bitrate")
+  shown = _table(group, measure, pairs, "Differences at the nearest bitrate")
+  return shown and markup.join([shown, signs()])
 
 
 def everything(
@@ -70,16 +74,36 @@ def cell(
     wording.signed(value, measure.decimals)
     for value in (difference.mean, difference.low, difference.high)
   )
-  interval = "" if difference.low is None else f" [{low}, {high}]"
+  interval = (
+    "" if difference.low is None else f" [{low},\N{NO-BREAK SPACE}{high}]"
+  )
   if not differences.told_apart(difference):
-    name, sign = "open", "not told apart"
+    name = "open"
   elif measure.gain(difference.mean) > 0:
-    name, sign = "better", "better"
+    name = "better"
   else:
-    name, sign = "worse", "worse"
+    name = "worse"
   return markup.join(
     [
-      f"{mean}{interval} ",
-      markup.tag("span", sign, class_=f"verdict {name}"),
+      f"{mean}{interval}",
+      markup.tag("span", _SIGNS[name], aria_hidden="true", class_=name),
+      markup.tag("span", f" {_WORDS[name]}", class_="spoken"),
     ]
+  )
+
+
+def signs() -> markup.Html:
+  """Returns what the signs behind differences mean."""
+  return markup.tag(
+    "p",
+    *(
+      markup.tag(
+        "span",
+        markup.tag("span", sign, class_=name, aria_hidden="true"),
+        f" {_WORDS[name]}",
+        class_="sign",
+      )
+      for name, sign in _SIGNS.items()
+    ),
+    class_="aside",
   )

@@ -1,8 +1,7 @@
 """Differences between systems on the same clips, with their intervals."""
 
-import numpy as np
-
 from soundstream_jax.evaluate.report import evaluation
+from soundstream_jax.metrics import statistics
 
 Ref = tuple[evaluation.Evaluation, evaluation.System]
 
@@ -30,24 +29,18 @@ def of(a: Ref, b: Ref, metric: str, kind: str) -> evaluation.Score | None:
   ours = one.measured.get((first.key, metric), {})
   theirs = other.measured.get((second.key, metric), {})
   classes = dict(zip(one.clip_names, one.clip_classes, strict=False))
-  values = [
-    ours[clip] - theirs[clip]
+  shared = [
+    clip
     for clip in ours
     if clip in theirs and kind in (evaluation.ALL, classes.get(clip))
   ]
-  return _interval(values) if values else None
-
-
-def _interval(values: list[float]) -> evaluation.Score:
-  from scipy import stats
-
-  mean, count = float(np.mean(values)), len(values)
-  if count < 2:
-    return evaluation.Score(mean, None, None, count)
-  half = float(
-    stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / count**0.5
+  if not shared:
+    return None
+  found = statistics.paired(
+    [ours[clip] for clip in shared], [theirs[clip] for clip in shared]
   )
-  return evaluation.Score(mean, mean - half, mean + half, count)
+  low, high = map(evaluation.finite, (found.low, found.high))
+  return evaluation.Score(found.mean, low, high, found.count)
 
 
 def told_apart(difference: evaluation.Score | None) -> bool:

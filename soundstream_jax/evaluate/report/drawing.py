@@ -5,6 +5,7 @@ the style sheet, so that one drawing is light and dark. Only numbers and our
 own words stand in a drawing: names are markup's.
 """
 
+import dataclasses
 import io
 import re
 from collections.abc import Callable, Sequence
@@ -15,9 +16,11 @@ from soundstream_jax.evaluate.report import markup
 
 INK, MUTED, GRID, PAPER = "#0a0bf0", "#0a0bf1", "#0a0bf2", "#0a0bf3"
 _ROLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper"}
-_NUM_COLOURS = 8
 _MARKERS = "os^DvPX*"
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+# Colours of models and of what they are held against, which stay apart.
+_OURS = (0, 2, 3, 6)
+_THEIRS = (1, 4, 5, 7)
 
 _STYLE = {
   "svg.fonttype": "none",
@@ -44,29 +47,43 @@ _STYLE = {
 }
 
 
-def colour(index: int) -> str:
-  """Returns the colour that stands for a series'."""
-  return f"#0a0b{index % _NUM_COLOURS:02x}"
+@dataclasses.dataclass(frozen=True)
+class Look:
+  """How a series is drawn; never told apart by its colour alone.
 
-
-def style(index: int, *, ours: bool) -> dict[str, Any]:
-  """Returns how a series is drawn; none of eight by its colour alone.
-
-  Args:
-    index: of the series, from 0.
-    ours: of a model; others are hollow and dashed.
+  Attributes:
+    index: among those of its kind.
+    kind: "ours" is full and bold, "theirs" hollow and dashed, "anchor" a line
+      without marks, which no bitrate belongs to.
   """
-  return {
-    "color": colour(index),
-    "marker": _MARKERS[index % len(_MARKERS)],
-    "markersize": 6,
-    "markerfacecolor": colour(index) if ours else PAPER,
-    "markeredgewidth": 1.4,
-    "linewidth": 2.2 if ours else 1.4,
-    "linestyle": _DASHES[
-      index // _NUM_COLOURS % 4 if ours else 1 + index % (len(_DASHES) - 1)
-    ],
-  }
+
+  index: int
+  kind: str = "ours"
+
+  @property
+  def colour(self) -> str:
+    """The colour that stands for one of the style sheet's."""
+    if self.kind == "anchor":
+      return MUTED
+    some = _OURS if self.kind == "ours" else _THEIRS
+    return f"#0a0b{some[self.index % len(some)]:02x}"
+
+  def style(self) -> dict[str, Any]:
+    """Returns matplotlib's words for it."""
+    if self.kind == "anchor":
+      dashes = _DASHES[1 + (1 + self.index) % 3]
+      return {"color": MUTED, "linewidth": 1.2, "linestyle": dashes}
+    ours = self.kind == "ours"
+    turn = self.index // len(_OURS if ours else _THEIRS)
+    return {
+      "color": self.colour,
+      "marker": _MARKERS[(self.index + (not ours)) % len(_MARKERS)],
+      "markersize": 6,
+      "markerfacecolor": self.colour if ours else PAPER,
+      "markeredgewidth": 1.4,
+      "linewidth": 2.2 if ours else 1.4,
+      "linestyle": _DASHES[turn % 4] if ours else _DASHES[1 + self.index % 3],
+    }
 
 
 def check_possible() -> None:
@@ -124,38 +141,35 @@ def svg(
   return _inlined(file.getvalue(), name, label, width, height)
 
 
-def key(index: int, *, ours: bool, anchor: bool = False) -> markup.Html:
-  """Returns the line and the mark of a series, for a legend."""
-
-  def draw(axes) -> None:
-    axes.set_axis_off()
-    axes.set(xlim=(0, 1), ylim=(-1, 1))
-    look = style(index, ours=ours)
-    if anchor:
-      look |= {"marker": None}
-    axes.plot([0, 0.5, 1], [0, 0, 0], markevery=[1], **look)
-
-  name = f"key-{index}-{ours:d}{anchor:d}"
-  return svg(
-    draw, name=name, label="", width=34, height=14, margins=(1, 1, 1, 1)
-  )
-
-
-def legend(entries: Sequence[tuple[int, bool, bool, str]]) -> markup.Html:
-  """Returns a legend of (index, ours, anchor, name); none for one of ours."""
+def legend(entries: Sequence[tuple[Look, str]]) -> markup.Html:
+  """Returns a legend of names; none of a single one."""
   if len(entries) < 2:
     return markup.Html("")
   return markup.tag(
     "ul",
     *(
-      markup.tag(
-        "li",
-        key(index, ours=ours, anchor=anchor),
-        markup.tag("span", name),
-      )
-      for index, ours, anchor, name in entries
+      markup.tag("li", _key(look), markup.tag("span", name))
+      for look, name in entries
     ),
     class_="legend",
+  )
+
+
+def _key(look: Look) -> markup.Html:
+  """Returns the line and the mark of a series."""
+
+  def draw(axes) -> None:
+    axes.set_axis_off()
+    axes.set(xlim=(0, 1), ylim=(-1, 1))
+    axes.plot([0, 0.5, 1], [0, 0, 0], markevery=[1], **look.style())
+
+  return svg(
+    draw,
+    name=f"key-{look.kind}-{look.index}",
+    label="",
+    width=34,
+    height=14,
+    margins=(1, 1, 1, 1),
   )
 
 
@@ -164,7 +178,7 @@ def logarithmic(axes) -> None:
   from matplotlib import ticker
 
   axes.set_yscale("log")
-  axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+  axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
   axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
   axes.yaxis.set_minor_locator(ticker.NullLocator())
 
@@ -192,9 +206,7 @@ def _inlined(
   body = re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", body)
   for role, variable in _ROLES.items():
     body = body.replace(role, f"var(--{variable})")
-  body = re.sub(
-    r"#0a0b([0-9a-f]{2})", lambda m: f"var(--s{int(m[1], 16)})", body
-  )
+  body = re.sub(r"#0a0b(0[0-7])", lambda m: f"var(--s{int(m[1], 16)})", body)
   body = re.sub(r">\s+<", "><", body).replace(" \n", " ").replace("<g/>", "")
   shown = f'role="img" aria-label="{markup.text(label)}"'
   if not label:

@@ -40,6 +40,7 @@ class Measure:
   decimals: int
   higher_is_better: bool
   high: float | None
+  version: str = ""
 
   @property
   def heading(self) -> str:
@@ -213,6 +214,7 @@ def _measure(name: str, told: Mapping[str, Any]) -> Measure:
     decimals=int(told.get("decimals") or 0),
     higher_is_better=bool(told.get("higher_is_better")),
     high=finite(told.get("high")),
+    version=str(told.get("version") or ""),
   )
 
 

@@ -73,10 +73,10 @@ def of(group: gathering.Group) -> Finding:
   difference = differences.of(ours, bar, first.name, evaluation.ALL)
   sentence = (
     f"At {wording.kbps(ours[1].payload_bps)} kbit/s, "
-    f"{rates.model_name(group, ours[0])} scores "
-    f"{wording.interval(mine, first.decimals)} {first.heading} against "
-    f"{wording.interval(theirs, first.decimals)} of {bar[1].label}, on "
-    f"{wording.count(mine.count, 'clip')}" + _verdict(first, difference) + "."
+    f"{rates.model_name(group, ours[0])} has a {first.title} of "
+    f"{_valued(mine, first)} against {_valued(theirs, first)} for "
+    f"{bar[1].label} on {wording.count(mine.count, 'clip')}"
+    f"{_verdict(first, difference)}."
   )
   return Finding(sentence, _beside(ours, bar, both))
 
@@ -109,8 +109,8 @@ def _alone(group: gathering.Group) -> Finding:
       score = _score(ref, measure)
       if score is not None:
         return Finding(
-          f"{rates.system_name(group, ref)}: {measure.heading} is "
-          f"{wording.interval(score, measure.decimals)} on "
+          f"{rates.system_name(group, ref)}: {measure.title} is "
+          f"{_valued(score, measure)} on "
           f"{wording.count(score.count, 'clip')}.",
           "No other system was measured on these clips."
           if group.models and not group.others
@@ -128,7 +128,16 @@ def _verdict(measure, difference) -> str:
   amount = wording.number(abs(difference.mean), measure.decimals)
   ends = sorted((abs(difference.low), abs(difference.high)))
   low, high = (wording.number(end, measure.decimals) for end in ends)
-  return f": {'better' if better else 'worse'} by {amount} [{low}, {high}]"
+  unit = f" {measure.unit}" if measure.unit else ""
+  return (
+    f": {'better' if better else 'worse'} by {amount}{unit} "
+    f"[{low},\N{NO-BREAK SPACE}{high}]"
+  )
+
+
+def _valued(score: evaluation.Score, measure: evaluation.Measure) -> str:
+  unit = f" {measure.unit}" if measure.unit else ""
+  return wording.interval(score, measure.decimals) + unit
 
 
 def _beside(ours, bar, both) -> str:

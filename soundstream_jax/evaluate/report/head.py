@@ -63,6 +63,7 @@ def _facts(found: gathering.Found) -> markup.Html:
     ("Models", _list(_models(found), "models")),
     ("Clips", _list(_clips(found), "sets of clips")),
     ("Others", _list(_others(found), "systems")),
+    ("Metrics", _list(_metrics(found), "metrics")),
     ("Missing", _list(_missing(found), "missing parts")),
     ("Made by", f"soundstream_jax {soundstream_jax.__version__}"),
   ]
@@ -93,15 +94,26 @@ def _list(lines: list[markup.Html], what: str) -> markup.Html:
 
 
 def _models(found: gathering.Found) -> list[markup.Html]:
-  lines = []
-  for each in found.evaluations:
-    if not each.models:
+  lines = [
+    markup.join(
+      [
+        markup.tag("b", f"Sweep {sweep.name}"),
+        f": {wording.count(len(sweep.points), 'point')}, preset "
+        f"{sweep.preset or 'unknown'}, "
+        f"{sum(p.run is not None for p in sweep.points)} of them begun",
+      ]
+    )
+    for sweep in found.sweeps
+  ]
+  for run in found.runs:
+    each = run.evaluation
+    if each is None or not each.models:
       continue
     told = each.model
     name = str(told.get("name") or each.label)
     words = []
     if name != each.label:
-      words.append(f"in {each.label}")
+      words.append(f"measured in {each.label}")
     if (size := evaluation.finite(told.get("parameters"))) is not None:
       words.append(f"{wording.millions(size)} parameters")
     if (step := evaluation.finite(told.get("step"))) is not None:
@@ -157,6 +169,16 @@ def _others(found: gathering.Found) -> list[markup.Html]:
     )
     for (name, version), labels in families.items()
   ]
+
+
+def _metrics(found: gathering.Found) -> list[markup.Html]:
+  """Returns one line: titles, with the package that computes each."""
+  named = {
+    f"{m.title} ({m.version})" if m.version else m.title: None
+    for group in found.groups
+    for m in group.metrics.values()
+  }
+  return [markup.text(", ".join(named))] if named else []
 
 
 def _missing(found: gathering.Found) -> list[markup.Html]:

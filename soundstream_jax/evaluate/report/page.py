@@ -155,8 +155,9 @@ def _group(group: gathering.Group, name: str) -> markup.Html:
 
 def _block(group, lines, measure, name: str) -> markup.Html:
   panels = []
+  ends = rates.limits(lines, measure, group.classes)
   for i, kind in enumerate(group.classes):
-    plot = rates.panel(lines, measure, kind, name=f"{name}-{i}")
+    plot = rates.panel(lines, measure, kind, ends, name=f"{name}-{i}")
     if plot is not None:
       title = "all clips" if kind == evaluation.ALL else kind
       caption = markup.tag("figcaption", markup.tag("b", title))
@@ -176,7 +177,7 @@ def _block(group, lines, measure, name: str) -> markup.Html:
       markup.tag(
         "div",
         markup.tag("div", *panels, class_="panels"),
-        drawing.legend([(s.index, s.ours, s.anchor, s.name) for s in lines]),
+        drawing.legend([(s.look, s.name) for s in lines]),
         class_="plots",
       ),
       comparisons.near(group, measure) or "",

@@ -46,19 +46,16 @@ class Series:
   """What is one line of a legend.
 
   Attributes:
-    index: of its colour and its mark.
-    ours: of a model.
     systems: by bitrate; of an anchor, which has none, each is a line.
   """
 
   name: str
-  index: int
-  ours: bool
+  look: drawing.Look
   systems: list[differences.Ref]
 
   @property
   def anchor(self) -> bool:
-    return all(system.payload_bps is None for _, system in self.systems)
+    return self.look.kind == "anchor"
 
   def points(
     self, metric: str, kind: str
@@ -74,24 +71,25 @@ class Series:
 
 def series(group: gathering.Group) -> list[Series]:
   """Returns the models of a group, then the other systems by family."""
-  found: dict[tuple[bool, str], list[differences.Ref]] = {}
+  found: dict[tuple[str, str], list[differences.Ref]] = {}
   for each, system in group.models:
-    found.setdefault((True, model_name(group, each)), []).append((each, system))
+    found.setdefault(("ours", model_name(group, each)), []).append(
+      (each, system)
+    )
   for each, system in group.others:
-    if system.payload_bps is None:  # an anchor is a line of its own
-      name = system.label
+    if system.payload_bps is None:
+      place = ("anchor", system.label)
     else:
       name = wording.FAMILIES.get(system.system, system.system)
-    found.setdefault((False, name), []).append((each, system))
-  return [
-    Series(
-      name,
-      index,
-      ours,
-      sorted(systems, key=lambda ref: ref[1].payload_bps or 0.0),
-    )
-    for index, ((ours, name), systems) in enumerate(found.items())
-  ]
+      place = ("theirs", name)
+    found.setdefault(place, []).append((each, system))
+  listed = []
+  for kind in ("ours", "theirs", "anchor"):
+    named = [(name, refs) for (k, name), refs in found.items() if k == kind]
+    for i, (name, refs) in enumerate(named):
+      refs = sorted(refs, key=lambda ref: ref[1].payload_bps or 0.0)
+      listed.append(Series(name, drawing.Look(i, kind), refs))
+  return listed
 
 
 def model_name(group: gathering.Group, each: evaluation.Evaluation) -> str:
@@ -109,10 +107,44 @@ def system_name(group: gathering.Group, ref: differences.Ref) -> str:
   return f"{model_name(group, each)}, {rate} kbit/s"
 
 
+def limits(
+  lines: list[Series], measure: evaluation.Measure, classes: list[str]
+) -> tuple[float, float]:
+  """Returns the ends of the axis that all classes' plots share."""
+  values = [
+    value
+    for line in lines
+    for _, system in line.systems
+    for kind in classes
+    if (score := system.scores.get((measure.name, kind))) is not None
+    for value in (score.mean, score.low, score.high)
+    if value is not None
+  ]
+  low, high = min(values, default=0.0), max(values, default=1.0)
+  space = 0.05 * (high - low) or 0.5
+  ceiling = measure.high if measure.higher_is_better else None
+  if ceiling is not None and ceiling - high < _CEILING_SHARE * (high - low):
+    return low - space, ceiling + 2 * space  # its name stands above it
+  return low - space, high + space
+
+
 def panel(
-  lines: list[Series], measure: evaluation.Measure, kind: str, *, name: str
+  lines: list[Series],
+  measure: evaluation.Measure,
+  kind: str,
+  ends: tuple[float, float],
+  *,
+  name: str,
 ) -> markup.Html | None:
-  """Returns the plot of a metric on a class; None: nothing was measured."""
+  """Returns the plot of a metric on a class; None: nothing was measured.
+
+  Args:
+    lines: of `series`.
+    measure: the metric.
+    kind: the class.
+    ends: of `limits`.
+    name: no other plot of the page has it.
+  """
   curves = [(line, line.points(measure.name, kind)) for line in lines]
   curves = [(line, points) for line, points in curves if points]
   anchors = _anchors(lines, measure.name, kind)
@@ -121,7 +153,7 @@ def panel(
 
   def draw(axes) -> None:
     for line, points in curves:
-      look = drawing.style(line.index, ours=line.ours)
+      look = line.look.style()
       x = [rate for rate, _ in points]
       y = [score.mean for _, score in points]
       for at, score in points:
@@ -134,15 +166,15 @@ def panel(
             alpha=0.7,
             solid_capstyle="butt",
           )
-      axes.plot(x, y, zorder=4 if line.ours else 3, **look)
+      ours = line.look.kind == "ours"
+      axes.plot(x, y, zorder=4 if ours else 3, **look)
     for line, value in anchors:
-      look = drawing.style(line.index, ours=False) | {"marker": None}
-      axes.axhline(value, **look | {"linewidth": 1.1})
-    _ceiling(axes, measure)
+      axes.axhline(value, **line.look.style())
+    axes.set_ylim(*(ends if measure.higher_is_better else ends[::-1]))
+    if measure.higher_is_better:
+      _ceiling(axes, measure)
     _rate_axis(axes, [rate for _, points in curves for rate, _ in points])
     axes.set_xlabel("kbit/s of payload")
-    if not measure.higher_is_better:
-      axes.invert_yaxis()
 
   return drawing.svg(
     draw, name=name, label=_told(measure, kind, curves, anchors)
@@ -206,14 +238,10 @@ def _anchors(lines: list[Series], metric: str, kind: str):
 
 
 def _ceiling(axes, measure: evaluation.Measure) -> None:
-  """Draws the metric's best value where the curves come near it."""
-  if measure.high is None or not measure.higher_is_better:
-    return
-  low, high = axes.get_ylim()
-  if measure.high - high > _CEILING_SHARE * (high - low):
+  """Draws the metric's best value, where the axis reaches it."""
+  if measure.high is None or measure.high > max(axes.get_ylim()):
     return
   axes.axhline(measure.high, color=drawing.MUTED, linewidth=1)
-  axes.set_ylim(low, measure.high + 0.09 * (measure.high - low))
   axes.text(
     0.01,
     measure.high,

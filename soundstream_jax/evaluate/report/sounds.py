@@ -78,7 +78,8 @@ def clips(group: gathering.Group) -> list[Clip]:
       first = Version("Original", "", original)
       kind = _kind(group, name)
       found.append(Clip(name, kind, [first, *versions]))
-  return found
+  kinds = evaluation.ordered({clip.kind for clip in found})
+  return sorted(found, key=lambda clip: kinds.index(clip.kind))
 
 
 def _versions(group, name, places, order) -> list[Version]:
@@ -86,7 +87,6 @@ def _versions(group, name, places, order) -> list[Version]:
   ours, others = [], []
   heard = set()
   for each, folder in places:
-    clip = _clip_name(each, name)
     for system in each.systems:
       path = folder / f"{system.key}.wav"
       mine = system.system == evaluation.MODEL
@@ -94,7 +94,7 @@ def _versions(group, name, places, order) -> list[Version]:
         continue
       heard.add(system.key)
       label = rates.system_name(group, (each, system))
-      note = _note(each, system, clip, order)
+      note = _note(each, system, name, order)
       (ours if mine else others).append(
         (system.payload_bps or 0.0, Version(label, note, path))
       )
@@ -105,35 +105,21 @@ def _versions(group, name, places, order) -> list[Version]:
   return mixed
 
 
-def _note(each, system, clip: str | None, order) -> str:
+def _note(each, system, clip: str, order) -> str:
   """Returns a clip's own score by the first metric that it has."""
   for measure in order:
     value = each.measured.get((system.key, measure.name), {}).get(clip)
     if value is not None:
-      return f"{measure.title} {wording.number(value, measure.decimals)}"
+      return f"{wording.number(value, measure.decimals)} {measure.heading}"
   return ""
-
-
-def _clip_name(each: evaluation.Evaluation, folder: str) -> str | None:
-  """Returns the clip of a set that a folder's name stands for."""
-  for name in each.clip_names:
-    if folder in (name, _as_folder(name)):
-      return name
-  return None
-
-
-def _as_folder(name: str) -> str:
-  return (
-    pathlib.PurePosixPath(name).with_suffix("").as_posix().replace("/", "_")
-  )
 
 
 def _kind(group: gathering.Group, folder: str) -> str:
   for each in group.evaluations:
-    clip = _clip_name(each, folder)
-    if clip is not None and len(each.clip_classes) == len(each.clip_names):
-      return each.clip_classes[each.clip_names.index(clip)]
-  return ""
+    kinds = dict(zip(each.clip_names, each.clip_classes, strict=False))
+    if folder in kinds:
+      return kinds[folder]
+  return evaluation.ALL
 
 
 def players(
@@ -232,12 +218,13 @@ def _picture(decibels: np.ndarray, top_db: float) -> bytes:
 
 def _player(clip: Clip, heard: list[_Heard], name: str) -> markup.Html:
   """Returns a clip's versions; the page's script joins them to one player."""
+  kind = [] if clip.kind == evaluation.ALL else [clip.kind]
   title = markup.tag(
     "h4",
     clip.name,
     markup.tag(
       "span",
-      " · ".join(filter(None, [clip.kind, f"{heard[0].seconds:.1f} s"])),
+      " · ".join([*kind, f"{heard[0].seconds:.1f} s"]),
       class_="aside",
     ),
     id=name,

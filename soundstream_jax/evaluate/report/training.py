@@ -59,7 +59,10 @@ def section(
       n
       for curves in logged
       for n in curves
-      if n.startswith("eval/") and not n.startswith(_NO_PANEL)
+      # The mean of all layers; depths and quartiles are in the log.
+      if n.count("/") == 1
+      and n.startswith("eval/")
+      and not n.startswith(_NO_PANEL)
     }
   )
   if not names:
@@ -69,21 +72,20 @@ def section(
     for i, which in enumerate(names[:_MOST_PANELS])
   ]
   rest = names[_MOST_PANELS:]
-  return markup.tag(
-    "div",
-    markup.tag("div", *panels, class_="panels"),
-    drawing.legend([(i, True, False, run.label) for i, run in enumerate(runs)]),
-    markup.folded(
-      "Last values as a table", _table(runs, logged, names, metrics)
-    ),
-    markup.tag(
-      "p",
-      f"Only in the table: {wording.and_list(rest)}.",
-      class_="aside",
-    )
-    if rest
-    else "",
-    class_="plots",
+  looks = [(drawing.Look(i), run.label) for i, run in enumerate(runs)]
+  more = f"; {wording.count(len(rest), 'more value')} there" if rest else ""
+  return markup.join(
+    [
+      markup.tag(
+        "div",
+        markup.tag("div", *panels, class_="panels"),
+        drawing.legend(looks),
+        class_="plots",
+      ),
+      markup.folded(
+        f"Last values as a table{more}", _table(runs, logged, names, metrics)
+      ),
+    ]
   )
 
 
@@ -129,7 +131,7 @@ def _panel(which, curves, runs, metrics, name: str) -> markup.Html:
   def draw(axes) -> None:
     for i, curve in enumerate(curves):
       if curve is not None:
-        look = drawing.style(i, ours=True) | {"linewidth": 1.6}
+        look = drawing.Look(i).style() | {"linewidth": 1.6}
         few = len(curve.steps) < 25
         axes.plot(
           curve.steps,

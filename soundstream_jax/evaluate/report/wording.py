@@ -5,6 +5,7 @@ import math
 from soundstream_jax.evaluate.report import evaluation
 
 ABSENT = "–"
+_STAYS = "\N{NO-BREAK SPACE}"
 FAMILIES = {
   "opus": "Opus",
   "opus_wideband": "Opus, wideband forced",
@@ -42,7 +43,7 @@ def interval(score: evaluation.Score | None, decimals: int) -> str:
   if score.low is None or score.high is None:
     return written
   low, high = (number(v, decimals) for v in (score.low, score.high))
-  return f"{written} [{low}, {high}]"
+  return f"{written} [{low},{_STAYS}{high}]"
 
 
 def count(number: int, word: str) -> str:
