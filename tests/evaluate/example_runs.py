@@ -91,7 +91,11 @@ def evaluation(
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   rng = np.random.default_rng(seed)
-  names = [f"{i:02d}_{kind}" for kind in classes for i in range(clips)]
+  names = [
+    f"{i:02d}_{kind}".replace("/", "_")
+    for kind in classes
+    for i in range(clips)
+  ]
   kinds = [kind for kind in classes for _ in range(clips)]
   spread = {
     clip: np.random.default_rng(i).normal() for i, clip in enumerate(names)
@@ -260,7 +264,7 @@ def workdir(folder, *, steps=600, seed=0, config=None):
   return folder
 
 
-def sweep(folder, name, points, *, fixes="bitrate", **more):
+def sweep(folder, called, points, *, fixes="bitrate", **more):
   """Writes a sweep's folder.
 
   Args:
@@ -292,7 +296,7 @@ def sweep(folder, name, points, *, fixes="bitrate", **more):
   evaluation(folder / "baselines", BASELINES, **({"sounds": 0} | more))
   described = {
     "version": 1,
-    "sweep": name,
+    "sweep": called,
     "preset": "tiny",
     "fixes": fixes,
     "points": listed,
@@ -301,7 +305,7 @@ def sweep(folder, name, points, *, fixes="bitrate", **more):
   return folder
 
 
-def codebook_sizes(folder):
+def codebook_sizes(folder, **more):
   """Writes the sweep of the paper's Table II."""
   return sweep(
     folder,
@@ -320,6 +324,7 @@ def codebook_sizes(folder):
       )
       for layers, size, lift in ((8, 1024, 0.05), (16, 32, 0.02), (80, 2, 0.0))
     },
+    **more,
   )
 
 

@@ -49,8 +49,9 @@ def section(
 
 
 def _holds(group: gathering.Group, sweep: gathering.Sweep) -> bool:
-  own = {id(p.run.evaluation) for p in sweep.points if p.run}
-  return any(id(each) in own for each in group.evaluations)
+  own = [p.run.evaluation for p in sweep.points if p.run]
+  own.append(sweep.baselines)
+  return any(each is mine for each in group.evaluations for mine in own)
 
 
 def _table(sweep, groups, order, told: paper.Table | None) -> markup.Html:
@@ -69,11 +70,16 @@ def _table(sweep, groups, order, told: paper.Table | None) -> markup.Html:
   rows = []
   for point, key in zip(sweep.points, keys, strict=True):
     cells = papers.get(key, (wording.ABSENT,) * width)
-    rows.append([point.name, *_quoted(cells), *_ours(point, first, order)])
+    name = point.name
+    if best(point) is None:
+      state = "not run" if point.run is None else "not evaluated"
+      state = markup.tag("span", state, class_="aside")
+      name = markup.join([point.name, state])
+    rows.append([name, *_quoted(cells), *_ours(point, first, order)])
   for key, cells in papers.items():
     if key not in keys:
       absent = [wording.ABSENT] * (2 + len(order) + bool(order))
-      rows.append(["not run", *_quoted(cells), *absent])
+      rows.append(["no point", *_quoted(cells), *absent])
   words = told is not None and told.columns[-1] == "Says"
   return markup.table(
     head,
@@ -96,9 +102,7 @@ def _ours(point, first, order) -> list[object]:
   ref = best(point)
   if ref is None:
     rate = wording.kbps(point.bitrate_bps)
-    missing = "not run" if point.run is None else "not evaluated"
-    blank = [wording.ABSENT] * max(0, len(order) - 1 + bool(order))
-    return [size, rate, *([missing] if order else []), *blank]
+    return [size, rate, *[wording.ABSENT] * (len(order) + bool(order))]
   each, system = ref
   scores = [system.scores.get((m.name, evaluation.ALL)) for m in order]
   cells = [

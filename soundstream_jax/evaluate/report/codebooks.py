@@ -32,8 +32,8 @@ def section(
     [
       markup.tag(
         "div",
+        drawing.legend(looks, name=name),
         markup.tag("div", *panels, class_="panels"),
-        drawing.legend(looks),
         class_="plots",
       ),
       markup.folded("Numbers of every layer", *tables),

@@ -6,6 +6,7 @@ own words stand in a drawing: names are markup's.
 """
 
 import dataclasses
+import functools
 import io
 import re
 from collections.abc import Callable, Sequence
@@ -141,20 +142,30 @@ def svg(
   return _inlined(file.getvalue(), name, label, width, height)
 
 
-def legend(entries: Sequence[tuple[Look, str]]) -> markup.Html:
-  """Returns a legend of names; none of a single one."""
+def legend(entries: Sequence[tuple[Look, str]], *, name: str) -> markup.Html:
+  """Returns a legend of names; none of a single one.
+
+  Args:
+    entries: of each series how it is drawn, and its name.
+    name: no other legend of the page has it.
+  """
   if len(entries) < 2:
     return markup.Html("")
   return markup.tag(
     "ul",
     *(
-      markup.tag("li", _key(look), markup.tag("span", name))
-      for look, name in entries
+      markup.tag(
+        "li",
+        markup.Html(_key(look).replace("key-", f"{name}-key-")),
+        markup.tag("span", said),
+      )
+      for look, said in entries
     ),
     class_="legend",
   )
 
 
+@functools.cache
 def _key(look: Look) -> markup.Html:
   """Returns the line and the mark of a series."""
 
@@ -193,12 +204,15 @@ def _inlined(
   opened = text.index(">") + 1
   body = text[opened:]
   body = body.replace("xlink:href", "href")
-  # matplotlib's own style is for the whole document, and its groups' names
-  # are in every drawing.
+  # matplotlib's own style is for the whole document, and most of its names
+  # are in every drawing and asked for by none.
   body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)
-  body = re.sub(r'<g id="[^"]*">', "<g>", body)
-  body = re.sub(r'<g id="[^"]*" ', "<g ", body)
-  body = re.sub(r'\bid="', f'id="{name}-', body)
+  asked = set(re.findall(r'(?:href="|url\()#([^")]+)', body))
+  body = re.sub(
+    r' id="([^"]*)"',
+    lambda m: f' id="{name}-{m[1]}"' if m[1] in asked else "",
+    body,
+  )
   body = re.sub(r'href="#', f'href="#{name}-', body)
   body = re.sub(r"url\(#", f"url(#{name}-", body)
   body = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", body)

@@ -19,6 +19,7 @@ from soundstream_jax.evaluate.report import (
   rates,
   sounds,
   training,
+  wording,
 )
 
 MOST_BYTES = 20_000_000
@@ -176,8 +177,8 @@ def _block(group, lines, measure, name: str) -> markup.Html:
       ),
       markup.tag(
         "div",
+        drawing.legend([(s.look, s.name) for s in lines], name=name),
         markup.tag("div", *panels, class_="panels"),
-        drawing.legend([(s.look, s.name) for s in lines]),
         class_="plots",
       ),
       comparisons.near(group, measure) or "",
@@ -218,38 +219,44 @@ def _training(found: gathering.Found) -> markup.Html:
 
 def _listen(groups: list[gathering.Group], budget: int) -> markup.Html:
   """Returns the players; how many sounds had no room is said."""
+  heard = [(g, clips) for g in groups if (clips := sounds.clips(g))]
+  several = len(heard) > 1
+  titles = [
+    markup.tag("h3", group_title(group)) if several else markup.Html("")
+    for group, _ in heard
+  ]
+  fixed = [_how_to_listen(), *titles, _left_out(999_999)]
+  budget -= len(markup.join(fixed).encode())
   parts, left_out = [], 0
-  for i, group in enumerate(groups):
-    clips = sounds.clips(group)
-    shown, used, left = sounds.players(clips, name=f"p{i}", budget=budget)
+  for i, (_, clips) in enumerate(heard):
+    share = budget // (len(heard) - i)
+    shown, used, left = sounds.players(clips, name=f"p{i}", budget=share)
     budget -= used
     left_out += left
-    if shown and len(groups) > 1:
-      parts.append(markup.tag("h3", group_title(group)))
-    parts.append(shown)
+    if shown:
+      parts += [titles[i], shown]
   if left_out:
-    parts.append(
-      markup.tag(
-        "p",
-        f"{left_out} more sounds are left out: the page would be larger than "
-        f"{MOST_BYTES / 1e6:g} MB. They are in the folders of the evaluations.",
-        id="left-out",
-      )
-    )
-  if not any(parts):
-    return markup.Html("")
-  return markup.join(
-    [
-      markup.tag(
-        "p",
-        "All versions of a clip run at once; choose the one you hear. ",
-        markup.tag("kbd", "1"),
-        " to ",
-        markup.tag("kbd", "0"),
-        " or the arrows switch, ",
-        markup.tag("kbd", "space"),
-        " plays. Spectrograms: mel scale up to half the sample rate, 80 dB.",
-      ),
-      *parts,
-    ]
+    parts.append(_left_out(left_out))
+  return markup.join([_how_to_listen(), *parts] if parts else [])
+
+
+def _how_to_listen() -> markup.Html:
+  return markup.tag(
+    "p",
+    "All versions of a clip run at once; choose the one you hear. ",
+    markup.tag("kbd", "1"),
+    " to ",
+    markup.tag("kbd", "0"),
+    " or the arrows switch, ",
+    markup.tag("kbd", "space"),
+    " plays. Spectrograms: mel scale up to half the sample rate, 80 dB.",
+  )
+
+
+def _left_out(count: int) -> markup.Html:
+  return markup.tag(
+    "p",
+    f"{wording.count(count, 'more sound')} left out: the page would be larger "
+    f"than {MOST_BYTES / 1e6:g} MB. They are in the evaluations’ folders.",
+    id="left-out",
   )

@@ -22,9 +22,6 @@ FOLDER = "sounds"  # of an evaluation
 ORIGINAL = "original.wav"
 _WINDOW, _HOP, _BINS = 1024, 256, 96
 _RANGE_DB = 80.0
-# In the page, a byte of a file is so many characters of base64.
-_BASE64 = 4 / 3
-_MARKUP_BYTES = 700  # around each sound
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,15 +43,13 @@ class Clip:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Heard:
+class _Sound:
   """A version as it stands in the page."""
 
-  version: Version
-  order: int  # among the clip's
-  sound: str  # base64
-  picture: str
+  flac: str  # base64
+  picture: str  # PNG, base64
   seconds: float
-  top_db: float  # where the scale of its colours ends
+  top_db: float  # where the scale of the picture's colours ends
 
 
 def clips(group: gathering.Group) -> list[Clip]:
@@ -135,7 +130,9 @@ def players(
   Returns:
     The players, the bytes they take, and how many sounds were left out.
   """
-  kept: dict[str, list[_Heard]] = {clip.name: [] for clip in found}
+  titles = {clip.name: f"{name}-{i}" for i, clip in enumerate(found)}
+  originals: dict[str, _Sound] = {}
+  tracks: dict[str, list[markup.Html]] = {clip.name: [] for clip in found}
   used = left_out = 0
   # The first versions of every clip before the second ones.
   queue = [
@@ -144,30 +141,39 @@ def players(
     for order, version in enumerate(clip.versions)
   ]
   for order, clip, version in sorted(queue, key=lambda item: item[0]):
-    heard = None
-    of_clip = kept[clip.name]
-    if order == 0 or of_clip:
-      # The original's loudest bin ends the scale of all.
-      top_db = of_clip[0].top_db if of_clip else None
-      heard = _read(version, order, most=budget - used, top_db=top_db)
-    if heard is None:
+    original, title = originals.get(clip.name), titles[clip.name]
+    if order and original is None:
       left_out += 1
       continue
-    kept[clip.name].append(heard)
-    used += len(heard.sound) + len(heard.picture) + _MARKUP_BYTES
+    # The original's loudest bin ends the scale of all.
+    top_db = original.top_db if original else None
+    sound = _read(version, most=budget - used, top_db=top_db)
+    if sound is not None:
+      number = len(tracks[clip.name])
+      track = _track(version, sound, f"{title}-version", number)
+      needed = len(track.encode())
+      if not order:
+        needed += len(_player(clip, sound, [], title).encode())
+    if sound is None or used + needed > budget:
+      left_out += 1
+      continue
+    used += needed
+    originals.setdefault(clip.name, sound)
+    tracks[clip.name].append(track)
   shown = []
-  for i, clip in enumerate(found):
-    if len(kept[clip.name]) > 1:
-      shown.append(_player(clip, kept[clip.name], f"{name}-{i}"))
+  for clip in found:
+    if len(tracks[clip.name]) > 1:
+      title, sound = titles[clip.name], originals[clip.name]
+      shown.append(_player(clip, sound, tracks[clip.name], title))
     else:
-      left_out += len(kept[clip.name])
+      left_out += len(tracks[clip.name])
   return markup.join(shown), used, left_out
 
 
 def _read(
-  version: Version, order: int, *, most: int, top_db: float | None
-) -> _Heard | None:
-  """Returns a version in the page's form; None: it is larger than `most`."""
+  version: Version, *, most: int, top_db: float | None
+) -> _Sound | None:
+  """Returns a sound in the page's form; None: it is larger than `most`."""
   import soundfile
 
   with errors.reading(str(version.path)):
@@ -187,9 +193,7 @@ def _read(
   drawn = _decibels(mono, rate)
   top_db = float(drawn.max()) if top_db is None else top_db
   picture = base64.b64encode(_picture(drawn, top_db)).decode()
-  if len(sound) + len(picture) + _MARKUP_BYTES > most:
-    return None
-  return _Heard(version, order, sound, picture, len(mono) / rate, top_db)
+  return _Sound(sound, picture, len(mono) / rate, top_db)
 
 
 def _decibels(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
@@ -216,20 +220,15 @@ def _picture(decibels: np.ndarray, top_db: float) -> bytes:
   return file.getvalue()
 
 
-def _player(clip: Clip, heard: list[_Heard], name: str) -> markup.Html:
+def _player(
+  clip: Clip, original: _Sound, tracks: list[markup.Html], name: str
+) -> markup.Html:
   """Returns a clip's versions; the page's script joins them to one player."""
   kind = [] if clip.kind == evaluation.ALL else [clip.kind]
+  aside = " · ".join([*kind, f"{original.seconds:.1f} s"])
   title = markup.tag(
-    "h4",
-    clip.name,
-    markup.tag(
-      "span",
-      " · ".join([*kind, f"{heard[0].seconds:.1f} s"]),
-      class_="aside",
-    ),
-    id=name,
+    "h4", clip.name, markup.tag("span", aside, class_="aside"), id=name
   )
-  tracks = [_track(each, f"{name}-version", i) for i, each in enumerate(heard)]
   return markup.tag(
     "section",
     title,
@@ -245,8 +244,10 @@ def _player(clip: Clip, heard: list[_Heard], name: str) -> markup.Html:
   )
 
 
-def _track(heard: _Heard, group: str, number: int) -> markup.Html:
-  version = heard.version
+def _track(
+  version: Version, sound: _Sound, group: str, number: int
+) -> markup.Html:
+  """Returns a version; `group` names the choice among a clip's."""
   return markup.tag(
     "div",
     markup.tag(
@@ -255,7 +256,7 @@ def _track(heard: _Heard, group: str, number: int) -> markup.Html:
         "span",
         markup.tag(
           "img",
-          src=markup.Html(f"data:image/png;base64,{heard.picture}"),
+          src=markup.Html(f"data:image/png;base64,{sound.picture}"),
           alt=f"Spectrogram: {version.label}",
         ),
         class_="picture",
@@ -279,7 +280,7 @@ def _track(heard: _Heard, group: str, number: int) -> markup.Html:
       "audio",
       controls=True,
       preload="none",
-      src=markup.Html(f"data:audio/flac;base64,{heard.sound}"),
+      src=markup.Html(f"data:audio/flac;base64,{sound.flac}"),
       aria_label=version.label,
     ),
     class_="track",

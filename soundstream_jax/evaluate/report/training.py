@@ -78,8 +78,8 @@ def section(
     [
       markup.tag(
         "div",
+        drawing.legend(looks, name=name),
         markup.tag("div", *panels, class_="panels"),
-        drawing.legend(looks),
         class_="plots",
       ),
       markup.folded(
