@@ -33,6 +33,7 @@ setup(
   package_dir=package_dir,
   package_data={
     "soundstream_jax.data_pipelines": ["*.md", "*.txt"],
+    "soundstream_jax.evaluate.report": ["*.css", "*.html", "*.js"],
     "soundstream_jax.launch": ["*.md", "*.sbatch", "*.sh", "*.txt", "*.yaml"],
   },
   install_requires=[
