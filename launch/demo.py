@@ -104,7 +104,7 @@ def _run_all(out: pathlib.Path) -> None:
   values = json.loads((results / "evaluation.json").read_text())
 
   _title(began, "Encode and decode held-out sound at two bitrates")
-  original = results / f"00_{KINDS[0]}_original.wav"
+  original = results / f"sounds/00_{KINDS[0]}/original.wav"
   for bitrate in BITRATES:
     _encode_and_decode(original, results / f"{bitrate}.sstr", workdir, bitrate)
 
@@ -238,14 +238,14 @@ def _explain(out, workdir, sources, values, original) -> str:
   return f"""\
 What the demo left in {console.shown(out)}
 
-results/{original.name}   held-out sound, as it was
+results/{original.relative_to(out / "results")}   held-out sound, as it was
 results/6000.wav, 375.wav     the same after encoding at 6 and 0.375 kbit/s
 results/6000.sstr, 375.sstr   the files in between; `soundstream info FILE`
-results/NN_*_original.wav     held-out voices, instruments and noises, and
-results/NN_*_decoded.wav      what the model makes of them at 6 kbit/s
+results/sounds/NN_*/          held-out voices, instruments and noises, and what
+                              the model and other codecs make of them
 results/spectrograms.png      the same as pictures
 results/curves.png            the losses while it trained
-results/evaluation.json       the numbers
+results/evaluation.json       the numbers; measurements.csv has each clip's
 workdir/                      checkpoints, metrics.jsonl, tensorboard/
 data/                         the three prepared datasets
 

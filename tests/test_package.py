@@ -280,8 +280,14 @@ def test_a_stranger_trains_with_held_out_sound_and_pictures(
 def test_a_stranger_evaluates_without_pictures(stranger, workplace):
   said = stranger("evaluate", "--workdir=run", "--out=results")
   assert said.count("pictures are left out: pip install 'soundstream_jax[") == 1
-  names = {path.suffix for path in (workplace / "results").iterdir()}
-  assert names == {".json", ".wav"}
+  # What a metric or a baseline needs is named where it is not installed.
+  assert said.count("pip install 'soundstream_jax[metrics]'") == 5
+  results = workplace / "results"
+  names = {path.name for path in results.iterdir() if path.is_file()}
+  assert names == {
+    *(".lock", "evaluation.json", "measurements.csv", "measurements.jsonl")
+  }
+  assert list(results.glob("sounds/*/original.wav"))
 
 
 def test_a_stranger_encodes_and_decodes(stranger, workplace):

@@ -1,7 +1,13 @@
 """python -m soundstream_jax.evaluate --workdir=DIR
 
-Reconstructs held-out clips with a checkpoint, prints a table and the four
-criteria, and with --out writes evaluation.json, wav files and pictures.
+Measures a model on held-out clips, prints a table and the four criteria, and
+with --out writes evaluation.json, measurements.csv, sounds and pictures. With
+--out all metrics and all baselines that are installed are measured, on all
+cores; the same command goes on where it was stopped.
+
+  python -m soundstream_jax.evaluate --model=DIR --audio=SOUNDS --out=DIR
+
+Measures a run or an exported model on any folder of audio.
 
   python -m soundstream_jax.evaluate --workdir=DIR --snr_db=5
 
@@ -24,21 +30,21 @@ if __name__ == "__main__":  # before what takes seconds to import
 from absl import app, flags, logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, metrics, paths, whole_files
+from soundstream_jax import errors, paths, whole_files
 from soundstream_jax.audio import wav
-from soundstream_jax.checkpoint import best, folder
+from soundstream_jax.checkpoint import best
+from soundstream_jax.checkpoint import folder as checkpoint_folder
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.evaluate import (
-  enhancement,
-  evaluator,
-  logs,
-  packet_loss,
-  pictures,
-  table,
-)
+from soundstream_jax.evaluate import command, enhancement, packet_loss, pictures
 from soundstream_jax.settings import path_flags
 
+# With --snr_db; an interval needs two.
+_NOISY_CLIPS = 24
+
 _WORKDIR = path_flags.define("workdir", None, "Of a training run.")
+_MODEL = path_flags.define(
+  "model", None, "Folder of a training run, or of an exported model."
+)
 _WEIGHTS = flags.DEFINE_enum(
   "weights", "ema", ["ema", "raw"], "Averaged or raw parameters."
 )
@@ -48,8 +54,48 @@ _STEP = flags.DEFINE_string(
 _SPLIT = flags.DEFINE_string(
   "split", None, "Of the datasets; default the one that training measures on."
 )
+_AUDIO = path_flags.define(
+  "audio", None, "Folder of audio, or a file, to measure on instead."
+)
 _BITRATES = flags.DEFINE_list(
-  "bitrates", [], "Bit/s, for example 3000,6000; default highest and half."
+  "bitrates",
+  [],
+  "Bit/s, for example 3000,6000; 'all'; 'none'; default highest and half.",
+)
+_CLIPS = flags.DEFINE_integer(
+  "clips",
+  None,
+  "How many; default evaluation.num_clips, all files of --audio, and 24 with "
+  "--snr_db.",
+  lower_bound=1,
+)
+_SECONDS = flags.DEFINE_float(
+  "clip_seconds",
+  None,
+  "Longest clip; longer sound is cut to its loudest part. Default "
+  "evaluation.clip_samples, and 5 of --audio.",
+  lower_bound=0.001,
+)
+_METRICS = flags.DEFINE_list(
+  "metrics", None, "Names; default all with --out, else those that are quick."
+)
+_OWN = path_flags.define(
+  "own_metrics", None, "Python file of your own metrics (metrics/own.py)."
+)
+_BASELINES = flags.DEFINE_list(
+  "baselines", None, "Names, or 'none'; default all with --out, else none."
+)
+_CODEC = path_flags.define(
+  "codec", None, "File of another codec's two commands, to compare with."
+)
+_SOUNDS = flags.DEFINE_integer(
+  "sounds", 2, "Clips of each class whose sound --out keeps.", lower_bound=0
+)
+_WORKERS = flags.DEFINE_integer(
+  "workers",
+  None,
+  "Processes that measure, 0: none but this one; default as many as cores.",
+  lower_bound=0,
 )
 _OUT = path_flags.define(
   "out", None, "Folder for evaluation.json, wav files and pictures."
@@ -59,9 +105,6 @@ _SNR = flags.DEFINE_float(
 )
 _LOSS = flags.DEFINE_float(
   "packet_loss", None, "Loses this share of the frames instead.", 0.001, 0.9
-)
-_CLIPS = flags.DEFINE_integer(
-  "clips", 24, "How many of them, with --snr_db.", lower_bound=2
 )
 flags.DEFINE_string(
   "config", None, "--config.data.sources=DIR and the like override the run's."
@@ -74,23 +117,26 @@ def main(_):
 
 
 def _evaluate() -> None:
-  workdir = _WORKDIR.value
-  if not workdir:
-    raise errors.InputError("--workdir is missing. Name a training run's.")
-  paths.readable(f"--workdir={workdir}", workdir)
+  flag, folder = _folder_of_model()
+  paths.readable(f"--{flag}={folder}", folder)
+  for name, file in (
+    ("audio", _AUDIO.value),
+    ("own_metrics", _OWN.value),
+    ("codec", _CODEC.value),
+  ):
+    if file:
+      paths.readable(f"--{name}={file}", file)
   if _OUT.value:
     paths.check_writable_folder(f"--out={_OUT.value}", _OUT.value)
-  try:
-    bitrates = [float(text) for text in _BITRATES.value]
-  except ValueError:
+  bitrates = _numbers()
+  if _AUDIO.value and _SPLIT.value:
     raise errors.InputError(
-      f"--bitrates={','.join(_BITRATES.value)} must be numbers in bit/s, for "
-      "example 3000,6000."
-    ) from None
+      f"--split={_SPLIT.value} and --audio both name clips. Leave one out."
+    )
   step = None if _STEP.value is None else best.parse(_STEP.value)
-  codec = codec_lib.Codec.load(workdir, step=step, weights=_WEIGHTS.value)
-  saved = folder.read_config(workdir) or config_lib.to_dict(codec.config)
-  config = config_lib.from_flags(saved)
+  codec = codec_lib.Codec.load(folder, step=step, weights=_WEIGHTS.value)
+  saved = checkpoint_folder.read_config(folder)
+  config = config_lib.from_flags(saved or config_lib.to_dict(codec.config))
   split = _SPLIT.value or config.evaluation.split
   if _SNR.value is not None:
     _denoise(codec, config, split, bitrates)
@@ -98,26 +144,57 @@ def _evaluate() -> None:
   if _LOSS.value is not None:
     _lose(codec, config, split, bitrates)
     return
-  result = evaluator.evaluate(codec, config, split=split, bitrates_bps=bitrates)
-  metrics_file = pathlib.Path(workdir) / "metrics.jsonl"
-  early = None
-  if split == config.evaluation.split and metrics_file.is_file():
-    early = _early(metrics_file, codec.step)
-  values = table.to_dict(result, early)
-  print(table.to_text(values))
-  if _OUT.value:
-    out = _folder("evaluation.json", values)
-    names = _write(out, result, codec.sample_rate)
-    if not pictures.possible():
-      return
-    pictures.spectrograms(
-      result,
-      names,
-      out / "spectrograms.png",
-      sample_rate_hz=codec.sample_rate,
+  if _BITRATES.value == ["all"]:
+    bitrates = [float(bps) for bps in codec.bitrates]
+  command.evaluate(
+    command.Flags(
+      folder=folder,
+      out=_OUT.value or "",
+      split=_SPLIT.value,
+      audio=_AUDIO.value or "",
+      clips=_CLIPS.value,
+      clip_seconds=_SECONDS.value,
+      bitrates_bps=bitrates or (None if not _BITRATES.value else []),
+      metrics=_METRICS.value,
+      own_metrics=_OWN.value or "",
+      baselines=[] if _BASELINES.value == [command.NONE] else _BASELINES.value,
+      codec=_CODEC.value or "",
+      sounds=_SOUNDS.value,
+      workers=_WORKERS.value,
+    ),
+    codec,
+    config,
+  )
+
+
+def _folder_of_model() -> tuple[str, str]:
+  """Returns (flag, folder) of the one that is given."""
+  given = {"workdir": _WORKDIR.value, "model": _MODEL.value}
+  given = {flag: folder for flag, folder in given.items() if folder}
+  if not given:
+    raise errors.InputError(
+      "--workdir is missing. Name a training run's, or an exported model's "
+      "folder with --model."
     )
-    if metrics_file.is_file():
-      pictures.curves(metrics_file, out / "curves.png")
+  if len(given) > 1:
+    raise errors.InputError(
+      "--workdir and --model both name a model. Leave one out."
+    )
+  ((flag, folder),) = given.items()
+  return flag, folder
+
+
+def _numbers() -> list[float]:
+  """Returns the numbers of --bitrates; none of its words."""
+  if _BITRATES.value in (["all"], [command.NONE]):
+    return []
+  try:
+    return [float(text) for text in _BITRATES.value]
+  except ValueError:
+    raise errors.InputError(
+      f"--bitrates={','.join(_BITRATES.value)} must be numbers in bit/s, for "
+      "example 3000,6000."
+    ) from None
 
 
 def _lose(codec, config, split: str, bitrates: list[float]) -> None:
@@ -171,7 +248,7 @@ def _denoise(codec, config, split: str, bitrates: list[float]) -> None:
     config,
     split=split,
     snr_db=_SNR.value,
-    num_clips=_CLIPS.value,
+    num_clips=max(2, _CLIPS.value or _NOISY_CLIPS),
     bitrate_bps=_only(bitrates, "--snr_db"),
   )
   values = enhancement.to_dict(result)
@@ -193,29 +270,6 @@ def _denoise(codec, config, split: str, bitrates: list[float]) -> None:
     pictures.signals(
       signals, out / "enhancement.png", sample_rate_hz=codec.sample_rate
     )
-
-
-def _write(out: pathlib.Path, result, sample_rate_hz: int) -> list[str]:
-  """Writes the clips and their reconstructions; returns the clips' names."""
-  names = [
-    f"{i:02d}_{pathlib.Path(result.clips.source_names[source]).name}"
-    for i, source in enumerate(result.clips.source_index)
-  ]
-  for name, clip, output in zip(
-    names, result.clips.audio, result.outputs, strict=True
-  ):
-    wav.write(out / f"{name}_original.wav", clip[:, 0], sample_rate_hz)
-    wav.write(out / f"{name}_decoded.wav", output[:, 0], sample_rate_hz)
-  return names
-
-
-def _early(metrics_file: pathlib.Path, step: int) -> float | None:
-  """Returns the criterion's metric of the first held-out measurement."""
-  name = f"eval/{metrics.CRITERION}"
-  for values in logs.read(metrics_file):
-    if name in values and values["step"] < step:
-      return values[name]
-  return None
 
 
 if __name__ == "__main__":

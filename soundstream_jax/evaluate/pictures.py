@@ -9,7 +9,7 @@ import numpy as np
 
 from soundstream_jax import console, metrics, whole_files
 from soundstream_jax.audio import spectral
-from soundstream_jax.evaluate import evaluator, logs
+from soundstream_jax.evaluate import logs
 
 
 def _panels() -> list[tuple[str, bool, tuple[str, ...]]]:
@@ -73,31 +73,34 @@ def curves(metrics_file: pathlib.Path, path: pathlib.Path) -> None:
 
 
 def spectrograms(
-  result: evaluator.Evaluation,
-  names: Sequence[str],
+  named: Mapping[str, tuple[np.ndarray, np.ndarray]],
   path: pathlib.Path,
   *,
+  bitrate_bps: float,
   sample_rate_hz: int,
-  most: int = 3,
 ) -> None:
-  """Draws held-out clips above their reconstructions, one column a source."""
+  """Draws clips above their reconstructions, one column a clip.
+
+  Args:
+    named: name -> (original [T], decoded [T]).
+    path: of the picture.
+    bitrate_bps: of what is decoded.
+    sample_rate_hz: of the clips.
+  """
   plt = _pyplot()
-  sources = result.clips.source_index
-  shown = [sources.index(source) for source in dict.fromkeys(sources)][:most]
   figure, axes = plt.subplots(
     2,
-    len(shown),
-    figsize=(5 * len(shown), 7),
+    len(named),
+    figsize=(5 * len(named), 7),
     layout="constrained",
     squeeze=False,
   )
-  for column, clip in enumerate(shown):
-    rate = result.rates[-1].bitrate_bps
-    titles = ("original", f"decoded, {rate:.0f} bit/s")
+  titles = ("original", f"decoded, {bitrate_bps:.0f} bit/s")
+  for column, (name, audio) in enumerate(named.items()):
     _column(
       axes[:, column],
-      [audio[clip, :, 0] for audio in (result.clips.audio, result.outputs)],
-      [f"{names[clip]}: {title}" for title in titles],
+      audio,
+      [f"{name}: {title}" for title in titles],
       sample_rate_hz,
     )
   _save(figure, path, dpi=80)

@@ -1,113 +1,142 @@
-"""An evaluation as text and as JSON, with the four criteria of a live model."""
+"""An evaluation as text, with the four criteria of a live model."""
 
-from collections.abc import Iterable, Mapping
+import collections
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from soundstream_jax import console, metrics
-from soundstream_jax.evaluate import evaluator
+from soundstream_jax.evaluate import evaluator, summary
 
-
-def to_dict(
-  result: evaluator.Evaluation, early: float | None
-) -> dict[str, Any]:
-  """Returns plain JSON values.
-
-  Args:
-    result: of `evaluator.evaluate`.
-    early: the criterion's metric near the start of training; None unknown.
-  """
-  name = metrics.CRITERION
-  best, least = result.rates[-1], result.rates[0]
-  final = _mean(best.measured[name])
-  noise, swapped = _mean(result.noise), _mean(result.swapped)
-  criteria = {
-    "at most half of its value early in training": (
-      None if early is None else final <= 0.5 * early
-    ),
-    "below stationary noise with the training spectrum": final < noise,
-    "at least 1.3x worse with swapped codes": swapped >= 1.3 * final,
-    "better at the higher bitrate": (
-      None if least is best else final < _mean(least.measured[name])
-    ),
-  }
-  sources = [result.clips.source_names[i] for i in result.clips.source_index]
-  return {
-    "step": result.step,
-    "weights": result.weights,
-    "clips": len(result.clips.group),
-    "rates": [
-      {
-        "bitrate_bps": rate.bitrate_bps,
-        "num_quantizers": rate.num_quantizers,
-        **{key: _mean(each) for key, each in rate.measured.items()},
-        **{
-          f"{key}_by_source": _by(sources, each)
-          for key, each in rate.measured.items()
-        },
-      }
-      for rate in result.rates
-    ],
-    f"early_{name}": early,
-    f"noise_{name}": noise,
-    f"swapped_{name}": swapped,
-    "perplexity": [round(float(p), 2) for p in result.perplexity],
-    "dead_fraction": [round(float(d), 4) for d in result.dead_fraction],
-    "criteria": criteria,
-  }
+_MARKS = {True: "yes", False: "NO", None: "not measured"}
+# Reasons for missing values that are printed.
+_MOST_REASONS = 8
 
 
 def to_text(values: Mapping[str, Any]) -> str:
-  """Returns the table that the command prints, from `to_dict`."""
-  columns = metrics.while_training().values()
+  """Returns the table that the command prints.
+
+  Args:
+    values: of `summary.to_dict` and `summary.criteria`.
+  """
+  columns = values["metrics"]
+  held_out = values["clip_set"]["origin"]
   lines = [
     f"step {values['step']} ({values['weights']} weights), "
-    f"{values['clips']} held-out clips",
+    f"{values['clips']} clips of {console.shown(held_out)}",
     "",
-    "  bitrate  layers" + "".join(f"  {metric.column}" for metric in columns),
   ]
+  if values["rates"]:
+    lines.append(
+      "  bitrate  layers"
+      + "".join(f"  {m['column']}" for m in columns.values())
+    )
   for rate in values["rates"]:
     lines.append(
       f"{rate['bitrate_bps']:9.0f}{rate['num_quantizers']:8d}"
-      + "".join(
-        f"{rate[name]:{len(metric.column) + 2}.{metric.decimals}f}"
-        for name, metric in metrics.while_training().items()
-      )
+      + "".join(_cell(rate[name], m) for name, m in columns.items())
     )
-  criterion = metrics.CRITERION
-  lines += ["", f"  {metrics.METRICS[criterion].column} by source"]
-  for source, value in values["rates"][-1][f"{criterion}_by_source"].items():
-    lines.append(f"  {value:7.3f}  {console.shown(source)}")
-  perplexity = " ".join(f"{p:.0f}" for p in values["perplexity"])
-  early, noise, swapped = (
-    values[f"{control}_{criterion}"]
-    for control in ("early", "noise", "swapped")
-  )
-  best = values["rates"][-1][criterion]
-  lines += [
-    "",
-    f"  codebook perplexity per layer: {perplexity}",
-    "",
-    "  early in training   "
-    + ("unknown" if early is None else f"{early:.3f}  ({best / early:.2f}x)"),
-    f"  stationary noise    {noise:.3f}",
-    f"  codes swapped       {swapped:.3f}  ({swapped / best:.2f}x)",
-    "",
-  ]
-  marks = {True: "yes", False: "NO", None: "not measured"}
-  for name, passed in values["criteria"].items():
-    lines.append(f"  {marks[passed]:>12}  {name}")
+  if any(system["layers"] is None for system in values["systems"]):
+    lines += _compared(values)
+  if values["rates"] and metrics.CRITERION in columns:
+    lines += _criteria(values)
   return "\n".join(lines)
 
 
-def _mean(values: np.ndarray) -> float:
-  return float(np.mean(values))
+def missing_values(result: evaluator.Evaluation) -> Iterator[str]:
+  """Yields a line for each reason why values are missing, the commonest first."""
+  reasons = collections.Counter()
+  example = {}
+  for line in result.lines.values():
+    for name, why in line.missing.items():
+      reasons[name, why] += 1
+      example.setdefault((name, why), f"{line.key} of {line.clip}")
+  for (name, why), count in reasons.most_common(_MOST_REASONS):
+    of = f"{count} values" if count > 1 else "a value"
+    title = result.metrics[name].title
+    yield (
+      f"missing: {of} of {title} ({example[name, why]}"
+      f"{' and others' if count > 1 else ''}): {why}"
+    )
+  if len(reasons) > _MOST_REASONS:
+    rest = sum(reasons.values()) - sum(
+      count for _, count in reasons.most_common(_MOST_REASONS)
+    )
+    yield f"missing: {rest} values for other reasons"
 
 
-def _by(sources: Iterable[str], values: np.ndarray) -> dict[str, float]:
-  sources = np.asarray(list(sources))
-  return {
-    str(source): _mean(values[sources == source])
-    for source in dict.fromkeys(sources)
-  }
+def versions(result: evaluator.Evaluation) -> Iterator[str]:
+  """Yields a line for each version of baselines, and one for metrics."""
+  found = {}
+  for system in result.systems[len(result.depths) :]:
+    found.setdefault(system.version, []).append(system.name)
+  if found:
+    yield ""
+  for version, names in found.items():
+    yield f"  {', '.join(dict.fromkeys(names))}: {version}"
+  packages = {m.version() for m in result.metrics.values() if m.package}
+  if packages:
+    yield f"  metrics: {', '.join(sorted(packages))}"
+
+
+def _compared(values: Mapping[str, Any]) -> list[str]:
+  """Returns the table of all systems, with true bitrates."""
+  columns = values["metrics"]
+  width = max(len(system["label"]) for system in values["systems"])
+  lines = [
+    "",
+    f"  {'':<{width}}  bit/s  coded"
+    + "".join(f"  {m['column']}" for m in columns.values()),
+  ]
+  for system in values["systems"]:
+    line = f"  {system['label']:<{width}}"
+    for field in ("payload_bps", "entropy_bps"):
+      rate = system[field]
+      line += f"{'-':>7}" if rate is None else f"{rate:7.0f}"
+    for name, metric in columns.items():
+      found = system["metrics"][name].get(summary.ALL, {"mean": None})
+      line += _cell(found["mean"], metric)
+    lines.append(line)
+  return lines
+
+
+def _criteria(values: Mapping[str, Any]) -> list[str]:
+  name = metrics.CRITERION
+  best = values["rates"][-1][name]
+  lines = ["", f"  {metrics.METRICS[name].column} by source"]
+  for source, value in values["rates"][-1][f"{name}_by_source"].items():
+    lines.append(f"{_number(value):>9}  {console.shown(source)}")
+  perplexity = " ".join(f"{p:.0f}" for p in values["perplexity"])
+  highest = values["systems"][len(values["rates"]) - 1]
+  coded = highest["entropy_bps"]
+  lines += [
+    "",
+    f"  codebook perplexity per layer: {perplexity}",
+    f"  packed {highest['payload_bps']:.0f} bit/s"
+    + ("" if coded is None else f", entropy coded {coded:.0f} bit/s"),
+    "",
+  ]
+  for title, control in (
+    ("early in training", "early"),
+    ("stationary noise", "noise"),
+    ("codes swapped", "swapped"),
+  ):
+    value = values[f"{control}_{name}"]
+    compared = ""
+    if value and best:
+      ratio = best / value if control == "early" else value / best
+      compared = "" if control == "noise" else f"  ({ratio:.2f}x)"
+    lines.append(f"  {title:<20}{_number(value)}{compared}")
+  lines.append("")
+  for criterion, passed in values["criteria"].items():
+    lines.append(f"  {_MARKS[passed]:>12}  {criterion}")
+  return lines
+
+
+def _cell(value: float | None, metric: Mapping[str, Any]) -> str:
+  width = len(metric["column"]) + 2
+  text = "-" if value is None else f"{value:.{metric['decimals']}f}"
+  return f"{text:>{max(width, len(text) + 2)}}"
+
+
+def _number(value: float | None) -> str:
+  return "unknown" if value is None else f"{value:.3f}"

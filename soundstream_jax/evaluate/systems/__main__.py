@@ -1,8 +1,9 @@
-"""python -m soundstream_jax.evaluate.systems [--install]
+"""python -m soundstream_jax.evaluate.systems [--install] [--codecs=FILE]
 
 Prints the systems that a model can be compared with here, with their versions,
 and of those that are missing why. With --install it first installs the
-packages of npm that NoLACE needs, into this user's folder for caches.
+packages of npm that NoLACE needs, into this user's folder for caches. --codecs
+names files with codecs of two commands, which are looked at too.
 """
 
 import sys
@@ -14,12 +15,17 @@ if __name__ == "__main__":  # before what takes seconds to import
 
 from absl import app, flags
 
-from soundstream_jax import errors
+from soundstream_jax import console, errors
 from soundstream_jax.evaluate import systems
 from soundstream_jax.evaluate.systems import node_packages
+from soundstream_jax.settings import lists, path_flags
 
 _INSTALL = flags.DEFINE_bool(
   "install", False, "Installs the packages of npm that NoLACE needs."
+)
+
+_CODECS = path_flags.define(
+  "codecs", "", "Files with codecs of two commands each.", several=True
 )
 
 
@@ -34,14 +40,18 @@ def _main(words: list[str]) -> None:
     )
   if _INSTALL.value:
     node_packages.install()
-  found, missing = systems.baselines()
-  for name, kind in systems.SYSTEMS.items():
-    if name in missing:
-      print(f"{name}: missing: {missing[name]}")
-      continue
+  files = lists.split(_CODECS.value)
+  found, missing = systems.baselines(codec_files=files)
+  for name in dict.fromkeys([*systems.SYSTEMS, *(s.name for s in found)]):
     own = [system for system in found if system.name == name]
+    if not own:
+      continue
+    kind = systems.SYSTEMS.get(name)
+    says = kind.says if kind else "two commands"
     settings = ", ".join(system.setting for system in own)
-    print(f"{name}: {kind.says}: {settings} ({own[0].version})")
+    print(console.line(f"{name}: {says}: {settings} ({own[0].version})"))
+  for name, reason in missing.items():
+    print(console.line(f"{name}: missing: {reason}"))
 
 
 if __name__ == "__main__":

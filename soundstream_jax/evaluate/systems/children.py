@@ -102,8 +102,9 @@ def _how(code: int) -> str:
 
 def _end(child: subprocess.Popen) -> None:
   """Ends a child and those that it started, and closes its pipes."""
-  if child.poll() is None:
-    # Its group has its number, and lasts as long as it is not waited for.
+  if child.returncode is None:
+    # Its group has its number, and lasts as long as it is not waited for; one
+    # that has ended may have left others, who hold its pipes.
     os.killpg(child.pid, signal.SIGKILL)
   child.wait()
   for pipe in (child.stdin, child.stdout, child.stderr):

@@ -53,6 +53,7 @@ async function decode(decoder, file) {
   const { channelData, samplesDecoded, sampleRate, errors } =
     await decoder.decodeFile(file);
   if (errors.length) throw new Error(errors[0].message);
+  if (!samplesDecoded) throw new Error("there is no sound in the file");
   if (sampleRate !== 48000) throw new Error(`it decodes to ${sampleRate} Hz`);
   if (channelData.length !== 1) {
     throw new Error(`it decodes ${channelData.length} channels`);

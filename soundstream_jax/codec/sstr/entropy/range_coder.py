@@ -46,8 +46,10 @@ def encode(
   """
   count, frames = planes.shape
   starts, widths = tables.starts.reshape(-1), tables.widths.reshape(-1)
-  indices = np.ascontiguousarray(planes.T, dtype=np.int64)
-  indices += layers * tables.codebook_size
+  # A sum is a new array, whatever planes are: what is given stays as it is.
+  indices = np.ascontiguousarray(planes.T, dtype=np.int64) + (
+    layers * tables.codebook_size
+  )
   low = np.zeros((count,), np.uint64)
   width = np.full((count,), _ONE)
   # 16 bits of each plane per line, to which carries are still to be added.

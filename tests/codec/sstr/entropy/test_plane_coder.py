@@ -311,3 +311,12 @@ def test_encode_names_what_does_not_fit_the_tables(planes, layers, reason):
 def test_decode_names_the_plane_that_is_none(blobs, layers, frames, reason):
   with pytest.raises(errors.InputError, match=reason):
     plane_coder.decode_planes(blobs, np.array(layers), frames, FROZEN_TABLES)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint16])
+def test_planes_stay_as_they_are_however_they_lie_in_memory(kind, order):
+  planes = np.array(FROZEN_PLANES, kind, order=order)
+  blobs = plane_coder.encode_planes(planes, FROZEN_LAYERS, FROZEN_TABLES)
+  assert [blob.hex() for blob in blobs] == FROZEN_BLOBS
+  np.testing.assert_array_equal(planes, FROZEN_PLANES)

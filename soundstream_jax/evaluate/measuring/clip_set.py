@@ -10,29 +10,21 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import console, errors
-from soundstream_jax.audio import (
-  folders,
-  reading,
-  resampling,
-  waveform,
-)
+from soundstream_jax.audio import folders, waveform
 from soundstream_jax.data import dataset_folder, held_out, kinds
+from soundstream_jax.evaluate.measuring import sound
 
 # Of a folder's files, those that are longer are cut to their loudest part.
 CLIP_SECONDS = 5.0
-# A reference whose root mean square is below has nothing to compare with.
-SILENT_RMS = 1e-4
 # Of clips that no folder names.
 NO_CLASS = "all"
 
-# Parts of a clip between the starts that are tried for the loudest.
-_PARTS = 8
 _NAME_BYTES = 150
 
 
@@ -115,13 +107,13 @@ def of_split(
   if clips is not None:
     chosen["num_clips"] = clips
   if seconds is not None:
-    chosen["clip_samples"] = _whole_hops(round(seconds * rate), hop)
+    chosen["clip_samples"] = _samples(seconds, rate, hop)
   evaluation = dataclasses.replace(config.evaluation, **chosen)
   found = held_out.held_out(
     dataclasses.replace(config, evaluation=evaluation), split=split
   )
   classes = [class_of(config, folder) for folder in found.source_names]
-  samples = _whole_hops(found.audio.shape[1], hop)
+  samples = sound.whole_hops(found.audio.shape[1], hop)
   if not samples:
     raise errors.InputError(
       f"clips of {found.audio.shape[1]} samples are shorter than the model's "
@@ -135,7 +127,7 @@ def of_split(
     name = f"{i:02d}_{_plain(pathlib.Path(folder).name)}"
     # They come of 16 bits, which take half of the memory.
     pcm = waveform.to_int16(audio[:samples, 0])
-    if _is_silent(waveform.to_float32(pcm)):
+    if sound.is_silent(waveform.to_float32(pcm)):
       left_out.append(f"{name}: it is silent")
       continue
     made.append(
@@ -144,7 +136,7 @@ def of_split(
         kind=classes[source],
         source=folder,
         samples=samples,
-        digest=_digest(waveform.to_float32(pcm), rate),
+        digest=sound.digest_of(waveform.to_float32(pcm), rate),
         load=lambda pcm=pcm: waveform.to_float32(pcm),
       )
     )
@@ -192,12 +184,7 @@ def of_audio(
     also = [walk.left_out] if walk.left_out else []
   else:
     files, also = [(path, pathlib.Path(path.name))], []
-  longest = _whole_hops(round((seconds or CLIP_SECONDS) * sample_rate_hz), hop)
-  if not longest:
-    raise errors.InputError(
-      f"--clip_seconds={seconds:g} is shorter than the model's hop of "
-      f"{hop / sample_rate_hz:.3f} s. Use longer clips."
-    )
+  longest = _samples(seconds or CLIP_SECONDS, sample_rate_hz, hop)
   made, left_out, names = [], [], set()
   for file, below in _in_turn(files):
     if clips is not None and len(made) == clips:
@@ -206,7 +193,7 @@ def of_audio(
     while name in names:
       name += "~"
     names.add(name)
-    read = _Reader(file, sample_rate_hz, hop, longest)
+    read = sound.Reader(file, sample_rate_hz, hop, longest)
     try:
       audio = read()
     except errors.InputError as error:
@@ -218,8 +205,10 @@ def of_audio(
         kind=_kind(below),
         source=_kind(below),
         samples=len(audio),
-        digest=_digest(audio, sample_rate_hz),
-        load=dataclasses.replace(read, digest=_digest(audio, sample_rate_hz)),
+        digest=sound.digest_of(audio, sample_rate_hz),
+        load=dataclasses.replace(
+          read, digest=sound.digest_of(audio, sample_rate_hz)
+        ),
       )
     )
   made.sort(key=lambda clip: clip.name)
@@ -249,73 +238,14 @@ def class_of(config: config_lib.Config, folder: str) -> str:
   return _plain(pathlib.Path(folder).name)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Reader:
-  """Reads the loudest part of a file, or all of it."""
-
-  path: pathlib.Path
-  sample_rate_hz: int
-  hop: int
-  longest: int  # samples, whole hops
-  digest: str = ""  # that it must have; '': not known yet
-
-  def __call__(self) -> np.ndarray:
-    """Returns float32 [T], T whole hops, at most `longest`.
-
-    Raises:
-      InputError: it cannot be read, is damaged, silent, or shorter than a hop.
-    """
-    name = console.shown(self.path)
-    with reading.opened(self.path, name=name) as sound:
-      audio = _loudest(self._blocks(sound), self.longest)
-      if sound.damage:
-        raise errors.InputError(f"{name}: {sound.damage}")
-    audio = audio[: _whole_hops(len(audio), self.hop)]
-    if not len(audio):
-      raise errors.InputError(
-        f"{name}: it is shorter than the model's hop of "
-        f"{self.hop / self.sample_rate_hz:.3f} s"
-      )
-    if _is_silent(audio):
-      raise errors.InputError(f"{name}: it is silent")
-    if self.digest and _digest(audio, self.sample_rate_hz) != self.digest:
-      raise errors.InputError(
-        f"{name}: it has changed since the evaluation was begun. Run the same "
-        "command again."
-      )
-    return audio
-
-  def _blocks(self, sound: reading.Sound) -> Iterator[np.ndarray]:
-    """Yields [n] of the whole sound at the model's rate."""
-    resampler = resampling.Resampler(sound.rate_hz, self.sample_rate_hz)
-
-    def checked(block):
-      return reading.checked(block, sound.name, 0.0, self.sample_rate_hz)[:, 0]
-
-    for block in sound.blocks():
-      yield checked(resampler.push(waveform.to_mono(block)[:, None]))
-    yield checked(resampler.flush())
-
-
-def _loudest(blocks: Iterable[np.ndarray], longest: int) -> np.ndarray:
-  """Returns the loudest [longest] of sound [N], all of it if N is less.
-
-  Starts are tried every 1/8 of it. Nothing grows with N.
-  """
-  step = max(1, longest // _PARTS)
-  window = np.zeros(0, np.float32)  # begins at a start that is tried
-  best, loudness = window, -1.0
-  for block in blocks:
-    window = np.concatenate([window, block])
-    first = 0
-    while len(window) - first >= longest:
-      tried = window[first : first + longest]
-      power = float(np.dot(tried, tried))
-      if power > loudness:
-        best, loudness = tried.copy(), power
-      first += step
-    window = window[first:]
-  return best if len(best) else window
+def _samples(seconds: float, rate_hz: int, hop: int) -> int:
+  samples = sound.whole_hops(round(seconds * rate_hz), hop)
+  if not samples:
+    raise errors.InputError(
+      f"--clip_seconds={seconds:g} is shorter than the model's hop of "
+      f"{hop / rate_hz:.3f} s. Use longer clips."
+    )
+  return samples
 
 
 def _set_of(
@@ -353,18 +283,3 @@ def _plain(name: str) -> str:
     return text
   mark = hashlib.sha256(text.encode()).hexdigest()[:8]
   return f"{text.encode()[:_NAME_BYTES].decode('utf-8', 'ignore')}_{mark}"
-
-
-def _whole_hops(samples: int, hop: int) -> int:
-  return samples // hop * hop
-
-
-def _is_silent(audio: np.ndarray) -> bool:
-  return (
-    float(np.sqrt(np.mean(np.square(audio, dtype=np.float64)))) < SILENT_RMS
-  )
-
-
-def _digest(audio: np.ndarray, rate_hz: int) -> str:
-  data = np.ascontiguousarray(audio, "<f4").tobytes()
-  return hashlib.sha256(f"{rate_hz} ".encode() + data).hexdigest()

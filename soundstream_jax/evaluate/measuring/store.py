@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from soundstream_jax import console, errors
+from soundstream_jax.evaluate.measuring import tasks
 
 FILE = "measurements.jsonl"
 
@@ -44,6 +45,21 @@ class Line:
   def lacks(self, versions: Mapping[str, str]) -> list[str]:
     """Returns the metrics of `versions` that are not measured by them."""
     return [n for n, v in versions.items() if self.versions.get(n) != v]
+
+  def with_result(
+    self, result: tasks.Result, versions: Mapping[str, str]
+  ) -> "Line":
+    """Returns the line with more values, measured by these versions."""
+    names = result.values
+    missing = {n: why for n, why in self.missing.items() if n not in names}
+    return dataclasses.replace(
+      self,
+      payload_bits=result.payload_bits,
+      entropy_bits=result.entropy_bits,
+      values={**self.values, **result.values},
+      missing={**missing, **result.missing},
+      versions={**self.versions, **{n: versions[n] for n in names}},
+    )
 
   def only(self, names: Mapping[str, Any]) -> "Line":
     """Returns the line without other metrics than these."""

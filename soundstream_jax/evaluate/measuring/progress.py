@@ -14,22 +14,30 @@ class Progress:
   def __init__(self, total: int, *, noun: str):
     """Args: total: of what is to be done now; noun: of it, in the plural."""
     self._total, self._noun, self._done = total, noun, 0
-    self._start = self._reported = time.monotonic()
+    self._start = self._first = self._reported = time.monotonic()
     self._terminal = sys.stderr.isatty()
+    self._said = False
 
   def add(self) -> None:
     """Counts one."""
     self._done += 1
     now = time.monotonic()
+    if self._done == 1:
+      self._first = now
     last = self._done == self._total
-    if now - self._reported < _REPORT_S[self._terminal] and not last:
+    soon = now - self._reported < _REPORT_S[self._terminal]
+    # What was soon done needs no line, but one that is there needs its end.
+    if soon and not (last and (self._terminal or self._said)):
       return
+    self._said = True
     self._reported = now
-    took = now - self._start
-    left = took / self._done * (self._total - self._done)
-    text = f"{self._done} of {self._total} {self._noun}, " + (
-      f"took {duration(took)}" if last else f"{duration(left)} left"
-    )
+    text = f"{self._done} of {self._total} {self._noun}"
+    if last:
+      text += f", took {duration(now - self._start)}"
+    elif self._done > 1:
+      # The first one waited for processes to start and programs to compile.
+      each = (now - self._first) / (self._done - 1)
+      text += f", {duration(each * (self._total - self._done))} left"
     end = "\n" if last or not self._terminal else ""
     begin = "\r\x1b[K" if self._terminal else ""
     # A stderr that cannot be written ends no work.

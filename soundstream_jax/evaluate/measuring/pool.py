@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from multiprocessing import connection as connection_lib
 
 from soundstream_jax import errors, metrics
-from soundstream_jax.evaluate import tasks
+from soundstream_jax.evaluate.measuring import tasks
 
 # Tasks that a worker has at hand, so that it never waits for the next.
 _AT_HAND = 2

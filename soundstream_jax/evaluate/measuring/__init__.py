@@ -1,0 +1,1 @@
+"""Parts of a measurement: clips, the model, other processes, lines on disk."""
