@@ -34,8 +34,8 @@ SHORT := $(filter-out $(LONG) tests/__pycache__, \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-slow test-slurm bench bench-faults \
-  lint format clean constraints
+.PHONY: help demo test test-fast test-slow test-slurm test-browser bench \
+  bench-faults lint format clean constraints
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' \
@@ -47,17 +47,20 @@ demo: $(PLOTS) ## train a small codec on synthetic sound and decode clips
 # Two processes, the longest files first. A process that crashes ends the run:
 # pytest-xdist 3.8 replaces it and then may wait for ever (its issue 1378).
 test: $(TEST) ## all tests but the slow ones
-	$(PYTEST) -m "not slow and not slurm" -n 2 --dist=loadscope \
+	$(PYTEST) -m "not slow and not slurm and not browser" -n 2 --dist=loadscope \
 	  --no-loadscope-reorder --max-worker-restart=0 $(LONG) $(SHORT)
 
 test-fast: $(TEST) ## two minutes of tests: no training, no big network
-	$(PYTEST) -m "not slow and not slurm" $(FAST)
+	$(PYTEST) -m "not slow and not slurm and not browser" $(FAST)
 
 test-slow: $(TEST) ## wheel, several processes, long training
 	$(PYTEST) -m slow
 
 test-slurm: $(TEST) ## a real SLURM of two nodes, where it is installed
 	$(PYTEST) -m slurm tests/launch
+
+test-browser: $(TEST) ## the report's page in Chromium, where it is installed
+	$(PYTEST) -m browser tests/evaluate
 
 bench: $(BENCH) ## speed on this CPU, beside PyTorch
 	$(PYTHON) -m benchmarks.cpu

@@ -1,0 +1,1 @@
+"""One page that shows runs: curves, tables, sounds, in a file of its own."""
