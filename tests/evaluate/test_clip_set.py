@@ -162,3 +162,32 @@ def test_a_datasets_class_is_its_field_or_its_datasheets_kind(
   assert [clip_set.class_of(config, f) for f in (voices, noises)] == [
     *("speech", "noise")
   ]
+
+
+def test_of_a_noisy_mixture_an_equal_share_of_the_clips_is_noisy(
+  voices, noises, small_config
+):
+  config = small_config(
+    **{
+      "data.speech": voices,
+      "data.music": noises,
+      "data.noise": noises,
+      "data.mixture.speech": 1.0,
+      "data.mixture.noisy_speech": 1.0,
+      "data.mixture.music": 1.0,
+    }
+  )
+  clips = clip_set.of_split(config, split="validation", clips=6)
+  kinds = [clip.kind for clip in clips.clips]
+  assert kinds == ["speech", "music", "speech", "music", "noisy", "noisy"]
+  found = held_out.noisy(
+    config, split="validation", num=2, snr_db=clip_set.NOISY_SNR_DB
+  )
+  for i, clip in enumerate(clips.clips[4:]):
+    # As 16 bits have it.
+    np.testing.assert_allclose(clip.load(), found.audio[i, :, 0], atol=2e-5)
+    voice = found.clean.audio[i]
+    ratio = np.sum(voice**2) / np.sum((found.audio[i] - voice) ** 2)
+    np.testing.assert_allclose(
+      10 * np.log10(ratio), clip_set.NOISY_SNR_DB, atol=0.01
+    )

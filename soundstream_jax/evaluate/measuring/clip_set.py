@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from soundstream_jax.evaluate.measuring import sound
 CLIP_SECONDS = 5.0
 # Of clips that no folder names.
 NO_CLASS = "all"
+# Of speech and noise in noisy clips of a split. Ours: the paper draws it.
+NOISY_SNR_DB = 10.0
 
 _NAME_BYTES = 150
 
@@ -92,6 +94,9 @@ def of_split(
 ) -> ClipSet:
   """Returns held-out clips, those of `held_out.held_out`.
 
+  Of a mixture with noisy speech an equal share is that: held-out speech with
+  held-out noise, NOISY_SNR_DB apart.
+
   Args:
     config: names the datasets.
     split: of them.
@@ -108,39 +113,56 @@ def of_split(
     chosen["num_clips"] = clips
   if seconds is not None:
     chosen["clip_samples"] = _samples(seconds, rate, hop)
-  evaluation = dataclasses.replace(config.evaluation, **chosen)
-  found = held_out.held_out(
-    dataclasses.replace(config, evaluation=evaluation), split=split
+  config = dataclasses.replace(
+    config, evaluation=dataclasses.replace(config.evaluation, **chosen)
   )
-  classes = [class_of(config, folder) for folder in found.source_names]
-  samples = sound.whole_hops(found.audio.shape[1], hop)
+  found = list(_heard(config, split))
+  samples = sound.whole_hops(len(found[0][2]), hop)
   if not samples:
     raise errors.InputError(
-      f"clips of {found.audio.shape[1]} samples are shorter than the model's "
+      f"clips of {len(found[0][2])} samples are shorter than the model's "
       f"hop of {hop}. Use longer ones: --clip_seconds."
     )
   made, left_out = [], []
-  for i, (audio, source) in enumerate(
-    zip(found.audio, found.source_index, strict=True)
-  ):
-    folder = found.source_names[source]
-    name = f"{i:02d}_{_plain(pathlib.Path(folder).name)}"
+  for i, (kind, source, audio) in enumerate(found):
+    name = f"{i:02d}_{_plain(pathlib.Path(source).name)}"
     # They come of 16 bits, which take half of the memory.
-    pcm = waveform.to_int16(audio[:samples, 0])
+    pcm = waveform.to_int16(audio[:samples])
     if sound.is_silent(waveform.to_float32(pcm)):
       left_out.append(f"{name}: it is silent")
       continue
     made.append(
       Clip(
         name=name,
-        kind=classes[source],
-        source=folder,
+        kind=kind,
+        source=source,
         samples=samples,
         digest=sound.digest_of(waveform.to_float32(pcm), rate),
         load=lambda pcm=pcm: waveform.to_float32(pcm),
       )
     )
   return _set_of(split, rate, made, left_out)
+
+
+def _heard(
+  config: config_lib.Config, split: str
+) -> Iterator[tuple[str, str, np.ndarray]]:
+  """Yields (class, source, sound float32 [T]) of a split."""
+  mixed = set(kinds.shares(config))
+  classes = 1 + len({kind.of for kind in mixed})
+  count = config.evaluation.num_clips
+  noisy = count // classes if kinds.NOISY in mixed else 0
+  rest = dataclasses.replace(config.evaluation, num_clips=count - noisy)
+  heard = held_out.held_out(
+    dataclasses.replace(config, evaluation=rest), split=split
+  )
+  for audio, source in zip(heard.audio, heard.source_index, strict=True):
+    folder = heard.source_names[source]
+    yield class_of(config, folder), folder, audio[:, 0]
+  if noisy:
+    found = held_out.noisy(config, split=split, num=noisy, snr_db=NOISY_SNR_DB)
+    for audio in found.audio:
+      yield "noisy", kinds.NOISY.name, audio[:, 0]
 
 
 def of_audio(
