@@ -25,6 +25,8 @@ MODEL = {
   "data.crop_samples": 3_200,
   "quantizer.kmeans_batches": 8,
 }
+# An evaluation that takes seconds.
+BRIEFLY = "--clips=2 --metrics=log_mel --workers=1"
 
 
 def _commands():
@@ -93,12 +95,14 @@ def test_every_command_of_the_readme_works_in_order(tmp_path, small_overrides):
     )
     assert result.returncode == 0, f"{command}\n{result.stderr[-3000:]}"
     ran += 1
-  assert ran == 15
+  assert ran == 18
   assert len(list((tmp_path / "coded").rglob("*.sstr"))) == 12
   assert (tmp_path / "heard").stat().st_size == len(pcm)
   assert (tmp_path / "decoded.wav").exists()
   assert (tmp_path / "tokens" / "meta.json").exists()
   assert (tmp_path / "runs/speech/evaluation/spectrograms.png").exists()
+  page = (tmp_path / "report.html").read_text()
+  assert all(f"codes{size}" in page for size in (2, 32, 1024))
 
 
 def test_the_readme_names_only_files_that_exist():
