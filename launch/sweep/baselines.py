@@ -14,13 +14,20 @@ _LOOK_SECONDS = 0.2
 _NOT = ("bitrates", "baselines", "codec")
 
 
-def measure(plan: plan_lib.Plan, names: str, found: Sequence[states.State]):
+def measure(
+  plan: plan_lib.Plan,
+  names: str,
+  found: Sequence[states.State],
+  *,
+  stop: stopping.Stop,
+) -> int:
   """Measures baselines on the clips of the first point that is done.
 
   Args:
     plan: of the sweep.
     names: of `evaluate --baselines`.
     found: the states of the points.
+    stop: ends it; the same command goes on.
 
   Returns:
     The exit code.
@@ -39,19 +46,18 @@ def measure(plan: plan_lib.Plan, names: str, found: Sequence[states.State]):
   if states.evaluated(folder, words):
     return 0
   local.say(f"[{NAME}] {names} are measured on the clips of {done[0].name}")
-  with stopping.Stop(lambda name: local.say(f"{name}: stops")) as stop:
-    work = work_lib.Work(
-      folder,
-      training=None,
-      evaluation=words,
-      log=folder / work_lib.LOG,
-      model=done[0].workdir,
-      to=folder,
-    )
-    while (code := work.poll()) is None:
-      if stop.asked.is_set():
-        work.stop()
-      time.sleep(_LOOK_SECONDS)
+  work = work_lib.Work(
+    folder,
+    training=None,
+    evaluation=words,
+    log=folder / work_lib.LOG,
+    model=done[0].workdir,
+    to=folder,
+  )
+  while (code := work.poll()) is None:
+    if stop.asked.is_set():
+      work.stop()
+    time.sleep(_LOOK_SECONDS)
   if code == errors.EXIT_PREEMPTED:
     return code
   if code:

@@ -29,7 +29,8 @@ def run(
   chosen: Sequence[plan_lib.Planned],
   *,
   at_once: int,
-  report: Callable[[bool], None],
+  report: Callable[[], None],
+  stop: stopping.Stop,
 ) -> int:
   """Runs points until all have ended; returns the exit code.
 
@@ -37,15 +38,9 @@ def run(
     plan: of the sweep.
     chosen: the points to run.
     at_once: how many at a time.
-    report: called when a point has ended, with True, and now and then.
+    report: called when a point has ended, and now and then.
+    stop: lets all points save and ends the sweep.
   """
-  with stopping.Stop(
-    lambda name: say(f"{name}: all points save and stop")
-  ) as stop:
-    return _run(plan, chosen, at_once=at_once, report=report, stop=stop)
-
-
-def _run(plan, chosen, *, at_once, report, stop) -> int:
   working: dict[str, _Working] = {}
   try:
     return _all(plan, chosen, working, at_once, report, stop)
@@ -68,7 +63,7 @@ def _all(plan, chosen, working, at_once, report, stop) -> int:
       if code is not None:
         del working[name]
         codes[name] = code
-        report(True)
+        report()
         reported = time.monotonic()
     for _ in range(len(waiting)):
       if stop.asked.is_set() or len(working) >= at_once:
@@ -86,7 +81,7 @@ def _all(plan, chosen, working, at_once, report, stop) -> int:
       else:
         working[planned.name] = _Working(plan, planned, state)
     if time.monotonic() - reported > REPORT_SECONDS:
-      report(False)
+      report()
       reported = time.monotonic()
     time.sleep(_LOOK_SECONDS)
   if stop.asked.is_set() or errors.EXIT_PREEMPTED in codes.values():

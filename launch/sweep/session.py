@@ -14,6 +14,7 @@ from soundstream_jax.launch.sweep import (
   provenance,
   results,
   states,
+  stopping,
   table,
 )
 from soundstream_jax.launch.sweep import plan as plan_lib
@@ -105,19 +106,22 @@ class Session:
         failed.append(each.name)
       else:
         left.append(each)
-    if launcher == "local":
-      self._write()
-      code = local.run(
-        plan, left, at_once=at_once or 1, report=lambda _: self.report()
-      )
-    else:
-      code = 0
-      if answer := self._submit(launcher, left, found, at_once=at_once):
-        local.say(answer)
-    if others and code != errors.EXIT_PREEMPTED:
-      measured = baselines.measure(plan, others, plan.look())
-      code = measured or code
-    self.report()
+    with stopping.Stop(
+      lambda name: local.say(f"{name}: all points save and stop")
+    ) as stop:
+      if launcher == "local":
+        self._write()
+        code = local.run(
+          plan, left, at_once=at_once or 1, report=self.report, stop=stop
+        )
+      else:
+        code = 0
+        if answer := self._submit(launcher, left, found, at_once=at_once):
+          local.say(answer)
+      if others and not stop.asked.is_set():
+        measured = baselines.measure(plan, others, plan.look(), stop=stop)
+        code = measured or code
+      self.report()
     if failed:
       local.say(f"failed before: {', '.join(failed)}. --retry runs them again.")
     return code or (local.EXIT_FAILED if failed else 0)

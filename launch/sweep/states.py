@@ -183,7 +183,9 @@ class _History:
       self.code = None
       self._words = event.get("words", [])
       self.hardware = event.get("hardware") or self.hardware
-      self.git_revision = event.get("git_revision") or self.git_revision
+      if kind == events.TRAIN or not self.git_revision:
+        # Of what trained it, which a later evaluation does not change.
+        self.git_revision = event.get("git_revision") or self.git_revision
     elif kind == "stopping":
       self.asked = True
     elif kind in (f"{events.TRAIN} ended", f"{events.EVALUATE} ended"):

@@ -42,7 +42,7 @@ def test_every_command_that_can_run_here_does(tmp_path, small_overrides):
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     ran += 1
-  assert ran == 6
+  assert ran == 7
   assert (tmp_path / "runs/first/checkpoints/4").is_dir()
 
 

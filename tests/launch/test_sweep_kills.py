@@ -14,11 +14,10 @@ import pytest
 
 from benchmarks.faults import background_job
 from soundstream_jax import errors
-from soundstream_jax.launch.sweep import events
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-STEPS = 12
+STEPS = 30
 EVERY = 3  # steps from checkpoint to checkpoint
 KILLS = 5
 SWEEP = """\
@@ -39,7 +38,8 @@ def start(voices, sweep_preset, tmp_path_factory):
       [
         *(sys.executable, "-m", "soundstream_jax.launch.sweep"),
         *(f"--sweep={folder}/codes.py", f"--preset={sweep_preset}"),
-        *(f"--out={out}", "--max_parallel=2", *flags, "--"),
+        *(f"--out={out}", "--max_parallel=2", *flags),
+        *("--evaluate=--metrics=log_mel --sounds=0 --workers=0", "--"),
         *(f"--config.data.sources={voices}", f"--config.num_steps={STEPS}"),
         f"--config.checkpoint.every_steps={EVERY}",
       ],
@@ -67,6 +67,21 @@ def trained(workdir):
   ]
 
 
+def further(process, out, steps):
+  """Waits until a point has done so many more steps, or all is over."""
+  files = [workdir / "metrics.jsonl" for workdir in workdirs(out).values()]
+  before = {file: file.stat().st_size if file.exists() else 0 for file in files}
+  deadline = time.monotonic() + 200
+  while process.poll() is None and time.monotonic() < deadline:
+    for file, size in before.items():
+      if file.exists():
+        with open(file, "rb") as opened:
+          opened.seek(size)
+          if opened.read().count(b"loss/reconstruction") >= steps:
+            return
+    time.sleep(0.01)
+
+
 def at_work(out):
   """Returns the processes of a sweep's points that are there."""
   found = []
@@ -89,29 +104,31 @@ def test_a_sweep_that_is_killed_five_times_ends_as_one_that_is_not(
   undisturbed = start(whole)
   text = undisturbed.communicate(timeout=400)[0]
   assert undisturbed.returncode == 0, text
-  seconds = [
-    events.read(w)[-1]["time"] - events.read(w)[0]["time"]
-    for w in workdirs(whole).values()
-  ]
   moments = random.Random(0)
   codes = []
   for kill in range(KILLS):
     process = start(killed)
-    # The first word of a point says that all before is over.
+    # A point's first line says that all before is over.
     for line in process.stdout:
-      if "is trained" in line or "is evaluated" in line:
+      if "is trained" in line:
         break
-    time.sleep(moments.uniform(0, 0.8 * max(seconds)))
+    # While it starts and compiles, or some steps later.
+    if kill in (0, 3):
+      time.sleep(moments.uniform(0, 4))
+    else:
+      further(process, killed, moments.randint(1, 2 * EVERY))
     number = signal.SIGTERM if kill % 2 else signal.SIGKILL
     process.send_signal(number)
-    process.stdout.read()
-    codes.append(process.wait(timeout=120))
+    process.communicate(timeout=120)
+    codes.append(process.returncode)
     deadline = time.monotonic() + 10
     while at_work(killed):
       assert time.monotonic() < deadline, "a point outlives its sweep"
       time.sleep(0.1)
-  # One that had ended before is no harm.
-  assert set(codes) <= {-signal.SIGKILL, errors.EXIT_PREEMPTED, 0}
+  assert codes == [
+    errors.EXIT_PREEMPTED if kill % 2 else -signal.SIGKILL
+    for kill in range(KILLS)
+  ]
   last = start(killed)
   text = last.communicate(timeout=400)[0]
   assert last.returncode == 0, text

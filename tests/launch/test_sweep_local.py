@@ -214,7 +214,7 @@ def test_only_some_points_run_if_so_asked(sweep):
 @pytest.mark.parametrize("most", [1, 2])
 def test_no_more_points_run_together_than_are_allowed(sweep, monkeypatch, most):
   seen = []
-  opened = sweep()
+  opened = sweep(steps=30)
   poll = work.Work.poll
 
   def look(self):

@@ -4,13 +4,16 @@ import dataclasses
 import pathlib
 
 import pytest
+import without_flags
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.launch.sweep import folder, gke, plan, points
+from soundstream_jax.launch.sweep import folder, plan, points
 from soundstream_jax.launch.sweep.cost import counting
 from soundstream_jax.launch.sweep.cost import speed as speed_lib
 from soundstream_jax.settings import constraints, presets, resume, sweeps
+
+gke = without_flags.load("launch.sweep.gke")
 
 
 @pytest.fixture
