@@ -1,4 +1,4 @@
-"""Between `tiny` and the paper: an hour on a CPU of two cores, minutes on a GPU.
+"""Between `tiny` and the paper: half the paper's width; about an hour on two cores.
 
 The second row of Table I with half of its D: 2.1 M parameters in the generator
 instead of 8.4, a quarter of its products. The discriminators have 0.2 M instead

@@ -204,8 +204,7 @@ class Logging:
 class Evaluation:
   """Validation: a running training measured on held-out records.
 
-  With these values it takes less than a hundredth of the time that the paper's
-  model trains.
+  So it takes less than a hundredth of the time that the paper's model trains.
   """
 
   every_steps: int = 1_000
