@@ -7,6 +7,7 @@
 A task that is preempted saves, is requeued by itself and resumes.
 """
 
+import os
 import pathlib
 import re
 import shlex
@@ -129,7 +130,11 @@ def queued() -> set[str]:
 
 def _points(plan: plan_lib.Plan, chosen: Sequence[plan_lib.Planned]) -> str:
   """Returns a script that sets what slurm.sbatch asks for, for each task."""
-  lines = ["case $SLURM_ARRAY_TASK_ID in"]
+  # Datasets may be named as they are seen from where the sweep was started.
+  lines = [
+    f"cd {_quoted([os.getcwd()])} || exit",
+    "case $SLURM_ARRAY_TASK_ID in",
+  ]
   for task, each in enumerate(chosen):
     after = (
       *("-m", "soundstream_jax.launch.sweep.point", "--trained"),

@@ -84,10 +84,14 @@ def test_a_task_of_the_array_finds_its_own_words(cluster, planned):
   assert "#SBATCH --array=0-2%2\n" in script
   assert "#SBATCH --output=%x-%A_%a.log\n" in script
   assert (folder / "folder").read_text().strip() == str(folder)
-  show = 'set -u; . "$1"; printf "%s\\0" "$@" --- "${then[@]}" --- "$events"'
+  # SLURM starts tasks in its own folder; relative paths are the caller's.
+  show = (
+    'set -u; . "$1"; printf "%s\\0" "$@" --- "${then[@]}" --- "$events" "$PWD"'
+  )
   for task, each in enumerate(planned.points):
     done = subprocess.run(
       ["bash", "-c", show, "bash", str(folder / "1.points")],
+      cwd=folder,
       env=os.environ | {"SLURM_ARRAY_TASK_ID": str(task)},
       capture_output=True,
       text=True,
@@ -102,7 +106,9 @@ def test_a_task_of_the_array_finds_its_own_words(cluster, planned):
     given = shlex.split(evaluate.removeprefix("--evaluate="))
     assert tuple(given) == planned.evaluation
     assert then[-1] == f"--workdir={each.workdir}"
-    assert words[second + 1] == str(each.workdir / events.NAME)
+    assert words[second + 1 : second + 3] == [
+      *(str(each.workdir / events.NAME), os.getcwd())
+    ]
     (event,) = events.read(each.workdir)
     assert event["job"] == f"7_{task}"
     assert event["log"] == f"slurm/soundstream-7_{task}.log"
