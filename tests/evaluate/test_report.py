@@ -27,7 +27,12 @@ from tests.evaluate import example_runs
 
 TWO = {k: example_runs.METRICS[k] for k in ("visqol_audio", "log_mel")}
 ONE = {"visqol_audio": TWO["visqol_audio"]}
-FEW = {"clips": 2, "metrics": ONE, "classes": ("speech",)}
+FEW = {
+  "clips": 2,
+  "metrics": ONE,
+  "classes": ("speech",),
+  "baselines": example_runs.BASELINES[:2],
+}
 # Elements without an end.
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -241,6 +246,7 @@ def _named(root, odd):
     metrics=told,
     classes=kinds,
     name="n" + odd,
+    baselines=systems[1:],
   )
   return rendered(run, root / "sweep")
 

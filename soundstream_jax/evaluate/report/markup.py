@@ -53,7 +53,7 @@ def table(
   head: Iterable[object],
   rows: Iterable[Iterable[object]],
   *,
-  caption: object = "",
+  caption: str,
   numbers_from: int = 1,
 ) -> Html:
   """Returns a table that scrolls in itself where it is too wide.
@@ -71,11 +71,10 @@ def table(
       return tag("th", value, scope="row")
     return tag("td", value, class_=kind)
 
-  return tag(
+  scrolled = tag(
     "div",
     tag(
       "table",
-      tag("caption", caption) if caption else Html(""),
       tag(
         "thead",
         tag(
@@ -99,8 +98,10 @@ def table(
     class_="scroll",
     tabindex="0",
     role="region",
-    aria_label=caption or "table",
+    aria_label=caption,
   )
+  # Above what scrolls, or a phone would cut it off.
+  return join([tag("p", caption, class_="caption"), scrolled])
 
 
 def folded(title: object, *content: object, open_: bool = False) -> Html:
