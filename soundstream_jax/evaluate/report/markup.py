@@ -54,6 +54,7 @@ def table(
   rows: Iterable[Iterable[object]],
   *,
   caption: str,
+  above: Iterable[tuple[object, int]] = (),
   numbers_from: int = 1,
 ) -> Html:
   """Returns a table that scrolls in itself where it is too wide.
@@ -62,6 +63,7 @@ def table(
     head: of the columns.
     rows: each begins with its head.
     caption: of the table; also how a screen reader names it.
+    above: heads of some columns each, and of how many, over `head`.
     numbers_from: the first column that holds numbers.
   """
 
@@ -71,12 +73,21 @@ def table(
       return tag("th", value, scope="row")
     return tag("td", value, class_=kind)
 
+  groups = [
+    tag("th", value, scope="colgroup", colspan=width, class_="over")
+    if value
+    else tag("td", colspan=width)
+    for value, width in above
+    if width
+  ]
+  over = tag("tr", *groups) if groups else ""
   scrolled = tag(
     "div",
     tag(
       "table",
       tag(
         "thead",
+        over,
         tag(
           "tr",
           *(
