@@ -13,30 +13,8 @@ from soundstream_jax.evaluate.report import (
 )
 
 # Of a logarithmic axis, as many as there is room for; kbit/s.
-_TICKS = (
-  0.25,
-  0.375,
-  0.5,
-  0.75,
-  1,
-  1.5,
-  2,
-  3,
-  4,
-  6,
-  8,
-  9,
-  12,
-  16,
-  18,
-  24,
-  32,
-  48,
-  64,
-  96,
-  128,
-)
-_MOST_TICKS = 6
+_TICKS = (1, 2, 4, 8, 16, 32)
+_MOST_TICKS = 7
 # A ceiling that is farther away would press the curves together.
 _CEILING_SHARE = 0.6
 # Of a sound held against itself, where that is less than the scale's end.
@@ -134,6 +112,9 @@ def limits(
   ends = [e for s in scores for e in (s.low, s.high) if e is not None]
   low = max(min([low, *ends]), low - most)
   high = min(max([high, *ends]), high + most)
+  # Nor does a metric go beyond its range, as an interval of a few clips may.
+  low = low if measure.low is None else max(low, measure.low)
+  high = high if measure.high is None else min(high, measure.high)
   space = 0.05 * (high - low) or 0.5
   ceiling = _ceiling(measure)
   if ceiling is not None and ceiling - high < _CEILING_SHARE * (high - low):
@@ -187,7 +168,16 @@ def panel(
     ceiling = _ceiling(measure)
     if ceiling is not None and ceiling <= ends[1]:
       _draw_ceiling(axes, ceiling)
-    _rate_axis(axes, [rate for _, points in curves for rate, _ in points])
+    _rate_axis(
+      axes,
+      [rate for _, points in curves for rate, _ in points],
+      [
+        system.bitrate_bps / 1000
+        for line, _ in curves
+        for _, system in line.systems
+        if system.bitrate_bps
+      ],
+    )
     axes.set_xlabel("kbit/s of payload")
 
   return drawing.svg(
@@ -271,21 +261,26 @@ def _draw_ceiling(axes, ceiling: float) -> None:
   )
 
 
-def _rate_axis(axes, rates: list[float]) -> None:
-  """Sets a logarithmic axis with a few round numbers."""
+def _rate_axis(axes, rates: list[float], named: list[float]) -> None:
+  """Sets a logarithmic axis with a few numbers: bitrates by their names.
+
+  Args:
+    axes: of the plot.
+    rates: of its points, kbit/s.
+    named: what the settings are called, kbit/s; may be empty.
+  """
   axes.set_xscale("log")
   low, high = (min(rates), max(rates)) if rates else (1.0, 32.0)
   low, high = low / 1.2, high * 1.2
   axes.set_xlim(low, high)
-  inside = [tick for tick in _TICKS if low <= tick <= high] or [
-    float(f"{math.sqrt(low * high):.2g}")
-  ]
+  inside = sorted(tick for tick in {*named} or {*_TICKS} if low <= tick <= high)
+  inside = inside or [math.sqrt(low * high)]
   room = math.log(high / low) / _MOST_TICKS
   ticks = [inside[0]]
   for tick in inside[1:]:
     if math.log(tick / ticks[-1]) >= room:
       ticks.append(tick)
-  axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+  axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
   axes.set_xticks([], minor=True)
 
 
