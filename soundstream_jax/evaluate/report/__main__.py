@@ -51,7 +51,7 @@ def _report(arguments: list[str]) -> None:
   found = gathering.gather([named] if there else lists.split(named))
   text = page.render(found)
   whole_files.write(_OUT.value, text)
-  print(f"{console.shown(_OUT.value)}: {len(text.encode()) / 1e6:.1f} MB")
+  print(f"{console.shown(_OUT.value)}: {len(text.encode()) / 1e6:.2g} MB")
 
 
 if __name__ == "__main__":
