@@ -2,12 +2,13 @@
 
 The whole project in six minutes on two cores, without a download: makes three
 small datasets of synthetic sound, trains the preset `tiny`, is stopped by
-SIGTERM and resumes, evaluates, encodes and decodes held-out sound at two
-bitrates, and leaves sound, pictures and a text behind. Every stage is one of the
-project's commands, printed before it runs.
+SIGTERM and resumes, evaluates beside Opus, encodes and decodes held-out sound at
+two bitrates, and leaves a page, sound, pictures and a text behind. Every stage is
+one of the project's commands, printed before it runs.
 """
 
 import contextlib
+import importlib.util
 import json
 import pathlib
 import shutil
@@ -32,7 +33,7 @@ from soundstream_jax import (
   os_signals,
   whole_files,
 )
-from soundstream_jax.settings import path_flags
+from soundstream_jax.settings import lists, path_flags
 
 _MARK = ".demo"  # in a folder that is the demo's
 
@@ -41,6 +42,9 @@ MINUTES = 4
 # SIGTERM is sent once training has logged this step.
 STOP_AFTER_STEP = 100
 BITRATES = (6000, 375)
+MEASURED = (6000, 3000, 1500, 375)
+# NoLACE, the third of Opus, would be downloaded.
+BASELINES = ("opus", "low_pass")
 
 _OUT = path_flags.define("out", "out/demo", "Where everything goes.")
 _STEPS = flags.DEFINE_integer(
@@ -98,7 +102,8 @@ def _run_all(out: pathlib.Path) -> None:
   _run(
     *_module("evaluate"),
     f"--workdir={workdir}",
-    f"--bitrates={','.join(map(str, BITRATES))}",
+    f"--bitrates={','.join(map(str, MEASURED))}",
+    f"--baselines={','.join(BASELINES)}",
     f"--out={results}",
   )
   values = json.loads((results / "evaluation.json").read_text())
@@ -107,6 +112,17 @@ def _run_all(out: pathlib.Path) -> None:
   original = results / f"sounds/00_{KINDS[0]}/original.wav"
   for bitrate in BITRATES:
     _encode_and_decode(original, results / f"{bitrate}.sstr", workdir, bitrate)
+
+  page = out / "report.html"
+  _title(began, "Show all of it on one page")
+  if importlib.util.find_spec("matplotlib"):
+    _run(
+      *_module("evaluate.report"),
+      f"--runs={lists.join(map(str, (workdir, results)))}",
+      f"--out={page}",
+    )
+  else:
+    print("left out: pip install 'soundstream_jax[plots]' draws it.")
 
   text = _explain(out, workdir, sources, values, original)
   whole_files.write(out / "README.txt", text)
@@ -238,6 +254,7 @@ def _explain(out, workdir, sources, values, original) -> str:
   return f"""\
 What the demo left in {console.shown(out)}
 
+report.html                   all of it on a page: open it in a browser
 results/{original.relative_to(out / "results")}   held-out sound, as it was
 results/6000.wav, 375.wav     the same after encoding at 6 and 0.375 kbit/s
 results/6000.sstr, 375.sstr   the files in between; `soundstream info FILE`

@@ -137,6 +137,7 @@ print(json.dumps(found))
 """
 COMMANDS = [
   *("soundstream_jax.evaluate.__main__", "soundstream_jax.launch.check"),
+  "soundstream_jax.evaluate.report.__main__",
   "soundstream_jax.evaluate.systems.__main__",
   "soundstream_jax.evaluate.compare",
   *("soundstream_jax.launch.demo", "soundstream_jax.launch.gke"),

@@ -264,7 +264,9 @@ def workdir(folder, *, steps=600, seed=0, config=None):
   return folder
 
 
-def sweep(folder, called, points, *, fixes="bitrate", **more):
+def sweep(
+  folder, called, points, *, fixes="bitrate", baselines=BASELINES, **more
+):
   """Writes a sweep's folder.
 
   Args:
@@ -293,7 +295,7 @@ def sweep(folder, called, points, *, fixes="bitrate", **more):
         "predicted_seconds": 60.0,
       }
     )
-  evaluation(folder / "baselines", BASELINES, **({"sounds": 0} | more))
+  evaluation(folder / "baselines", baselines, **({"sounds": 0} | more))
   described = {
     "version": 1,
     "sweep": called,

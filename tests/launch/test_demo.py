@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -43,12 +44,19 @@ def test_the_demo_trains_resumes_and_leaves_sound_pictures_and_a_text(
   assert "resuming" in result.stderr
   for name in (
     "README.txt",
+    "report.html",
     "results/curves.png",
     "results/spectrograms.png",
     "results/6000.wav",
     "results/375.wav",
   ):
     assert (out / name).stat().st_size > 0, name
+  page = (out / "report.html").read_text()
+  bar = "Opus 6 kbit/s" if shutil.which("opusenc") else "<b>opus</b>: "
+  for text in ("6 kbit/s", "workdir", "SI-SDR", "<audio", bar):
+    assert text in page, text
+  # The workdir's training, the results' measurements: nothing is missing.
+  assert "is not evaluated" not in page
   high, low = (
     reader.read(out / f"results/{bitrate}.sstr") for bitrate in (6000, 375)
   )

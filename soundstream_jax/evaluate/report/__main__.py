@@ -13,7 +13,7 @@ from soundstream_jax import endings
 if __name__ == "__main__":  # before what takes seconds to import
   endings.obey()
 
-from absl import app
+from absl import app, logging
 
 from soundstream_jax import console, errors, paths, whole_files
 from soundstream_jax.evaluate.report import drawing, gathering, page
@@ -29,6 +29,7 @@ _OUT = path_flags.define("out", "report.html", "File of the page.")
 
 
 def main(arguments):
+  logging.set_verbosity(logging.ERROR)
   sys.exit(errors.run(_report, arguments[1:]))
 
 
@@ -50,7 +51,7 @@ def _report(arguments: list[str]) -> None:
   found = gathering.gather([named] if there else lists.split(named))
   text = page.render(found)
   whole_files.write(_OUT.value, text)
-  print(f"{console.shown(_OUT.value)}: {len(text.encode()) / 1e6:.1f} MB")
+  print(f"{console.shown(_OUT.value)}: {len(text.encode()) / 1e6:.2g} MB")
 
 
 if __name__ == "__main__":

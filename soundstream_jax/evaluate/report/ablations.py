@@ -63,7 +63,7 @@ def _table(sweep, groups, order, told: paper.Table | None) -> markup.Html:
   papers = told.rows if told else {}
   width = len(told.columns) if told else 0
   first = sweep.points[0] if sweep.points else None
-  head = ["Point", *(f"Paper: {c}" for c in (told.columns if told else ()))]
+  head = ["Point", *(told.columns if told else ())]
   head += ["Parameters", "kbit/s", *(measure.heading for measure in order)]
   if order:
     head.insert(len(head) - len(order) + 1, f"Δ to {first.name}")
@@ -84,6 +84,9 @@ def _table(sweep, groups, order, told: paper.Table | None) -> markup.Html:
   return markup.table(
     head,
     rows,
+    above=[("", 1), ("Paper", width), ("Ours", len(head) - 1 - width)]
+    if told
+    else (),
     caption=f"{sweep.name}: mean and 95 % interval over all clips, at each "
     "point’s highest bitrate",
     numbers_from=3 if words else 1,

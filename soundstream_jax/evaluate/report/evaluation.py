@@ -39,6 +39,7 @@ class Measure:
   unit: str
   decimals: int
   higher_is_better: bool
+  low: float | None
   high: float | None
   version: str = ""
 
@@ -213,6 +214,7 @@ def _measure(name: str, told: Mapping[str, Any]) -> Measure:
     unit=str(told.get("unit") or ""),
     decimals=int(told.get("decimals") or 0),
     higher_is_better=bool(told.get("higher_is_better")),
+    low=finite(told.get("low")),
     high=finite(told.get("high")),
     version=str(told.get("version") or ""),
   )

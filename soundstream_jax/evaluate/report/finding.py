@@ -72,7 +72,7 @@ def of(group: gathering.Group) -> Finding:
   mine, theirs = _score(ours, first), _score(bar, first)
   difference = differences.of(ours, bar, first.name, evaluation.ALL)
   sentence = (
-    f"At {wording.kbps(ours[1].payload_bps)} kbit/s, "
+    f"At {rates.named_rate(ours[1])} kbit/s, "
     f"{rates.model_name(group, ours[0])} has a {first.title} of "
     f"{_valued(mine, first)} against {_valued(theirs, first)} for "
     f"{bar[1].label} on {wording.count(mine.count, 'clip')}"

@@ -1,6 +1,7 @@
 """Finds what runs left in the folders that --runs names."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -117,6 +118,7 @@ def gather(folders: Sequence[str]) -> Found:
     InputError: one is none of these, or what is in it cannot be read.
   """
   runs, sweeps = [], []
+  folders = list(dict.fromkeys(map(os.path.abspath, folders)))
   labels = _labels([pathlib.Path(folder) for folder in folders])
   for folder, label in zip(folders, labels, strict=True):
     path = pathlib.Path(folder)

@@ -164,7 +164,7 @@ def _others(found: gathering.Found) -> list[markup.Html]:
       [
         markup.tag("b", name),
         f": {wording.count(len(labels), 'setting')}"
-        + (f"; {version}" if version else ""),
+        + (f"; {'version ' * version.isdigit()}{version}" if version else ""),
       ]
     )
     for (name, version), labels in families.items()
@@ -189,8 +189,10 @@ def _missing(found: gathering.Found) -> list[markup.Html]:
   lines = [
     markup.join([markup.tag("b", name), f": {why}"]) for name, why in reasons
   ]
+  # An evaluation elsewhere names the workdir that it is of.
+  elsewhere = {each.model.get("name") for each in found.evaluations}
   for run in _runs(found):
-    if run.evaluation is None:
+    if run.evaluation is None and run.folder.name not in elsewhere:
       lines.append(
         markup.join([markup.tag("b", run.label), ": is not evaluated"])
       )

@@ -53,7 +53,8 @@ def table(
   head: Iterable[object],
   rows: Iterable[Iterable[object]],
   *,
-  caption: object = "",
+  caption: str,
+  above: Iterable[tuple[object, int]] = (),
   numbers_from: int = 1,
 ) -> Html:
   """Returns a table that scrolls in itself where it is too wide.
@@ -62,6 +63,7 @@ def table(
     head: of the columns.
     rows: each begins with its head.
     caption: of the table; also how a screen reader names it.
+    above: heads of some columns each, and of how many, over `head`.
     numbers_from: the first column that holds numbers.
   """
 
@@ -71,13 +73,21 @@ def table(
       return tag("th", value, scope="row")
     return tag("td", value, class_=kind)
 
-  return tag(
+  groups = [
+    tag("th", value, scope="colgroup", colspan=width, class_="over")
+    if value
+    else tag("td", colspan=width)
+    for value, width in above
+    if width
+  ]
+  over = tag("tr", *groups) if groups else ""
+  scrolled = tag(
     "div",
     tag(
       "table",
-      tag("caption", caption) if caption else Html(""),
       tag(
         "thead",
+        over,
         tag(
           "tr",
           *(
@@ -99,8 +109,10 @@ def table(
     class_="scroll",
     tabindex="0",
     role="region",
-    aria_label=caption or "table",
+    aria_label=caption,
   )
+  # Above what scrolls, or a phone would cut it off.
+  return join([tag("p", caption, class_="caption"), scrolled])
 
 
 def folded(title: object, *content: object, open_: bool = False) -> Html:

@@ -13,32 +13,12 @@ from soundstream_jax.evaluate.report import (
 )
 
 # Of a logarithmic axis, as many as there is room for; kbit/s.
-_TICKS = (
-  0.25,
-  0.375,
-  0.5,
-  0.75,
-  1,
-  1.5,
-  2,
-  3,
-  4,
-  6,
-  8,
-  9,
-  12,
-  16,
-  18,
-  24,
-  32,
-  48,
-  64,
-  96,
-  128,
-)
-_MOST_TICKS = 6
+_TICKS = (1, 2, 4, 8, 16, 32)
+_MOST_TICKS = 7
 # A ceiling that is farther away would press the curves together.
 _CEILING_SHARE = 0.6
+# Of a sound held against itself, where that is less than the scale's end.
+_OF_ITSELF = {"visqol_audio": 4.732}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,26 +83,40 @@ def system_name(group: gathering.Group, ref: differences.Ref) -> str:
   each, system = ref
   if system.system != evaluation.MODEL:
     return system.label
-  rate = wording.kbps(system.payload_bps or system.bitrate_bps)
-  return f"{model_name(group, each)}, {rate} kbit/s"
+  return f"{model_name(group, each)}, {named_rate(system)} kbit/s"
+
+
+def named_rate(system: evaluation.System) -> str:
+  """Returns the bitrate that a setting is called by, in kbit/s.
+
+  What it took is in the tables: a clip ends within a frame.
+  """
+  return wording.kbps(system.bitrate_bps or system.payload_bps)
 
 
 def limits(
   lines: list[Series], measure: evaluation.Measure, classes: list[str]
 ) -> tuple[float, float]:
   """Returns the ends of the axis that all classes' plots share."""
-  values = [
-    value
+  scores = [
+    score
     for line in lines
     for _, system in line.systems
     for kind in classes
     if (score := system.scores.get((measure.name, kind))) is not None
-    for value in (score.mean, score.low, score.high)
-    if value is not None
   ]
-  low, high = min(values, default=0.0), max(values, default=1.0)
+  means = [score.mean for score in scores if score.mean is not None]
+  low, high = min(means, default=0.0), max(means, default=1.0)
+  # Intervals of a few clips may be wider than all that there is to see.
+  most = max(high - low, 1e-3 * abs(high))
+  ends = [e for s in scores for e in (s.low, s.high) if e is not None]
+  low = max(min([low, *ends]), low - most)
+  high = min(max([high, *ends]), high + most)
+  # Nor does a metric go beyond its range, as an interval of a few clips may.
+  low = low if measure.low is None else max(low, measure.low)
+  high = high if measure.high is None else min(high, measure.high)
   space = 0.05 * (high - low) or 0.5
-  ceiling = measure.high if measure.higher_is_better else None
+  ceiling = _ceiling(measure)
   if ceiling is not None and ceiling - high < _CEILING_SHARE * (high - low):
     return low - space, ceiling + 2 * space  # its name stands above it
   return low - space, high + space
@@ -171,9 +165,19 @@ def panel(
     for line, value in anchors:
       axes.axhline(value, **line.look.style())
     axes.set_ylim(*(ends if measure.higher_is_better else ends[::-1]))
-    if measure.higher_is_better:
-      _ceiling(axes, measure)
-    _rate_axis(axes, [rate for _, points in curves for rate, _ in points])
+    ceiling = _ceiling(measure)
+    if ceiling is not None and ceiling <= ends[1]:
+      _draw_ceiling(axes, ceiling)
+    _rate_axis(
+      axes,
+      [rate for _, points in curves for rate, _ in points],
+      [
+        system.bitrate_bps / 1000
+        for line, _ in curves
+        for _, system in line.systems
+        if system.bitrate_bps
+      ],
+    )
     axes.set_xlabel("kbit/s of payload")
 
   return drawing.svg(
@@ -237,15 +241,19 @@ def _anchors(lines: list[Series], metric: str, kind: str):
   ]
 
 
-def _ceiling(axes, measure: evaluation.Measure) -> None:
-  """Draws the metric's best value, where the axis reaches it."""
-  if measure.high is None or measure.high > max(axes.get_ylim()):
-    return
-  axes.axhline(measure.high, color=drawing.MUTED, linewidth=1)
+def _ceiling(measure: evaluation.Measure) -> float | None:
+  """Returns the best value of a metric; None where lower is better."""
+  if not measure.higher_is_better:
+    return None
+  return _OF_ITSELF.get(measure.name, measure.high)
+
+
+def _draw_ceiling(axes, ceiling: float) -> None:
+  axes.axhline(ceiling, color=drawing.MUTED, linewidth=1)
   axes.text(
     0.01,
-    measure.high,
-    f"ceiling {measure.high:.2f}",
+    ceiling,
+    f"ceiling {ceiling:.2f}",
     transform=axes.get_yaxis_transform(),
     color=drawing.MUTED,
     fontsize=9,
@@ -253,21 +261,26 @@ def _ceiling(axes, measure: evaluation.Measure) -> None:
   )
 
 
-def _rate_axis(axes, rates: list[float]) -> None:
-  """Sets a logarithmic axis with a few round numbers."""
+def _rate_axis(axes, rates: list[float], named: list[float]) -> None:
+  """Sets a logarithmic axis with a few numbers: bitrates by their names.
+
+  Args:
+    axes: of the plot.
+    rates: of its points, kbit/s.
+    named: what the settings are called, kbit/s; may be empty.
+  """
   axes.set_xscale("log")
   low, high = (min(rates), max(rates)) if rates else (1.0, 32.0)
   low, high = low / 1.2, high * 1.2
   axes.set_xlim(low, high)
-  inside = [tick for tick in _TICKS if low <= tick <= high] or [
-    float(f"{math.sqrt(low * high):.2g}")
-  ]
+  inside = sorted(tick for tick in {*named} or {*_TICKS} if low <= tick <= high)
+  inside = inside or [math.sqrt(low * high)]
   room = math.log(high / low) / _MOST_TICKS
   ticks = [inside[0]]
   for tick in inside[1:]:
     if math.log(tick / ticks[-1]) >= room:
       ticks.append(tick)
-  axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+  axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
   axes.set_xticks([], minor=True)
 
 

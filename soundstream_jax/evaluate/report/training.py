@@ -53,7 +53,12 @@ def section(
   for run in runs:
     with errors.reading(str(run.log)):
       logged.append(_by_name(logs.read(run.log)))
-  names = [n for n in _TITLES if any(n in curves for curves in logged)]
+  # A loss that a run has not is logged as zeros.
+  names = [
+    name
+    for name in _TITLES
+    if any(name in curves and curves[name].values.any() for curves in logged)
+  ]
   names += sorted(
     {
       n
