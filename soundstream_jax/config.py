@@ -120,7 +120,9 @@ class Loss:
   # at the decoded audio (losses/balancer.py): the paper's 1, 100 and 1 would
   # leave 98 % to the features; EnCodec has about 3, 3 and 1.
   balancer: bool = False
-  balancer_norm: float = 1.0  # of each example's gradient, in all
+  # Of each example's gradient, in all. About what the spectral loss alone has on
+  # speech, so that commitment's weight means what it means without.
+  balancer_norm: float = 50.0
   balancer_decay: float = 0.999  # of the moving averages of norms
   spectral_windows: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
   mel_bins: int = 64

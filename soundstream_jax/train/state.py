@@ -11,14 +11,13 @@ import numpy as np
 from soundstream_jax import config as config_lib
 from soundstream_jax import precision, rng
 from soundstream_jax.convolution import methods
-from soundstream_jax.losses import balancer, objective
 from soundstream_jax.model import (
   codebook,
   discriminator,
   initialise,
   soundstream,
 )
-from soundstream_jax.train import optimizer
+from soundstream_jax.train import balance, optimizer
 
 
 @flax.struct.dataclass
@@ -86,16 +85,7 @@ def _assemble(config, params, disc_params) -> TrainState:
     opt_state=generator_optimizer.init(params),
     disc_params=disc_params,
     disc_opt_state=discriminator_optimizer.init(disc_params),
-    balancer=_no_averages(config),
-  )
-
-
-def _no_averages(config: config_lib.Config) -> balancer.Averages | None:
-  if not config.loss.balancer:
-    return None
-  return balancer.start(
-    list(objective.weights(config.loss, adversarial=True)),
-    precision.of_parameters(config.model.compute_dtype),
+    balancer=balance.start(config),
   )
 
 

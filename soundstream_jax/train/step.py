@@ -18,11 +18,11 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import precision, rng
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import sharding
-from soundstream_jax.losses import balancer, objective
 from soundstream_jax.metrics import codebook_use
 from soundstream_jax.model import codebook, quantizer
 from soundstream_jax.train import (
   bad_steps,
+  balance,
   compiled,
   gradients,
   microbatches,
@@ -93,7 +93,6 @@ def _step_function(
     config, mesh, adversarial=adversarial
   )
   update = _updater(config, adversarial=adversarial)
-  present = objective.weights(config.loss, adversarial=adversarial)
 
   def step(state: state_lib.TrainState, batch: batch_lib.Batch):
     whole, candidates = _draw(config, mesh, state.step, batch)
@@ -121,16 +120,13 @@ def _step_function(
       jnp.concatenate([sums.not_finite, bad_steps.not_finite(*checked)])
     )
     updated = update(state, gradient, disc_gradient, sums.statistics)
-    if config.loss.balancer:
-      updated = updated.replace(
-        balancer=balancer.update(
-          state.balancer,
-          {name: measured.norms[name] for name in present},
-          decay=config.loss.balancer_decay,
-        )
+    updated = updated.replace(
+      balancer=balance.update(
+        config, state.balancer, measured, adversarial=adversarial
       )
+    )
     state = bad_steps.skip_if_bad(bad_term, updated, state)
-    metrics |= norms | balancer.metrics(measured)
+    metrics |= norms | balance.metrics(measured)
     metrics |= _codebook_metrics(config, state.codebooks.counts)
     metrics |= {"bad/term": bad_term, "bad/steps": state.bad_steps}
     return state, metrics
