@@ -116,11 +116,10 @@ class Loss:
   reconstruction_weight: float = 1.0
   waveform_weight: float = 0.0  # of losses/waveform.py; ours
   commitment_weight: float = 1.0
-  # With the balancer the weights, but commitment's, are shares of the gradient
-  # at the decoded audio (losses/balancer.py): the paper's 1, 100 and 1 would
-  # leave 98 % to the features; EnCodec has about 3, 3 and 1.
+  # The weights, but commitment's, are then shares of the gradient at the audio
+  # (losses/balancer.py): the paper's 1, 100 and 1 would leave 98 % to features.
   balancer: bool = False
-  # Of each example's gradient, in all. About what the spectral loss alone has on
+  # Of an example's gradient, in all; the spectral loss alone has about this on
   # speech, so that commitment's weight means what it means without.
   balancer_norm: float = 50.0
   balancer_decay: float = 0.999  # of the moving averages of norms
@@ -204,10 +203,7 @@ class Logging:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """Validation: a running training measured on held-out records.
-
-  So it takes less than a hundredth of the time that the paper's model trains.
-  """
+  """Validation: a running training measured on held-out records."""
 
   every_steps: int = 1_000
   at_steps: tuple[int, ...] = (10,)

@@ -23,10 +23,7 @@ OPTIONAL |= dict.fromkeys(
   ("pesq", "pystoi", "visqol-python", "zimtohrli"), "metrics"
 )
 # What is declared and not imported by our code, and why.
-FOR_OTHERS = {
-  "librosa": "the reference of the tests",
-  "pillow": "tensorboardX.SummaryWriter.add_image",
-}
+FOR_OTHERS = {"librosa": "the reference of the tests"}
 
 
 def setup_arguments():

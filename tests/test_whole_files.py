@@ -33,6 +33,14 @@ OTHERS = {
   ("soundstream_jax/train/monitoring/log_files.py", "open"): "a log",
   ("soundstream_jax/train/monitoring/log_files.py", "_new"): "a log",
   ("launch/sweep/work.py", "start"): "a log",
+  ("soundstream_jax/evaluate/measuring/store.py", "add"): "a log",
+  ("soundstream_jax/evaluate/measuring/store.py", "_read"): "a log",
+  ("soundstream_jax/evaluate/report/drawing.py", "svg"): "memory",
+  ("soundstream_jax/evaluate/report/sounds.py", "_read"): "memory",
+  ("soundstream_jax/evaluate/systems/opus.py", "_wav"): "memory",
+  ("soundstream_jax/metrics/perceptual/visqol.py", "_no_words_of_libraries"): (
+    "nowhere"
+  ),
   ("data_pipelines/preparation/archives.py", "_copy"): "a folder with a marker",
   ("data_pipelines/debian/unpack.py", "split_cat"): "a folder that is renamed",
   ("data_pipelines/debian/unpack.py", "_write"): "a folder that is renamed",
