@@ -41,7 +41,7 @@ def get_config():
   c.data.crop_samples = 4_800
   c.data.num_threads = 2
   c.logging.every_steps = 50
-  c.evaluation.every_steps = 1_000
+  c.evaluation.every_steps = 1_500
   c.evaluation.num_clips = 6
   c.evaluation.clip_samples = 48_000
   c.checkpoint.every_steps = 500

@@ -24,6 +24,7 @@ ABLATIONS = [
   "no_revival",
   "balancer",
   "mel_encoder",
+  "balancer_encodec",
 ]
 
 
@@ -32,13 +33,11 @@ def preset(name, **overrides):
 
 
 def points(name, chosen):
-  """Returns point's name -> Config of a sweep, those with fields of today."""
+  """Returns point's name -> Config of a sweep."""
   sweep = config.load_sweep(name)
-  known = fields.flatten(config.default())
   return {
     point.name: config.from_dict(sweep.apply(chosen, point))
     for point in sweep.points(chosen)
-    if "loss.balancer" in known or point.name != "balancer"
   }
 
 

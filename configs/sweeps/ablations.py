@@ -33,6 +33,7 @@ CHANGES = {
 def sweep(preset):
   yield "baseline", {}
   points = dict(CHANGES)
+  points["balancer_encodec"] = _encodec(preset)
   if preset.data.noise:
     mixture = _with_noise(preset)
     for side in ("encoder", "decoder"):
@@ -41,6 +42,16 @@ def sweep(preset):
   for name, changes in points.items():
     if any(present.get(field) != value for field, value in changes.items()):
       yield name, changes
+
+
+def _encodec(preset) -> dict:
+  """The balancer with EnCodec's weights: the preset's may be no good shares."""
+  weights = {"reconstruction": 1.0, "adversarial": 3.0, "feature": 3.0}
+  if preset.loss.waveform_weight:
+    weights["waveform"] = 0.1
+  return {"loss.balancer": True} | {
+    f"loss.{name}_weight": weight for name, weight in weights.items()
+  }
 
 
 def _with_noise(preset) -> dict:
