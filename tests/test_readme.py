@@ -82,8 +82,13 @@ def test_every_command_of_the_readme_works_in_order(tmp_path, small_overrides):
     words = shlex.split(command)
     if "soundstream_jax.data_pipelines.prepare" in words:
       words.append("--split=60,20,20")
-    if "soundstream_jax.train" in words:
+    trains = {"soundstream_jax.train", "soundstream_jax.launch.sweep"}
+    if trains & set(words):
       words += [f"--config.{name}={value}" for name, value in small.items()]
+    if "soundstream_jax.launch.sweep" in words:
+      words.insert(words.index("--"), f"--evaluate={BRIEFLY}")
+    if "--out=measured" in words:
+      words += BRIEFLY.split()
     result = subprocess.run(
       ["bash", "-o", "pipefail", "-c", command] if _is_piped(words) else words,
       cwd=tmp_path,
