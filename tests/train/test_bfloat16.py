@@ -9,7 +9,6 @@ from soundstream_jax import config as config_lib
 from soundstream_jax.data import held_out
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.devices import distributed
-from soundstream_jax.metrics import log_mel
 from soundstream_jax.settings import presets
 from soundstream_jax.train import kmeans_start, validation
 from soundstream_jax.train import state as state_lib
@@ -57,12 +56,9 @@ def trained(voices):
       for _ in range(STEPS):
         state, _ = step(state, next(batches))
     clips = held_out.held_out(config).audio
-    reconstruct = validation.build(config, clips, mesh).reconstruct
-    output, _ = reconstruct(state.ema_params, state.codebooks.vectors, clips)
-    distance = log_mel.distance(
-      clips, np.asarray(output), sample_rate_hz=config.audio.sample_rate_hz
-    )
-    results[dtype] = jax.tree.map(np.array, state), float(np.mean(distance))
+    found = validation.build(config, clips, mesh).measure(state)
+    distance = float(np.mean(found.values["log_mel"][-1]))
+    results[dtype] = jax.tree.map(np.array, state), distance
   return results
 
 
