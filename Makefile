@@ -28,7 +28,13 @@ PYTEST := $(PYTHON) -m pytest
 FAST := $(wildcard tests/test_*.py $(addprefix tests/, \
   audio data data_pipelines losses metrics codec))
 
+# Two processes, files in the order given, the longest first. A process that
+# crashes ends the run: pytest-xdist 3.8 replaces it and then may wait for ever
+# (its issue 1378).
+PAIR := -n 2 --dist=loadscope --no-loadscope-reorder --max-worker-restart=0
 LONG := $(addprefix tests/,train launch evaluate convolution model)
+LONGEST := $(addprefix tests/,test_readme.py launch/test_demo.py \
+  train/test_topology.py launch/test_sweep_kills.py test_package.py)
 SHORT := $(filter-out $(LONG) tests/__pycache__, \
   $(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py))
 
@@ -44,17 +50,19 @@ help: ## what can be made
 demo: $(PLOTS) ## train a small codec on synthetic sound and decode clips
 	$(PYTHON) -m soundstream_jax.launch.demo --out=out/demo
 
-# Two processes, the longest files first. A process that crashes ends the run:
-# pytest-xdist 3.8 replaces it and then may wait for ever (its issue 1378).
 test: $(TEST) ## all tests but the slow ones
-	$(PYTEST) -m "not slow and not slurm and not browser" -n 2 --dist=loadscope \
-	  --no-loadscope-reorder --max-worker-restart=0 $(LONG) $(SHORT)
+	$(PYTEST) -m "not slow and not slurm and not browser" $(PAIR) \
+	  $(LONG) $(SHORT)
 
 test-fast: $(TEST) ## two minutes of tests: no training, no big network
 	$(PYTEST) -m "not slow and not slurm and not browser" $(FAST)
 
+# Two processes, the longest files first; then what minds the clock, by itself.
 test-slow: $(TEST) ## wheel, several processes, long training
-	$(PYTEST) -m slow
+	failed=0; \
+	$(PYTEST) -m "slow and not alone" $(PAIR) $(LONGEST) tests || failed=$$?; \
+	$(PYTEST) -m "slow and alone" || failed=$$?; \
+	exit $$failed
 
 test-slurm: $(TEST) ## a real SLURM of two nodes, where it is installed
 	$(PYTEST) -m slurm tests/launch

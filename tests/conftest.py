@@ -1,18 +1,14 @@
 """Every test sees eight CPU devices, strict ranks and parsed flags."""
 
-import importlib.metadata
 import os
 
-# Tests compile a lot and compute little: LLVM's optimisations do not pay.
+from benchmarks.faults import background_job
+
 os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "")
-  + " --xla_force_host_platform_device_count=8"
-  + " --xla_backend_optimization_level=0"
+  + " --xla_force_host_platform_device_count=8 "
+  + background_job.QUICK_COMPILATION
 )
-# XLA's older way to emit fusions compiles a training step in 5 s instead of 12.
-# An XLA that does not know the flag would refuse to start.
-if importlib.metadata.version("jaxlib").startswith("0.10."):
-  os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax

@@ -45,6 +45,7 @@ def results(request, tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_run_comes_through_and_ends_with_the_bits_of_an_undisturbed_one(
   results, name

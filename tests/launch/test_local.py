@@ -4,19 +4,19 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+import together
 
 from benchmarks.faults import background_job
 from soundstream_jax import errors
 from soundstream_jax.checkpoint import folder as folder_lib
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 OVERRIDES = {"batch_size": 8, "mesh.data": -1}
 
@@ -144,9 +144,7 @@ def test_the_survivor_of_a_dead_peer_ends_by_itself(
   endless = training(
     tmp_path / "run", num_steps=5000, **{"checkpoint.every_steps": 5000}
   )
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
+  port = together.free_port()
   flags = (
     "--xla_force_host_platform_device_count=4 "
     f"{background_job.QUICK_COMPILATION}"

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.faults import background_job
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
 
 # More than the watchdog's limit and the time for answers; less than the
 # heartbeats' 40 seconds, after which jax would end the job without a name.

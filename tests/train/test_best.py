@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import os
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import together
 
 from benchmarks.faults import background_job
 from soundstream_jax import errors
@@ -220,13 +220,13 @@ def test_processes_that_measure_otherwise_save_what_the_primary_says(
     "checkpoint.keep": 9,
     "checkpoint.best_of": "log_mel",
   }
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
   command = [
     *(sys.executable, "-c", DISAGREEING, "--config=tiny"),
     *(f"--config.{name}={value}" for name, value in overrides.items()),
-    *(f"--workdir={workdir}", f"--coordinator=127.0.0.1:{port}"),
+    *(
+      f"--workdir={workdir}",
+      f"--coordinator=127.0.0.1:{together.free_port()}",
+    ),
     "--num_processes=2",
   ]
   logs = [tmp_path / f"{index}.log" for index in range(2)]

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.faults import background_job
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.checkpoint import folder as folder_lib
@@ -46,7 +47,7 @@ def _command(flags, *, preset="tiny"):
 
 def _environment():
   # One device, as on a user's machine.
-  flags = "--xla_backend_optimization_level=0"
+  flags = background_job.QUICK_COMPILATION
   return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
 
 

@@ -13,7 +13,9 @@ import time
 
 import disturbed_run
 import pytest
+import together
 
+from benchmarks.faults import background_job
 from soundstream_jax import errors
 from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.train import loop
@@ -106,9 +108,7 @@ class _Process(subprocess.Popen):
 
 def _start(moment, hit, workdir, overrides, *, processes=2, odd=()):
   """Starts a job, of which the last process has the flags `odd` too."""
-  with socket.socket() as found:
-    found.bind(("127.0.0.1", 0))
-    address = f"127.0.0.1:{found.getsockname()[1]}"
+  address = f"127.0.0.1:{together.free_port()}"
   place = [f"--coordinator={address}", f"--num_processes={processes}"]
   return [
     _Process(
@@ -127,7 +127,7 @@ def _start(moment, hit, workdir, overrides, *, processes=2, odd=()):
       env={
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "XLA_FLAGS": background_job.QUICK_COMPILATION,
       },
     )
     for index in range(processes)

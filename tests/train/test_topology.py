@@ -11,15 +11,11 @@ show in most draws.
 """
 
 import functools
-import json
-import os
-import socket
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
+import together
 import topology_run
 
 from soundstream_jax import config as config_lib
@@ -66,12 +62,6 @@ def _config(small_config, voices, mesh, dtype, **more):
   )
 
 
-def _free_port():
-  with socket.socket() as found:
-    found.bind(("127.0.0.1", 0))
-    return found.getsockname()[1]
-
-
 def _two_processes(config, folder, *, x64, hiss=0.0, start="", draws=1):
   """Returns what each of two processes of four devices found."""
   task = {
@@ -81,33 +71,8 @@ def _two_processes(config, folder, *, x64, hiss=0.0, start="", draws=1):
     "hiss": hiss,
     "draws": draws,
     "start": str(start),
-    "coordinator": f"127.0.0.1:{_free_port()}",
-    "processes": 2,
-    "out": str(folder / "found"),
   }
-  (folder / "task.json").write_text(json.dumps(task))
-  flags = (
-    "--xla_force_host_platform_device_count=4 "
-    "--xla_backend_optimization_level=0"
-  )
-  running = [
-    subprocess.Popen(
-      [sys.executable, topology_run.__file__, folder / "task.json", str(k)],
-      env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-    )
-    for k in range(2)
-  ]
-  try:
-    for process in running:
-      text, _ = process.communicate(timeout=600)
-      assert process.returncode == 0, text
-  finally:
-    for process in running:
-      process.kill()
-  return [dict(np.load(folder / f"found-{k}.npz")) for k in range(2)]
+  return together.find(topology_run.__file__, task, folder, devices=4)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,9 @@
 """Held-out clips give the same numbers wherever they are measured."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
-
 import jax
 import numpy as np
 import pytest
+import together
 import validation_run
 
 from soundstream_jax import config as config_lib
@@ -113,37 +108,8 @@ def test_the_default_is_a_hundred_clips_that_eight_devices_share():
 def test_two_processes_measure_half_each_and_both_hold_all(
   one, small_config, tmp_path
 ):
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-  task = {
-    "config": config_lib.to_dict(_config(small_config, 4, 1)),
-    "coordinator": f"127.0.0.1:{port}",
-    "out": str(tmp_path / "found"),
-  }
-  (tmp_path / "task.json").write_text(json.dumps(task))
-  flags = (
-    "--xla_force_host_platform_device_count=2 "
-    "--xla_backend_optimization_level=0"
-  )
-  running = [
-    subprocess.Popen(
-      [sys.executable, validation_run.__file__, tmp_path / "task.json", str(k)],
-      env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-    )
-    for k in range(2)
-  ]
-  try:
-    for process in running:
-      text, _ = process.communicate(timeout=300)
-      assert process.returncode == 0, text
-  finally:
-    for process in running:
-      process.kill()
-  found = [dict(np.load(tmp_path / f"found-{k}.npz")) for k in range(2)]
+  task = {"config": config_lib.to_dict(_config(small_config, 4, 1))}
+  found = together.find(validation_run.__file__, task, tmp_path, devices=2)
   for name, values in found[0].items():
     np.testing.assert_array_equal(values, found[1][name], err_msg=name)
   both = {name: found[0][name] for name in one.values}

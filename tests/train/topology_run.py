@@ -11,6 +11,7 @@ import sys
 
 import jax
 import numpy as np
+import together
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import precision
@@ -23,6 +24,7 @@ from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 
 
+@together.small_arrays_are_split()
 def run(
   config: config_lib.Config,
   *,
@@ -41,7 +43,6 @@ def run(
     draws: from one start as often, with other noise each time; what the second
       draw found is named `draw1/metrics/0/...`, and so on.
   """
-  sharding.SMALLEST_SHARDED = 64  # arrays of a small model are split too
   devices = jax.devices()
   if jax.process_count() == 1:
     devices = devices[: config.mesh.data * config.mesh.fsdp]
@@ -149,7 +150,7 @@ def main():
   jax.config.update("jax_enable_x64", task["x64"])
   joining.initialize(
     coordinator=task["coordinator"],
-    num_processes=task["processes"],
+    num_processes=2,
     process_id=process,
   )
   start = dict(np.load(task["start"])) if task["start"] else None

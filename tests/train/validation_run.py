@@ -11,9 +11,10 @@ import sys
 
 import jax
 import numpy as np
+import together
 
 from soundstream_jax import config as config_lib
-from soundstream_jax.devices import distributed, joining, sharding
+from soundstream_jax.devices import distributed, joining
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 from soundstream_jax.train import validation
@@ -40,9 +41,9 @@ def fresh(config: config_lib.Config, mesh) -> state_lib.TrainState:
   return state.replace(codebooks=state.codebooks.replace(vectors=vectors))
 
 
+@together.small_arrays_are_split()
 def run(config: config_lib.Config) -> tuple[validation.Found, int]:
   """Returns what is found, and how many clips were taken at a time."""
-  sharding.SMALLEST_SHARDED = 64  # arrays of a small model are split too
   devices = jax.devices()
   if jax.process_count() == 1:
     devices = devices[: config.mesh.data * config.mesh.fsdp]

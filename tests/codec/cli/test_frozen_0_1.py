@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 import soundstream_jax
+from benchmarks.faults import background_job
 from soundstream_jax import config as config_lib
 
 FROZEN = pathlib.Path(__file__).parents[2] / "frozen" / "v0_1"
@@ -120,7 +121,7 @@ def test_the_run_resumes(run_of_0_1, voices, tmp_path):
     env={
       **os.environ,
       "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": "--xla_backend_optimization_level=0",
+      "XLA_FLAGS": background_job.QUICK_COMPILATION,
     },
     capture_output=True,
     text=True,
