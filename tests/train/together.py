@@ -13,6 +13,9 @@ import numpy as np
 from benchmarks.faults import background_job
 from soundstream_jax.devices import sharding
 
+# Of benchmarks, which no environment has installed.
+ROOT = pathlib.Path(__file__).parents[2]
+
 
 def free_port() -> int:
   """Returns a port that nobody listens to."""
@@ -39,10 +42,15 @@ def find(
     f"--xla_force_host_platform_device_count={devices} "
     f"{background_job.QUICK_COMPILATION}"
   )
+  environment = {
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": flags,
+    "PYTHONPATH": str(ROOT),
+  }
   running = [
     subprocess.Popen(
       [sys.executable, program, folder / "task.json", str(k)],
-      env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+      env=os.environ | environment,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
       text=True,
