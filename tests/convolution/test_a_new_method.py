@@ -14,7 +14,7 @@ import soundstream_jax
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.convolution import methods, plain
-from soundstream_jax.settings import constraints
+from soundstream_jax.settings.constraints import forms
 from soundstream_jax.train import loop
 
 
@@ -69,7 +69,7 @@ class ChannelsFirst(plain.Plain):
 def toy(request, monkeypatch):
   """Puts a method into the table, as config.form=toy."""
   monkeypatch.setitem(methods.METHODS, "toy", request.param)
-  monkeypatch.setattr(constraints, "FORMS", (*constraints.FORMS, "toy"))
+  monkeypatch.setattr(forms, "FORMS", (*forms.FORMS, "toy"))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_it_trains_streams_and_resumes(
 
 
 def test_every_method_has_a_value_of_config_form():
-  assert ("auto", *methods.METHODS) == constraints.FORMS
+  assert ("auto", *methods.METHODS) == forms.FORMS
 
 
 def test_a_form_that_no_method_has_is_refused_with_those_there_are():
@@ -132,8 +132,8 @@ def test_the_form_of_a_method_that_is_gone_reads_as_auto_with_one_warning(
   monkeypatch, small_config, caplog
 ):
   saved = config_lib.to_dict(small_config(form="lanes"))
-  monkeypatch.setattr(constraints, "FORMS", ("auto", "plain"))
-  monkeypatch.setattr(constraints, "DROPPED_FORMS", ("lanes",))
+  monkeypatch.setattr(forms, "FORMS", ("auto", "plain"))
+  monkeypatch.setattr(forms, "DROPPED", ("lanes",))
   with caplog.at_level("WARNING"):
     assert config_lib.from_dict(saved).form == "auto"
   (record,) = caplog.records

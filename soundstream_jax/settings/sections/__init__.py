@@ -1,0 +1,1 @@
+"""Sections of a configuration: frozen dataclasses with their defaults."""

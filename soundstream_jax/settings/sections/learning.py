@@ -1,0 +1,39 @@
+"""Learning: losses and optimizers."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+  """Paper section III-E, equations 1 to 7; commitment and waveform are ours."""
+
+  adversarial_weight: float = 1.0
+  feature_weight: float = 100.0
+  reconstruction_weight: float = 1.0
+  waveform_weight: float = 0.0  # of losses/waveform.py; ours
+  commitment_weight: float = 1.0
+  # The weights, but commitment's, are then shares of the gradient at the audio
+  # (losses/balancer.py): the paper's 1, 100 and 1 would leave 98 % to features.
+  balancer: bool = False
+  # Of an example's gradient, in all; the spectral loss alone has about this on
+  # speech, so that commitment's weight means what it means without.
+  balancer_norm: float = 50.0
+  balancer_decay: float = 0.999  # of the moving averages of norms
+  spectral_windows: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
+  mel_bins: int = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+  """Adam, twice. Every value is ours: the paper gives none."""
+
+  learning_rate: float = 3e-4
+  discriminator_learning_rate: float = 3e-4
+  beta1: float = 0.5
+  beta2: float = 0.9
+  warmup_steps: int = 1_000
+  # Learning rate is multiplied by this at every step after the warm-up.
+  decay_per_step: float = 0.999996
+  clip_norm: float = 10.0  # global gradient norm; 0 turns clipping off
+  # Of generator parameters: min(d, (1+t)/(10+t)); 0 turns averaging off.
+  ema_decay: float = 0.999
