@@ -425,6 +425,29 @@ def test_differences_of_folders_are_those_of_one_evaluation(tmp_path):
       assert computed.low < written.low and computed.high > written.high
 
 
+def test_differences_at_the_nearest_bitrate_are_of_bitrates_that_are_alike(
+  tmp_path,
+):
+  def rows(folder, rates, title):
+    example_runs.evaluation(
+      folder,
+      [
+        *example_runs.models(rates),
+        ("opus", 6000, "Opus 6 kbit/s", 0.35),
+        ("opus_nolace", 9000, "Opus 9 kbit/s, NoLACE", 0.52),
+      ],
+    )
+    table = rendered(folder).split(title, 1)[1].split("</table>", 1)[0]
+    return re.findall(r"<tr><th[^>]*>.*?([\d.]+) kbit/s</th>", table)
+
+  near, every = "Differences at the nearest", "Differences to every"
+  both = (750, 6000)
+  assert rows(tmp_path / "a", both, near) == ["6", "6"]
+  assert rows(tmp_path / "b", both, every) == ["0.75", "0.75", "6", "6"]
+  # Of what is unlike, where nothing is alike.
+  assert rows(tmp_path / "c", (750,), near) == ["0.75", "0.75"]
+
+
 def test_other_clips_are_never_compared(tmp_path):
   small(tmp_path / "a", example_runs.models())
   clips = {"names": ["a"], "classes": ["speech"], "digest": "other"}

@@ -11,13 +11,18 @@ from soundstream_jax.evaluate.report import (
 )
 
 _SIGNS = {"better": "▲", "worse": "▼", "open": "≈"}
+_ALIKE = 1.5  # ratio of bitrates
 _WORDS = {"better": "better", "worse": "worse", "open": "not told apart"}
 
 
 def near(
   group: gathering.Group, measure: evaluation.Measure
 ) -> markup.Html | None:
-  """Returns the differences to the nearest bitrate of each other codec."""
+  """Returns the differences to the nearest bitrate of each other codec.
+
+  Of bitrates that are much unlike, none are shown where others are alike: that
+  a sixteenth of the bits is worse says little, and takes the page.
+  """
   families = dict.fromkeys(s.system for _, s in group.others)
   pairs = [
     (model, other)
@@ -25,8 +30,14 @@ def near(
     for family in families
     if (other := finding.nearest(group, model, family)) is not None
   ]
+  pairs = [pair for pair in pairs if _is_alike(*pair)] or pairs
   shown = _table(group, measure, pairs, "Differences at the nearest bitrate")
   return shown and markup.join([shown, signs()])
+
+
+def _is_alike(ours: differences.Ref, other: differences.Ref) -> bool:
+  low, high = sorted((ours[1].payload_bps, other[1].payload_bps))
+  return high <= _ALIKE * low
 
 
 def everything(
