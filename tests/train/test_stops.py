@@ -67,7 +67,15 @@ def test_a_stop_of_a_fresh_run_ends_in_a_saved_step(
   assert not (workdir / "running.json").exists()
 
 
-@pytest.mark.parametrize("moment", ("restore", *MOMENTS))
+# Before what differs from a fresh run, and after; the others are slow.
+@pytest.mark.parametrize(
+  "moment",
+  [
+    "restore",
+    "step",
+    *(pytest.param(m, marks=pytest.mark.slow) for m in MOMENTS if m != "step"),
+  ],
+)
 def test_a_stop_of_a_resumed_run_ends_in_a_saved_step(
   moment, config, begun, undisturbed, tmp_path
 ):

@@ -41,14 +41,8 @@ OF_DISCRIMINATORS = {
   "stft_only": {"discriminator.wave_scales": 0},
 }
 SWITCHES = OF_THE_GENERATOR | OF_DISCRIMINATORS
-# Other laws look at these, or the encoder is another.
-QUICK = (
-  "no_adversarial",
-  "no_average",
-  "no_kmeans",
-  "no_revival",
-  "mel_encoder",
-)
+# Other laws look at these; the others are slow.
+QUICK = ("no_average", "no_kmeans", "no_revival")
 
 
 def two_steps(config, *, adversarial):
@@ -249,14 +243,8 @@ def test_without_kmeans_there_may_be_fewer_frames_than_codes(small_config):
 
 
 # Whose state is another than that of a run of today.
-@pytest.mark.parametrize(
-  "name",
-  [
-    "no_adversarial",
-    pytest.param("wave_only", marks=pytest.mark.slow),
-    pytest.param("mel_encoder", marks=pytest.mark.slow),
-  ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["no_adversarial", "wave_only", "mel_encoder"])
 def test_a_run_with_a_switch_saves_and_resumes(
   small_config, voices, saved_arrays, tmp_path, name
 ):
