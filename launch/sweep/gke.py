@@ -7,12 +7,11 @@ import pathlib
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Sequence
 
 from soundstream_jax import console, errors, whole_files
 from soundstream_jax.launch import gke as gke_lib
-from soundstream_jax.launch.sweep import events
+from soundstream_jax.launch.sweep import events, program
 from soundstream_jax.launch.sweep import plan as plan_lib
 
 FOLDER = "gke"
@@ -86,15 +85,7 @@ def launch(plan: plan_lib.Plan, chosen: Sequence[plan_lib.Planned]) -> str:
 
 
 def _kubectl(*words: str | pathlib.Path) -> str:
-  done = subprocess.run(
+  return program.answer(
     ["kubectl", *map(str, words)],
-    capture_output=True,
-    text=True,
-    errors="backslashreplace",
-    check=False,
+    refused=f"kubectl {words[0]} refuses {words[-1]}",
   )
-  if done.returncode:
-    raise errors.InputError(
-      f"kubectl {words[0]} refuses {words[-1]}: {done.stderr.strip()}"
-    )
-  return done.stdout.strip()

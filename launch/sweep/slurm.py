@@ -12,13 +12,12 @@ import pathlib
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 
 from soundstream_jax import console, errors, whole_files
 from soundstream_jax.launch import slurm as slurm_lib
-from soundstream_jax.launch.sweep import events
+from soundstream_jax.launch.sweep import events, program
 from soundstream_jax.launch.sweep import plan as plan_lib
 
 FOLDER = "slurm"
@@ -114,18 +113,11 @@ def queued() -> set[str]:
   """
   if shutil.which("squeue") is None:
     return set()
-  done = subprocess.run(
+  queued = program.answer(
     ["squeue", "--noheader", "--array", "--format=%i"],
-    capture_output=True,
-    text=True,
-    errors="backslashreplace",
-    check=False,
+    refused="squeue fails, and what is queued is not known",
   )
-  if done.returncode:
-    raise errors.InputError(
-      f"squeue fails, and what is queued is not known: {done.stderr.strip()}"
-    )
-  return set(done.stdout.split())
+  return set(queued.split())
 
 
 def _points(plan: plan_lib.Plan, chosen: Sequence[plan_lib.Planned]) -> str:

@@ -9,11 +9,11 @@ import hashlib
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 
-from soundstream_jax import caches, errors, whole_files
+from soundstream_jax import caches, whole_files
+from soundstream_jax.launch.sweep import program
 from soundstream_jax.launch.sweep.cost import counting
 
 # Ours, until a point has been trained: before its first step, a run starts and
@@ -123,19 +123,11 @@ def of_this_device() -> Speed:
   if kept is not None and (found := _read(kept)):
     return found
   # A process of its own: training needs all of an accelerator's memory.
-  done = subprocess.run(
+  said = program.answer(
     [sys.executable, "-c", _MEASURE],
-    capture_output=True,
-    text=True,
-    errors="backslashreplace",
-    check=False,
+    refused="the speed of this device cannot be measured",
   )
-  if done.returncode:
-    raise errors.InputError(
-      "the speed of this device cannot be measured: "
-      f"{(done.stderr.strip().splitlines() or ['no reason is given'])[-1]}."
-    )
-  found = Speed(float(done.stdout.split()[-1]), START_SECONDS)
+  found = Speed(float(said.split()[-1]), START_SECONDS)
   keep(found)
   return found
 
