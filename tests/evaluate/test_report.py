@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -542,6 +543,24 @@ def test_folders_are_called_by_what_tells_them_apart(tmp_path):
     example_runs.workdir(tmp_path / name)
   found = gathering.gather([str(tmp_path / n) for n in ("a/run", "b/run", "c")])
   assert [run.label for run in found.runs] == ["a/run", "b/run", "c"]
+
+
+def test_sweeps_of_one_name_are_told_apart_by_their_folders(tmp_path):
+  folders = [tmp_path / name for name in ("seed0", "seed1")]
+  for folder in folders:
+    example_runs.codebook_sizes(folder)
+  page = rendered(*folders)
+  for name in ("seed0", "seed1"):
+    assert page.count(f"codebook_size ({name})") > 3
+  assert "codebook_size (" not in rendered(folders[0])
+
+
+def test_a_point_that_is_alone_is_called_by_its_name(tmp_path):
+  example_runs.codebook_sizes(tmp_path / "sweep")
+  for path in (tmp_path / "sweep/points").iterdir():
+    if not path.name.startswith("01"):
+      shutil.rmtree(path)
+  assert "16x32, 6 kbit/s" in rendered(tmp_path / "sweep")
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ def section(
     "depth": "Every point has the same number of layers.",
   }.get(sweep.fixes, "Bitrate and depth are what it compares.")
   title = told.title if told else f"Sweep {sweep.name}"
+  if sweep.title != sweep.name:  # another has this name
+    title = f"{title}: {sweep.title}"
   parts = [
     markup.tag("h3", title),
     markup.tag(
@@ -87,7 +89,7 @@ def _table(sweep, groups, order, told: paper.Table | None) -> markup.Html:
     above=[("", 1), ("Paper", width), ("Ours", len(head) - 1 - width)]
     if told
     else (),
-    caption=f"{sweep.name}: mean and 95 % interval over all clips, at each "
+    caption=f"{sweep.title}: mean and 95 % interval over all clips, at each "
     "point’s highest bitrate",
     numbers_from=3 if words else 1,
   )

@@ -40,9 +40,15 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-  """A sweep's folder."""
+  """A sweep's folder.
+
+  Attributes:
+    name: of the sweep.
+    title: the name and, where another sweep of the page has it too, the folder.
+  """
 
   name: str
+  title: str
   preset: str
   fixes: str
   points: list[Point]
@@ -128,7 +134,7 @@ def gather(folders: Sequence[str]) -> Found:
         "of evaluate --out, or a sweep's."
       )
     if _there(path / SWEEP):
-      sweeps.append(_sweep(path))
+      sweeps.append((_sweep(path), label))
     elif (run := _run(path, label)) is not None:
       runs.append(run)
     else:
@@ -136,10 +142,11 @@ def gather(folders: Sequence[str]) -> Found:
         f"--runs={folder} holds no {evaluation.NAME}, {SWEEP} or {LOG}. Name "
         "a workdir, a folder of evaluate --out, or a sweep's."
       )
+  sweeps = _titled(sweeps)
   groups = _groups("", [run.evaluation for run in runs])
   for sweep in sweeps:
     of_points = [point.run and point.run.evaluation for point in sweep.points]
-    groups += _groups(sweep.name, [*of_points, sweep.baselines])
+    groups += _groups(sweep.title, [*of_points, sweep.baselines])
   return Found(groups=groups, runs=runs, sweeps=sweeps)
 
 
@@ -170,8 +177,10 @@ def _sweep(folder: pathlib.Path) -> Sweep:
       "Run the sweep again in its folder."
     ) from error
   baselines = folder / BASELINES
+  name = str(values.get("sweep") or folder.name)
   return Sweep(
-    name=str(values.get("sweep") or folder.name),
+    name=name,
+    title=name,
     preset=str(values.get("preset") or ""),
     fixes=str(values.get("fixes") or ""),
     points=points,
@@ -181,6 +190,17 @@ def _sweep(folder: pathlib.Path) -> Sweep:
       else None
     ),
   )
+
+
+def _titled(sweeps: list[tuple[Sweep, str]]) -> list[Sweep]:
+  """Returns sweeps under titles that tell them apart, by their folders."""
+  names = [sweep.name for sweep, _ in sweeps]
+  return [
+    dataclasses.replace(sweep, title=f"{sweep.name} ({label})")
+    if names.count(sweep.name) > 1
+    else sweep
+    for sweep, label in sweeps
+  ]
 
 
 def _point(folder: pathlib.Path, told: Mapping[str, Any]) -> Point:

@@ -97,7 +97,7 @@ def _models(found: gathering.Found) -> list[markup.Html]:
   lines = [
     markup.join(
       [
-        markup.tag("b", f"Sweep {sweep.name}"),
+        markup.tag("b", f"Sweep {sweep.title}"),
         f": {wording.count(len(sweep.points), 'point')}, preset "
         f"{sweep.preset or 'unknown'}, "
         f"{sum(p.run is not None for p in sweep.points)} of them begun",

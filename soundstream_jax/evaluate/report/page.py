@@ -200,7 +200,7 @@ def _ablations(found: gathering.Found) -> markup.Html:
 def _training(found: gathering.Found) -> markup.Html:
   scopes = [("", found.runs)]
   for sweep in found.sweeps:
-    scopes.append((sweep.name, [p.run for p in sweep.points if p.run]))
+    scopes.append((sweep.title, [p.run for p in sweep.points if p.run]))
   metrics = {
     name: measure
     for group in found.groups

@@ -75,7 +75,11 @@ def series(group: gathering.Group) -> list[Series]:
 def model_name(group: gathering.Group, each: evaluation.Evaluation) -> str:
   """Returns what a model is called among those of its group."""
   several = len({str(e.folder) for e in group.evaluations if e.models}) > 1
-  return each.label if several else str(each.model.get("name") or each.label)
+  return (
+    each.label
+    if several or group.title
+    else str(each.model.get("name") or each.label)
+  )
 
 
 def system_name(group: gathering.Group, ref: differences.Ref) -> str:
