@@ -198,7 +198,8 @@ def _missing(found: gathering.Found) -> list[markup.Html]:
       )
   for group in found.groups:
     if group.models and not group.others:
+      of = f" for the sweep {group.title}" if group.title else ""
       lines.append(
-        markup.text("Other systems to compare with: none was measured")
+        markup.text(f"Other systems to compare with{of}: none was measured")
       )
   return list(dict.fromkeys(lines))
