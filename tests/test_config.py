@@ -310,6 +310,15 @@ def test_fields_that_are_one_or_several_are_those_whose_type_says_so():
   assert tuple(found) == fields.ONE_OR_SEVERAL
 
 
+def test_a_spectral_loss_without_a_term_is_refused_where_it_has_a_weight():
+  terms = {"loss.linear_weight": 0.0, "loss.log_weight": 0.0}
+  with pytest.raises(errors.InputError, match=r"linear_weight=0\.0.*Set one"):
+    with_fields(terms)
+  with_fields({**terms, "loss.reconstruction_weight": 0.0})
+  for name in terms:
+    with_field(name, 0.0)
+
+
 def test_bins_beyond_a_windows_frequencies_are_found():
   assert config.crowded_windows(config.Loss()) == [(64, 64)]
   assert not config.crowded_windows(

@@ -16,13 +16,9 @@ def check(config: Any) -> None:
       f"loss.spectral_windows={windows} must hold windows of at least 4 "
       "samples, for example (64,128,256,512,1024,2048)."
     )
+  _check_terms(config.loss)
   _check_bins(config.loss)
   _check_schedules(config.loss)
-  if config.loss.log_floor < LEAST_LOG_FLOOR:
-    raise errors.InputError(
-      f"loss.log_floor={config.loss.log_floor} must be at least "
-      f"{LEAST_LOG_FLOOR}, the floor of all magnitudes."
-    )
   if config.loss.balancer_norm <= 0:
     raise errors.InputError(
       f"loss.balancer_norm={config.loss.balancer_norm} must be above 0, for "
@@ -61,6 +57,20 @@ def crowded_windows(loss: Any) -> list[tuple[int, int]]:
     )
     if bins > window // 2 + 1
   ]
+
+
+def _check_terms(loss: Any) -> None:
+  """Refuses a spectral loss of no terms, and a floor below all sound."""
+  if loss.reconstruction_weight and not loss.linear_weight + loss.log_weight:
+    raise errors.InputError(
+      "loss.linear_weight=0.0 and loss.log_weight=0.0 leave nothing of the "
+      "spectral loss. Set one, or loss.reconstruction_weight=0.0."
+    )
+  if loss.log_floor < LEAST_LOG_FLOOR:
+    raise errors.InputError(
+      f"loss.log_floor={loss.log_floor} must be at least {LEAST_LOG_FLOOR}, "
+      "the floor of all magnitudes."
+    )
 
 
 def _check_bins(loss: Any) -> None:

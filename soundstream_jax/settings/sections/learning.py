@@ -5,7 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-  """Paper section III-E, equations 1 to 7; what else there is is ours."""
+  """Paper section III-E, equations 1 to 7; commitment and the rest are ours."""
 
   adversarial_weight: float = 1.0
   feature_weight: float = 100.0
@@ -32,12 +32,12 @@ class Loss:
   waveform_fade: tuple[int, int] = (0, 0)
   # Of the spectral loss, and of the complex term.
   spectral_windows: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
-  # Of every window, or one for each: DAC has 5 to 320 for windows of 32 to 2048,
-  # where 64 for a window of 64, the paper's, are no more than 29 apart.
+  # Of every window, or one number for each: DAC has 5 to 320 for windows of 32 to
+  # 2048. Of the paper's 64, at a window of 64, only 29 are independent.
   mel_bins: int | tuple[int, ...] = 64
-  # Below which mel magnitudes count as equal in the log term. The paper gives
-  # none; 1e-4 is the least, that of magnitudes (audio/spectral.py): noise 106 dB
-  # below full scale at a window of 1024.
+  # Mel magnitudes well below it are equal to the log term. The paper gives none;
+  # 1e-4 is the least, that of magnitudes (audio/spectral.py): noise 106 dB below
+  # full scale at a window of 1024.
   log_floor: float = 1e-4
 
   @property
