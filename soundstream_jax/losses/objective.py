@@ -73,11 +73,13 @@ def _waveform(weights, sample_rate_hz, target, prediction) -> Metrics:
 
 
 def _complex(weights, sample_rate_hz, target, prediction) -> Metrics:
-  del sample_rate_hz
-  windows = weights.spectral_windows
-  return {
-    "loss/complex": complex_stft.log_error(target, prediction, windows=windows)
-  }
+  error = complex_stft.log_error(
+    target,
+    prediction,
+    sample_rate_hz=sample_rate_hz,
+    windows=weights.spectral_windows,
+  )
+  return {"loss/complex": error}
 
 
 # Name of the metric -> loss of the reconstructed audio.
