@@ -36,6 +36,7 @@ preset_files = presets.preset_files
 load_sweep = sweeps.load
 sweep_files = sweeps.files
 parse_sources = constraints.parse_sources
+crowded_windows = constraints.crowded_windows
 parse_profile_steps = constraints.parse_profile_steps
 get = fields.get
 walk = fields.walk
@@ -109,7 +110,14 @@ class Config:
 
 def default() -> ml_collections.ConfigDict:
   """Returns every field with its default, as a ConfigDict to edit."""
-  return ml_collections.ConfigDict(dataclasses.asdict(Config()))
+  values = ml_collections.ConfigDict(dataclasses.asdict(Config()))
+  for name in fields.ONE_OR_SEVERAL:
+    group, _, field = name.rpartition(".")
+    # Else a preset could not assign the other form.
+    one = ml_collections.FieldReference(values[group][field], field_type=object)
+    del values[group][field]
+    values[group][field] = one
+  return values
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -7,11 +7,13 @@ import dataclasses
 import fnmatch
 import json
 import math
+import types
 
 import ml_collections
 import pytest
 
 from soundstream_jax import config, errors
+from soundstream_jax.settings import fields
 
 
 def fields_of(group, prefix=""):
@@ -42,6 +44,9 @@ OTHERS = {
   "discriminator.stft_norm": "none",
   "loss.spectral_windows": (64, 128),
   "loss.waveform_weight": 1.0,
+  "loss.complex_weight": 1.0,
+  "loss.waveform_fade": (10, 20),
+  "loss.log_floor": 1e-3,
   "profile_steps": "10:13",
   "data.sources": "one:2,two:3",
   "data.speech": "one:2,two:3",
@@ -205,6 +210,17 @@ def test_no_number_may_be_infinite_or_undefined(name, value):
     ("discriminator.stft_norm", "layr", "'layer'"),
     ("loss.spectral_windows", (), "(64,128,256,512,1024,2048)"),
     ("loss.spectral_windows", (64, 2), "(64,128,256,512,1024,2048)"),
+    ("loss.linear_weight", -1.0, "at least 0"),
+    ("loss.adversarial_ramp_steps", -1, "at least 0"),
+    ("loss.waveform_fade", (20, 10), "(10000,20000)"),
+    ("loss.waveform_fade", (5, 5), "(0,0) turns it off"),
+    ("loss.waveform_fade", (-1, 5), "(10000,20000)"),
+    ("loss.waveform_fade", (5,), "(10000,20000)"),
+    ("loss.log_floor", 1e-5, "at least 0.0001"),
+    ("loss.mel_bins", 0, "at least 1"),
+    ("loss.mel_bins", (64, 64), "the 6 windows"),
+    ("loss.mel_bins", (10, 20, 40, 80, 160, 0), "at least 1"),
+    ("loss.mel_bins", (64, 20, 40, 80, 160, 320), "33 frequencies"),
     ("optimizer.beta2", 1.0, "[0, 1)"),
     ("optimizer.learning_rate", -1.0, "at least 0"),
     ("data.crop_samples", 24_001, "Use 24000."),
@@ -260,6 +276,69 @@ def test_a_window_longer_than_the_crop_names_both_and_a_crop_that_fits(
   with_fields({name: value, "data.crop_samples": crop})
   with pytest.raises(errors.InputError):
     with_fields({name: value, "data.crop_samples": crop - 320})
+
+
+def test_mel_bins_are_one_number_or_one_for_each_window():
+  dac = (10, 20, 40, 80, 160, 320)
+  for value, bins in ((64, (64,) * 6), (dac, dac), (list(dac), dac)):
+    found = with_field("loss.mel_bins", value)
+    assert found.loss.bins_of_windows == bins
+    saved = json.loads(json.dumps(config.to_dict(found)))
+    assert config.from_dict(saved) == found
+    # Either takes the other's place, in a flag and in a preset.
+    for text, other in (("32", 32), (f"{dac}", dac), (f"{[*dac]}", dac)):
+      chosen = from_command_line(f"--config.loss.mel_bins={text}", saved=saved)
+      assert chosen.loss.mel_bins == other
+  preset = config.default()
+  for value in (dac, 32, dac):
+    preset.loss.mel_bins = value
+    assert config.from_dict(preset).loss.mel_bins == value
+
+
+def test_fields_that_are_one_or_several_are_those_whose_type_says_so():
+  found = []
+
+  def look(group, prefix):
+    for field in dataclasses.fields(group):
+      value = getattr(group, field.name)
+      if dataclasses.is_dataclass(value):
+        look(value, f"{prefix}{field.name}.")
+      elif isinstance(field.type, types.UnionType):
+        found.append(prefix + field.name)
+
+  look(config.Config(), "")
+  assert tuple(found) == fields.ONE_OR_SEVERAL
+
+
+def test_a_spectral_loss_without_a_term_is_refused_where_it_has_a_weight():
+  terms = {"loss.linear_weight": 0.0, "loss.log_weight": 0.0}
+  with pytest.raises(errors.InputError, match=r"linear_weight=0\.0.*Set one"):
+    with_fields(terms)
+  with_fields({**terms, "loss.reconstruction_weight": 0.0})
+  for name in terms:
+    with_field(name, 0.0)
+
+
+def test_bins_beyond_a_windows_frequencies_are_found():
+  assert config.crowded_windows(config.Loss()) == [(64, 64)]
+  assert not config.crowded_windows(
+    config.Loss(spectral_windows=(32, 2048), mel_bins=(5, 320))
+  )
+
+
+def test_a_run_from_before_the_losses_options_is_the_run_without():
+  saved = config.to_dict(config.Config())
+  for name in (
+    "linear_weight",
+    "log_weight",
+    "complex_weight",
+    "adversarial_ramp_steps",
+    "waveform_fade",
+    "log_floor",
+  ):
+    del saved["loss"][name]
+  assert saved["loss"]["mel_bins"] == 64
+  assert config.from_dict(saved) == config.Config()
 
 
 @pytest.mark.parametrize(

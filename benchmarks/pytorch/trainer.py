@@ -20,10 +20,11 @@ from soundstream_jax.audio import spectral
 class SpectralLoss(nn.Module):
   def __init__(self, config: config_lib.Config):
     super().__init__()
-    self.windows, self.bins = config.loss.spectral_windows, config.loss.mel_bins
+    windows, bins = config.loss.spectral_windows, config.loss.bins_of_windows
+    self.bins = dict(zip(windows, bins, strict=True))
     rate = config.audio.sample_rate_hz
-    for window in self.windows:
-      mel = spectral.mel_filterbank(rate, window, self.bins)
+    for window in windows:
+      mel = spectral.mel_filterbank(rate, window, self.bins[window])
       self.register_buffer(f"mel_{window}", torch.from_numpy(mel.T.copy()))
       hann = torch.from_numpy(spectral.hann(window))
       self.register_buffer(f"hann_{window}", hann)
@@ -31,12 +32,12 @@ class SpectralLoss(nn.Module):
   def forward(self, target, prediction):
     """target, prediction [B, 1, T]; linear plus log term, over all windows."""
     total = 0.0
-    for window in self.windows:
+    for window, bins in self.bins.items():
       with torch.no_grad():
         expected = self._mel(target, window)
       actual = self._mel(prediction, window)
       squares = (expected.log() - actual.log()).square().mean(1)
-      weight = math.sqrt(window / 2 / self.bins)
+      weight = math.sqrt(window / 2 / bins)
       root = squares / ((squares + 1e-12).sqrt() + 1e-6)
       total = total + (expected - actual).abs().mean() + weight * root.mean()
     return total

@@ -78,7 +78,7 @@ def update(
 def balance(
   settings: config.Loss,
   averages: Averages,
-  weights: Mapping[str, float],
+  weights: Mapping[str, float | Array],
   gradients: Mapping[str, Array],
 ) -> Balanced:
   """Scales the gradients of losses to their shares and adds them up.
@@ -86,7 +86,8 @@ def balance(
   Args:
     settings: the total norm, and the decay of the averages.
     averages: of the steps before.
-    weights: of the losses that this step has.
+    weights: of the losses that this step has, which a schedule may change
+      from step to step, and with them everybody's share.
     gradients: of the same losses, without weights, each [B, T, 1].
   """
   present = {
@@ -110,12 +111,22 @@ def balance(
 
 
 def weighted(
-  weights: Mapping[str, float], gradients: Mapping[str, Array]
+  weights: Mapping[str, float | Array], gradients: Mapping[str, Array]
 ) -> Measured:
-  """Measures gradients [B, T, 1] that weights were applied to."""
+  """Measures gradients [B, T, 1] that weights were applied to.
+
+  A loss whose weight a schedule has brought to 0 is measured as 0.
+  """
+
+  def unweighted(norm: Array, weight: float | Array) -> Array:
+    scheduled = isinstance(weight, jax.Array)
+    return _ratio(norm, weight) if scheduled else norm / weight
+
   applied = {n: jnp.mean(_example_norms(g)) for n, g in gradients.items()}
   return Measured(
-    norms={name: norm / weights[name] for name, norm in applied.items()},
+    norms={
+      name: unweighted(norm, weights[name]) for name, norm in applied.items()
+    },
     applied=applied,
   )
 

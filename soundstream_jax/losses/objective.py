@@ -1,5 +1,8 @@
 """The only place where the weights of config.Loss apply (paper equation 6).
 
+A schedule makes a weight a function of the step: `factors` has what it is
+multiplied by, and is empty where all weights stay.
+
 One function per cotangent that the train step takes. Each returns the weighted
 scalar to differentiate and a flat dict of its unweighted terms, all float32
 scalars. The commitment term is ours: equation 6 has none.
@@ -12,16 +15,20 @@ may set is a field `*_weight` of config.Loss.
 import dataclasses
 import functools
 import operator
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 
 from soundstream_jax import config, precision
 from soundstream_jax.losses import adversarial as gan
-from soundstream_jax.losses import spectral, waveform
+from soundstream_jax.losses import complex_stft, schedule, spectral, waveform
 
 Metrics = dict[str, jax.Array]
+# Loss -> what a schedule multiplies its weight by, a scalar.
+Factors = Mapping[str, jax.Array]
+CONSTANT: Factors = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Term:
   # ADVERSARIAL (real, fake), outputs of the discriminators, to a scalar.
   measure: Callable
   optional: bool = True  # not computed where its weight is 0
+  fades: bool = False  # by loss.waveform_fade
 
 
 def _spectral(
@@ -47,10 +55,13 @@ def _spectral(
     prediction,
     sample_rate_hz=sample_rate_hz,
     windows=weights.spectral_windows,
-    mel_bins=weights.mel_bins,
+    mel_bins=weights.bins_of_windows,
+    log_floor=weights.log_floor,
   )
   return {
-    "loss/reconstruction": terms.total,
+    "loss/reconstruction": terms.weighted(
+      weights.linear_weight, weights.log_weight
+    ),
     "loss/reconstruction_linear": terms.linear,
     "loss/reconstruction_log": terms.log,
   }
@@ -61,12 +72,27 @@ def _waveform(weights, sample_rate_hz, target, prediction) -> Metrics:
   return {"loss/waveform": waveform.log_error(target, prediction)}
 
 
+def _complex(weights, sample_rate_hz, target, prediction) -> Metrics:
+  error = complex_stft.log_error(
+    target,
+    prediction,
+    sample_rate_hz=sample_rate_hz,
+    windows=weights.spectral_windows,
+  )
+  return {"loss/complex": error}
+
+
 # Name of the metric -> loss of the reconstructed audio.
 RECONSTRUCTION = {
   "loss/reconstruction": Term(
     lambda weights: weights.reconstruction_weight, _spectral, optional=False
   ),
-  "loss/waveform": Term(lambda weights: weights.waveform_weight, _waveform),
+  "loss/waveform": Term(
+    lambda weights: weights.waveform_weight, _waveform, fades=True
+  ),
+  "loss/complex": Term(
+    lambda weights: weights.complex_weight, _complex, fades=True
+  ),
 }
 
 # Name of the metric -> loss of the generator by its discriminators' outputs.
@@ -101,11 +127,47 @@ def weights(settings: config.Loss, *, adversarial: bool) -> dict[str, float]:
   return {name: weight for name, weight in found.items() if weight}
 
 
+def factors(settings: config.Config, step: jax.Array) -> dict[str, jax.Array]:
+  """Returns loss -> factor of its weight, of the losses that have a schedule.
+
+  Args:
+    settings: whose weights above 0 and schedules count.
+    step: int32, finished steps.
+  """
+  loss = settings.loss
+  dtype = precision.of_parameters(settings.model.compute_dtype)
+  found = {}
+  for name in weights(loss, adversarial=True):
+    if name in ADVERSARIAL and loss.adversarial_ramp_steps:
+      found[name] = schedule.rise(
+        step,
+        start=settings.discriminator.start_step,
+        steps=loss.adversarial_ramp_steps,
+        dtype=dtype,
+      )
+    elif name in RECONSTRUCTION and RECONSTRUCTION[name].fades:
+      first, last = loss.waveform_fade
+      if last:
+        found[name] = schedule.fall(step, first=first, last=last, dtype=dtype)
+  return found
+
+
+def scheduled(
+  weights: Mapping[str, float], factors: Factors
+) -> dict[str, float | jax.Array]:
+  """Returns weights times their factors; those without are what they were."""
+  return {
+    name: weight * factors[name] if name in factors else weight
+    for name, weight in weights.items()
+  }
+
+
 def reconstruction(
   weights: config.Loss,
   sample_rate_hz: int,
   target: jax.Array,
   prediction: jax.Array,
+  factors: Factors = CONSTANT,
 ) -> tuple[jax.Array, Metrics]:
   """Weighted losses of waveforms [B, T, 1], and their terms.
 
@@ -118,23 +180,31 @@ def reconstruction(
     if term.optional and not weight:
       continue
     metrics |= term.measure(weights, sample_rate_hz, target, prediction)
-    weighted = weight * metrics[name]
+    weighted = scheduled({name: weight}, factors)[name] * metrics[name]
     total = weighted if total is None else total + weighted
   return total, metrics
 
 
 def adversarial(
-  weights: config.Loss, real: Sequence[gan.Output], fake: Sequence[gan.Output]
+  weights: config.Loss,
+  real: Sequence[gan.Output],
+  fake: Sequence[gan.Output],
+  factors: Factors = CONSTANT,
 ) -> tuple[jax.Array, Metrics]:
   """Weighted generator hinge plus feature loss, one output per discriminator.
 
-  Gradients flow into `fake` alone.
+  Gradients flow into `fake` alone, and of a loss whose weight is 0 there are
+  none; it is measured all the same.
   """
   metrics = {n: term.measure(real, fake) for n, term in ADVERSARIAL.items()}
+  found = {n: term.weight(weights) for n, term in ADVERSARIAL.items()}
   weighted = [
-    term.weight(weights) * metrics[name] for name, term in ADVERSARIAL.items()
+    weight * metrics[name]
+    for name, weight in scheduled(found, factors).items()
+    if found[name]
   ]
-  return functools.reduce(operator.add, weighted), metrics
+  nothing = jnp.zeros_like(metrics["loss/adversarial"])
+  return functools.reduce(operator.add, weighted or [nothing]), metrics
 
 
 def discriminator(

@@ -15,6 +15,10 @@ line by the number of bins leaves the log term the factor
 0.71 at s = 64 to 4 at s = 2048 for 64 bins. Scales are summed, as printed.
 The paper gives no mel range, STFT window, or floor of the logarithm: 0 Hz to
 Nyquist, periodic Hann and 1e-4 (in S, through spectral.POWER_FLOOR) are ours.
+
+d log S = dS / S: in bands as quiet as that floor the log term's slope is
+10,000 times the linear one's, so that it decides the gradient. A floor of one's
+own is added as power to S in the logarithm alone; the linear term keeps S.
 """
 
 import math
@@ -30,17 +34,28 @@ from soundstream_jax.audio import spectral
 # Inside the rms over bins, whose slope would be infinite at equal spectra.
 _MEAN_SQUARE_FLOOR = 1e-12
 
+# Of S, and so the least of its logarithm.
+LEAST_LOG_FLOOR = math.sqrt(spectral.POWER_FLOOR)
+
 
 @flax.struct.dataclass
 class Distance:
-  """Both terms of the loss, summed over scales; their sum is the loss."""
+  """Both terms of the loss, summed over scales; in the paper it is their sum."""
 
   linear: jax.Array  # [], mean |S - S'|
   log: jax.Array  # [], alpha_s / sqrt(bins) * rms of log S - log S'
 
   @property
   def total(self) -> jax.Array:
-    return self.linear + self.log
+    return self.weighted(1.0, 1.0)
+
+  def weighted(self, linear_weight: float, log_weight: float) -> jax.Array:
+    """Returns their weighted sum; a weight of 1 multiplies nothing."""
+    linear, log = (
+      term if weight == 1 else weight * term
+      for term, weight in ((self.linear, linear_weight), (self.log, log_weight))
+    )
+    return linear + log
 
 
 def distance(
@@ -49,11 +64,20 @@ def distance(
   *,
   sample_rate_hz: int,
   windows: Sequence[int],
-  mel_bins: int,
+  mel_bins: Sequence[int],
+  log_floor: float = LEAST_LOG_FLOOR,
 ) -> Distance:
   """Compares waveforms [B, T, 1] at every window; float32 for any dtype.
 
   Zero for equal waveforms, with finite gradients there and at silence.
+
+  Args:
+    target: what it should be.
+    prediction: what it is.
+    sample_rate_hz: of both.
+    windows: in samples; the hop is a quarter.
+    mel_bins: of each window.
+    log_floor: of S in the logarithm, LEAST_LOG_FLOOR or more.
 
   Raises:
     ValueError: the audio is shorter than the longest window.
@@ -61,22 +85,30 @@ def distance(
   dtype = precision.of_parameters(target.dtype)
   linear = jnp.zeros((), dtype)
   log = jnp.zeros((), dtype)
-  for window in windows:
+  for window, bins in zip(windows, mel_bins, strict=True):
     expected, actual = (
       spectral.mel_spectrogram(
         audio[:, :, 0],
         sample_rate_hz=sample_rate_hz,
         window=window,
         hop=window // 4,
-        bins=mel_bins,
+        bins=bins,
       )
       for audio in (target, prediction)
     )
-    log_weight = math.sqrt(window / 2) / math.sqrt(mel_bins)
+    log_weight = math.sqrt(window / 2) / math.sqrt(bins)
     linear += jnp.mean(jnp.abs(expected - actual))
-    difference = jnp.log(expected) - jnp.log(actual)
+    difference = _log(expected, log_floor) - _log(actual, log_floor)
     log += log_weight * jnp.mean(_rms(difference))
   return Distance(linear=linear, log=log)
+
+
+def _log(magnitudes: jax.Array, floor: float) -> jax.Array:
+  """Returns log sqrt(S^2 + what lifts its least value to the floor)."""
+  if floor <= LEAST_LOG_FLOOR:  # which S has already
+    return jnp.log(magnitudes)
+  lift = floor**2 - spectral.POWER_FLOOR
+  return 0.5 * jnp.log(jnp.square(magnitudes) + lift)
 
 
 def _rms(x: jax.Array) -> jax.Array:

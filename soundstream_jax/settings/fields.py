@@ -2,6 +2,8 @@
 
 import dataclasses
 import operator
+import types
+import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,9 +11,12 @@ import ml_collections
 
 from soundstream_jax import errors
 
+# Fields that are one number or a tuple of them, as their annotations say.
+ONE_OR_SEVERAL = ("loss.mel_bins",)
+
 
 def build(kind: type, values: Any, prefix: str = ""):
-  """Returns the dataclass `kind`, whose defaults say every field's type.
+  """Returns the dataclass `kind`, whose annotations say every field's type.
 
   Args:
     values: nested mapping; fields that it lacks keep their defaults.
@@ -34,7 +39,7 @@ def build(kind: type, values: Any, prefix: str = ""):
     if dataclasses.is_dataclass(preset):
       built[name] = build(type(preset), value, f"{prefix}{name}.")
     else:
-      built[name] = _typed(value, preset, f"{prefix}{name}")
+      built[name] = _typed(value, fields[name].type, f"{prefix}{name}")
   return kind(**built)
 
 
@@ -64,18 +69,25 @@ def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
   return flat
 
 
-def _typed(value: Any, preset: Any, name: str) -> Any:
-  """Returns value in the type of the default, or raises InputError."""
-  wanted = type(preset)
-  if wanted is tuple and isinstance(value, list | tuple):
+def _forms(kind: Any) -> tuple[Any, ...]:
+  """Returns the types that an annotation allows: `int | tuple[int, ...]`, two."""
+  return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+
+
+def _typed(value: Any, kind: Any, name: str) -> Any:
+  """Returns value in the type of an annotation, or raises InputError."""
+  several = {typing.get_origin(form): form for form in _forms(kind)}.get(tuple)
+  if several and isinstance(value, list | tuple):
+    one, *_ = typing.get_args(several)
     return tuple(
-      _typed(item, preset[0], f"{name}[{i}]") for i, item in enumerate(value)
+      _typed(item, one, f"{name}[{i}]") for i, item in enumerate(value)
     )
-  if wanted is float and type(value) is int:
+  if kind is float and type(value) is int:
     return float(value)
-  if type(value) is not wanted:
+  if type(value) not in _forms(kind):
+    wanted = [typing.get_origin(form) or form for form in _forms(kind)]
     raise errors.InputError(
       f"{name}={value!r} is of type {type(value).__name__}; it must be "
-      f"{wanted.__name__}."
+      f"{' or '.join(one.__name__ for one in wanted)}."
     )
   return value

@@ -140,15 +140,18 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
     raise errors.InputError(
       f"--config.{key}: there is no such field.{errors.nearest(key, flat)}"
     )
+  present = flat[key]
+  if key in fields.ONE_OR_SEVERAL:
+    present = () if text.lstrip().startswith(("(", "[")) else 0
   try:
-    value = _parse(text, flat[key])
+    value = _parse(text, present)
     if key in constraints.PATHS:
       value = _expanded(key, text, flag=f"--config.{key}")
   except errors.InputError:
     raise
   except (ValueError, SyntaxError, TypeError):
     raise errors.InputError(
-      f"--config.{key}={text} is not {numbers.example(text, type(flat[key]))}. The present "
+      f"--config.{key}={text} is not {numbers.example(text, type(present))}. The present "
       f"value is {flat[key]!r}."
     ) from None
   # A preset may hold 1 where the field is a float; the type is checked later.

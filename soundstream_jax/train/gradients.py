@@ -88,12 +88,13 @@ def differentiator(
     (recon, commitment), pull_generator, output = jax.vjp(
       generate, state.params, has_aux=True
     )
+    factors = objective.factors(config, state.step)
     to_commitment, commitment_metrics = _commitment_gradient(config, commitment)
-    reconstruction = _reconstruction_gradients(config, target, recon)
+    reconstruction = _reconstruction_gradients(config, target, recon, factors)
     disc_gradient, judged = {}, _nothing(recon)
     if adversarial:
       disc_gradient, judged = _adversarial_gradients(
-        config, discriminators, state.disc_params, target, recon
+        config, discriminators, state.disc_params, target, recon, factors
       )
     to_recon, measured = _joined(config, state, reconstruction, judged)
     (gradient,) = pull_generator((to_recon, to_commitment))
@@ -102,6 +103,7 @@ def differentiator(
       | reconstruction.metrics
       | commitment_metrics
       | judged.metrics
+      | _weights_now(config, factors)
     )
     return Gradients(
       generator=gradient,
@@ -115,6 +117,13 @@ def differentiator(
     )
 
   return differentiate
+
+
+def _weights_now(config, factors: objective.Factors) -> dict[str, Array]:
+  """Returns "weight/LOSS" of every loss that has a schedule."""
+  weights = objective.weights(config.loss, adversarial=True)
+  now = objective.scheduled(weights, factors)
+  return {f"weight/{name}": now[name] for name in factors}
 
 
 def _not_finite(examples, output, recon, commitment, metrics) -> Array:
@@ -137,7 +146,8 @@ class _ToRecon:
   """Gradients toward the reconstruction, of some of the losses."""
 
   total: Array  # [b, T, 1], of the weighted sum
-  weights: dict[str, float] = flax.struct.field(pytree_node=False)
+  # Of the losses, at this step.
+  weights: dict[str, float | Array] = flax.struct.field(pytree_node=False)
   # Loss -> the gradient [b, T, 1] of a loss without its weight.
   of: Callable[[str], Array] = flax.struct.field(pytree_node=False)
   metrics: dict[str, Array]
@@ -175,7 +185,9 @@ def _joined(config, state, reconstruction: _ToRecon, judged: _ToRecon):
 
 def _apart(part: _ToRecon, is_logged: Array) -> balancer.Measured:
   """Measures each loss in a step that is logged; else it may be NaN."""
-  *first, last = part.weights or [""]
+  # What is left of a sum is no measure of a loss that has all but faded.
+  constant = {n: not isinstance(w, Array) for n, w in part.weights.items()}
+  *first, last = sorted(constant, key=constant.get) or [""]
   if not last:
     return balancer.Measured(norms={}, applied={})
   if not first:
@@ -211,11 +223,11 @@ def _commitment_gradient(config, commitment):
   return gradient, metrics
 
 
-def _reconstruction_gradients(config, target, recon) -> _ToRecon:
+def _reconstruction_gradients(config, target, recon, factors) -> _ToRecon:
   """The gradients of the losses that compare waveforms."""
   rate = config.audio.sample_rate_hz
   (_, metrics), total = jax.value_and_grad(
-    lambda x: objective.reconstruction(config.loss, rate, target, x),
+    lambda x: objective.reconstruction(config.loss, rate, target, x, factors),
     has_aux=True,
   )(recon)
 
@@ -225,11 +237,15 @@ def _reconstruction_gradients(config, target, recon) -> _ToRecon:
       recon
     )
 
-  weights = objective.weights(config.loss, adversarial=False)
+  weights = objective.scheduled(
+    objective.weights(config.loss, adversarial=False), factors
+  )
   return _ToRecon(total=total, weights=weights, of=of, metrics=metrics)
 
 
-def _adversarial_gradients(config, discriminators, disc_params, target, recon):
+def _adversarial_gradients(
+  config, discriminators, disc_params, target, recon, factors
+):
   """One forward of the discriminators, two gradients.
 
   Real and decoded audio run apart: the generator's gradient passes only
@@ -250,7 +266,8 @@ def _adversarial_gradients(config, discriminators, disc_params, target, recon):
     objective.discriminator, argnums=(0, 1), has_aux=True
   )(real, fake)
   (_, adv_metrics), adv_cotangent = jax.value_and_grad(
-    lambda fake: objective.adversarial(config.loss, real, fake), has_aux=True
+    lambda fake: objective.adversarial(config.loss, real, fake, factors),
+    has_aux=True,
   )(fake)
   disc_gradient = jax.tree.map(
     jnp.add, *pull_real(real_cotangent), pull_fake(fake_cotangent)[0]
@@ -261,11 +278,11 @@ def _adversarial_gradients(config, discriminators, disc_params, target, recon):
     measure = objective.ADVERSARIAL[name].measure
     return pull_fake(jax.grad(lambda x: measure(real, x))(fake))[1]
 
-  weights = {
-    name: weight
-    for name, weight in objective.weights(config.loss, adversarial=True).items()
-    if name in objective.ADVERSARIAL
-  }
+  every = objective.weights(config.loss, adversarial=True)
+  weights = objective.scheduled(
+    {n: weight for n, weight in every.items() if n in objective.ADVERSARIAL},
+    factors,
+  )
   judged = _ToRecon(
     total=total, weights=weights, of=of, metrics=disc_metrics | adv_metrics
   )

@@ -229,6 +229,14 @@ def describe(config, mesh, state) -> None:
     r.num_quantizers,
     r.bits_per_code,
   )
+  for window, bins in config_lib.crowded_windows(config.loss):
+    logging.warning(
+      "loss.mel_bins: a window of %d samples has %d frequencies for %d mel bins,"
+      " which repeat each other",
+      window,
+      window // 2 + 1,
+      bins,
+    )
 
 
 def _warm_start(config, fresh, *, step: int | None) -> state_lib.TrainState:

@@ -10,6 +10,7 @@ import pytest
 from soundstream_jax import config
 from soundstream_jax.audio import spectral as spectra
 from soundstream_jax.losses import spectral
+from soundstream_jax.settings.constraints import analysis
 
 RATE_HZ = 24_000
 WINDOWS = config.Loss().spectral_windows
@@ -31,16 +32,24 @@ QUICK = {"xla_backend_optimization_level": 0}
 
 
 @functools.partial(
-  jax.jit, static_argnames=("windows", "mel_bins"), compiler_options=QUICK
+  jax.jit,
+  static_argnames=("windows", "mel_bins", "log_floor"),
+  compiler_options=QUICK,
 )
-def distance(target, prediction, windows=WINDOWS, mel_bins=64):
+def distance(target, prediction, windows=WINDOWS, mel_bins=64, log_floor=1e-4):
   return spectral.distance(
     target,
     prediction,
     sample_rate_hz=RATE_HZ,
     windows=windows,
-    mel_bins=mel_bins,
+    mel_bins=bins_of(windows, mel_bins),
+    log_floor=log_floor,
   )
+
+
+def bins_of(windows, mel_bins):
+  """One number of bins for each window."""
+  return mel_bins if isinstance(mel_bins, tuple) else (mel_bins,) * len(windows)
 
 
 def reference(target, prediction, windows, bins):
@@ -79,6 +88,60 @@ def test_scales_are_summed():
   one, other = (distance(target, prediction, (s,)) for s in (64, 512))
   np.testing.assert_allclose(both.linear, one.linear + other.linear, rtol=1e-6)
   np.testing.assert_allclose(both.log, one.log + other.log, rtol=1e-6)
+
+
+def test_each_window_may_have_bins_of_its_own():
+  target, prediction = noise(2, 2560, 1), noise(2, 2560, 1, seed=1)
+  both = distance(target, prediction, (64, 512), (10, 80))
+  expected = sum(
+    reference(target, prediction, (window,), bins)
+    for window, bins in ((64, 10), (512, 80))
+  )
+  np.testing.assert_allclose(both.total, expected, rtol=1e-4)
+
+
+def test_what_lies_below_the_floor_of_the_logarithm_costs_it_nothing():
+  quiet = [noise(2, 2560, 1, seed=seed, gain=1e-5) for seed in range(2)]
+  loud = [noise(2, 2560, 1, seed=seed, gain=1.0) for seed in range(2)]
+  for (a, b), most, least in ((quiet, 0.02, 0.0), (loud, 1.01, 0.99)):
+    whole, floored = (
+      distance(a, b, (64, 512), 10, log_floor) for log_floor in (1e-4, 1e-2)
+    )
+    assert floored.linear == whole.linear
+    assert least * whole.log <= floored.log <= most * whole.log
+
+
+def test_far_below_its_floor_the_logarithm_is_as_flat_as_the_square():
+  """d log sqrt(S^2 + f^2) is S dS / f^2 there, where d log S is dS / S."""
+  quiet = noise(2, 2560, 1, gain=1e-3)
+
+  def slope(log_floor):
+    of = jax.jit(
+      jax.grad(
+        lambda x: distance.__wrapped__(quiet, x, (64,), 10, log_floor).log
+      ),
+      compiler_options=QUICK,
+    )
+    return np.linalg.norm(of(2 * quiet))
+
+  np.testing.assert_allclose(slope(0.1), 100 * slope(1.0), rtol=0.1)
+  assert slope(1e-4) > 100 * slope(0.1)
+
+
+def test_its_weights_multiply_its_terms():
+  a, b = noise(2, 2560, 1), noise(2, 2560, 1, seed=1)
+  found = distance(a, b, (64,), 10)
+  for linear, log in ((1.0, 1.0), (3.0, 1.0), (1.0, 0.0), (0.5, 0.25)):
+    np.testing.assert_allclose(
+      found.weighted(linear, log),
+      linear * found.linear + log * found.log,
+      rtol=1e-6,
+    )
+
+
+def test_the_least_floor_is_the_one_that_a_configuration_may_have():
+  assert config.Loss().log_floor == spectral.LEAST_LOG_FLOOR
+  assert analysis.LEAST_LOG_FLOOR == spectral.LEAST_LOG_FLOOR
 
 
 def test_a_gain_costs_its_logarithm_times_alpha_over_root_bins():

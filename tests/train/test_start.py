@@ -7,7 +7,9 @@ import shutil
 import jax
 import pytest
 
+from soundstream_jax.devices import distributed
 from soundstream_jax.train import start
+from soundstream_jax.train import state as state_lib
 
 Usage = collections.namedtuple("Usage", "total used free")
 # Two arrays of 1 MB.
@@ -51,3 +53,19 @@ def test_a_disk_that_will_not_hold_the_checkpoints_is_named_early(
   line = record.getMessage()
   assert f"{needed} more checkpoints of 2 MB each" in line
   assert "MB free" in line
+
+
+@pytest.mark.parametrize(("bins", "warned"), [(33, []), (34, [64])])
+def test_a_window_with_fewer_frequencies_than_mel_bins_is_named(
+  bins, warned, small_config, caplog
+):
+  config = small_config(
+    **{"loss.mel_bins": bins, "loss.spectral_windows": (64, 128)}
+  )
+  mesh = distributed.make_mesh(config.mesh, jax.devices()[:1])
+  with caplog.at_level(logging.WARNING):
+    start.describe(config, mesh, state_lib.abstract(config))
+  lines = [record.getMessage() for record in caplog.records]
+  assert len(lines) == len(warned)
+  for line, window in zip(lines, warned, strict=True):
+    assert f"window of {window} samples" in line

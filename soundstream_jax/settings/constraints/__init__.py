@@ -22,6 +22,7 @@ from soundstream_jax.settings.constraints import (
 SOURCES = datasets.SOURCES
 parse_sources = datasets.parse_sources
 as_source = datasets.as_source
+crowded_windows = analysis.crowded_windows
 kmeans_frames = kmeans.frames
 check_kmeans = kmeans.check
 without_dropped_form = forms.without_dropped
@@ -41,6 +42,7 @@ _LEAST = {
     "discriminator.wave_scales",
     "discriminator.stft_channels",
     "discriminator.start_step",
+    "loss.adversarial_ramp_steps",
     "optimizer.learning_rate",
     "optimizer.discriminator_learning_rate",
     "optimizer.warmup_steps",
@@ -66,7 +68,6 @@ _LEAST = {
     "discriminator.wave_channels",
     "discriminator.wave_max_channels",
     "discriminator.stft_hop",
-    "loss.mel_bins",
     "data.crop_samples",
     "data.num_threads",
     "data.prefetch_batches",

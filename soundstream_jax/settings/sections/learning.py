@@ -5,12 +5,17 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-  """Paper section III-E, equations 1 to 7; commitment and waveform are ours."""
+  """Paper section III-E, equations 1 to 7; commitment and the rest are ours."""
 
   adversarial_weight: float = 1.0
   feature_weight: float = 100.0
   reconstruction_weight: float = 1.0
-  waveform_weight: float = 0.0  # of losses/waveform.py; ours
+  # Of the spectral loss's two terms, inside reconstruction_weight. In the paper
+  # both are 1, and the log term's gradient is hundreds of times the other's.
+  linear_weight: float = 1.0
+  log_weight: float = 1.0
+  waveform_weight: float = 0.0  # of losses/waveform.py
+  complex_weight: float = 0.0  # of losses/complex_stft.py
   commitment_weight: float = 1.0
   # The weights, but commitment's, are then shares of the gradient at the audio
   # (losses/balancer.py): the paper's 1, 100 and 1 would leave 98 % to features.
@@ -19,8 +24,28 @@ class Loss:
   # speech, so that commitment's weight means what it means without.
   balancer_norm: float = 50.0
   balancer_decay: float = 0.999  # of the moving averages of norms
+  # Steps over which the adversarial and the feature weight rise, once the
+  # discriminators take part; 0: they are whole at once, as in the paper.
+  adversarial_ramp_steps: int = 0
+  # From which to which step the waveform and the complex weight fall to 0;
+  # (0,0): they stay.
+  waveform_fade: tuple[int, int] = (0, 0)
+  # Of the spectral loss, and of the complex term.
   spectral_windows: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
-  mel_bins: int = 64
+  # Of every window, or one number for each: DAC has 5 to 320 for windows of 32 to
+  # 2048. Of the paper's 64, at a window of 64, only 29 are independent.
+  mel_bins: int | tuple[int, ...] = 64
+  # Mel magnitudes well below it are equal to the log term. The paper gives none;
+  # 1e-4 is the least, that of magnitudes (audio/spectral.py): noise 106 dB below
+  # full scale at a window of 1024.
+  log_floor: float = 1e-4
+
+  @property
+  def bins_of_windows(self) -> tuple[int, ...]:
+    """Mel bins, one number for each of spectral_windows."""
+    if isinstance(self.mel_bins, tuple):
+      return self.mel_bins
+    return (self.mel_bins,) * len(self.spectral_windows)
 
 
 @dataclasses.dataclass(frozen=True)
