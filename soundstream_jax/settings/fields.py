@@ -2,6 +2,7 @@
 
 import dataclasses
 import operator
+import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from soundstream_jax import errors
 
 
 def build(kind: type, values: Any, prefix: str = ""):
-  """Returns the dataclass `kind`, whose defaults say every field's type.
+  """Returns the dataclass `kind`, whose fields say their types.
 
   Args:
     values: nested mapping; fields that it lacks keep their defaults.
@@ -34,7 +35,7 @@ def build(kind: type, values: Any, prefix: str = ""):
     if dataclasses.is_dataclass(preset):
       built[name] = build(type(preset), value, f"{prefix}{name}.")
     else:
-      built[name] = _typed(value, preset, f"{prefix}{name}")
+      built[name] = _typed(value, fields[name].type, f"{prefix}{name}")
   return kind(**built)
 
 
@@ -64,12 +65,12 @@ def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
   return flat
 
 
-def _typed(value: Any, preset: Any, name: str) -> Any:
-  """Returns value in the type of the default, or raises InputError."""
-  wanted = type(preset)
-  if wanted is tuple and isinstance(value, list | tuple):
+def _typed(value: Any, wanted: Any, name: str) -> Any:
+  """Returns value in the type of its field, or raises InputError."""
+  items = typing.get_args(wanted)  # (int, ...) of a tuple[int, ...]
+  if items and isinstance(value, list | tuple):
     return tuple(
-      _typed(item, preset[0], f"{name}[{i}]") for i, item in enumerate(value)
+      _typed(item, items[0], f"{name}[{i}]") for i, item in enumerate(value)
     )
   if wanted is float and type(value) is int:
     return float(value)
