@@ -41,7 +41,13 @@ OTHERS = {
   "discriminator.wave_channels": 8,
   "discriminator.wave_norm": "none",
   "discriminator.stft_window": 512,
+  "discriminator.stft_windows": (512, 128),
   "discriminator.stft_norm": "none",
+  "optimizer.discriminator_beta1": 0.5,
+  "optimizer.discriminator_beta2": 0.5,
+  "optimizer.schedule": "cosine",
+  "optimizer.weight_decay": 0.5,
+  "optimizer.clip_to_median": 3.0,
   "loss.spectral_windows": (64, 128),
   "loss.waveform_weight": 1.0,
   "loss.complex_weight": 1.0,
@@ -239,6 +245,11 @@ def test_no_number_may_be_infinite_or_undefined(name, value):
     ("data.mixture.music", -1.0, "at least 0"),
     ("data.min_bandwidth_hz", 13_000.0, "Use 9600"),
     ("evaluation.clip_samples", 100, "Use 320."),
+    ("discriminator.every_steps", 0, "at least 1"),
+    ("optimizer.discriminator_beta1", 1.0, "in [0, 1)"),
+    ("optimizer.discriminator_beta2", -0.5, "in [0, 1)"),
+    ("optimizer.weight_decay", -0.1, "at least 0"),
+    ("optimizer.clip_to_median", -1.0, "at least 0"),
     ("checkpoint.keep", 0, "at least 1"),
     ("checkpoint.every_seconds", -1.0, "at least 0"),
     ("mesh.fsdp", 0, "at least 1"),
@@ -263,6 +274,7 @@ def test_an_impossible_value_is_refused_with_field_value_and_fix(
   [
     ("loss.spectral_windows", (64, 25_000)),
     ("discriminator.stft_window", 32_768),
+    ("discriminator.stft_windows", (128, 32_768)),
   ],
 )
 def test_a_window_longer_than_the_crop_names_both_and_a_crop_that_fits(
@@ -364,6 +376,38 @@ def test_a_resumed_run_stops_for_every_field_that_is_not_in_the_table(name):
   else:
     assert len(differences) == 1
     assert differences[0].startswith(f"{name}: ")
+
+
+def test_a_cosine_may_not_end_elsewhere_when_it_is_resumed():
+  cosine = {"optimizer.schedule": "cosine"}
+  (line,) = config.resume_differences(
+    with_fields({**cosine, "num_steps": 5_000}),
+    with_fields({**cosine, "num_steps": 6_000}),
+  )
+  assert (
+    line == "num_steps: 5000 -> 6000 (optimizer.schedule=cosine ends there)"
+  )
+
+
+def test_a_warm_up_leaves_a_cosine_a_step():
+  short = {"optimizer.schedule": "cosine", "num_steps": 50}
+  with pytest.raises(errors.InputError, match=r"warmup_steps=50 .* most 49"):
+    with_fields({**short, "optimizer.warmup_steps": 50})
+  with_fields({**short, "optimizer.warmup_steps": 49})
+
+
+@pytest.mark.parametrize(
+  ("windows", "says"),
+  [
+    ((512, 96), "has 96; it must be a power of two"),
+    ((64,), "has 64; it must be a power of two of at least 128"),
+    ((256, 512, 256), "a window twice"),
+  ],
+)
+def test_windows_that_are_no_networks_are_refused(windows, says):
+  with pytest.raises(errors.InputError, match=r"discriminator\.stft_w") as e:
+    with_field("discriminator.stft_windows", windows)
+  assert says in str(e.value)
 
 
 def test_every_name_in_the_resume_table_is_a_field():

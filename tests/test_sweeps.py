@@ -2,12 +2,14 @@
 
 import functools
 
+import jax
 import ml_collections
 import pytest
 
 from soundstream_jax import config, errors
 from soundstream_jax.model import soundstream
 from soundstream_jax.settings import constraints, fields, sweeps
+from soundstream_jax.train import state as state_lib
 
 SWEEPS = config.sweep_files()
 PRESETS = ("tiny", "small", "soundstream_24khz")
@@ -56,6 +58,7 @@ def test_the_shipped_sweeps_are_found():
     "ablations",
     "bitrate",
     "codebook_size",
+    "discriminators",
     "seeds",
     "strides",
     "widths",
@@ -300,3 +303,19 @@ def test_a_file_that_is_no_sweep_is_refused_in_a_line(tmp_path, text, problem):
       sweep.apply(chosen, point)
   assert problem in str(caught.value)
   assert "\n" not in str(caught.value)
+
+
+def test_light_discriminators_have_a_tenth_of_the_parameters():
+  def millions(c):
+    params = state_lib.abstract(c).disc_params
+    return sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6
+
+  counts = {
+    name: millions(c)
+    for name, c in points("discriminators", preset("small")).items()
+  }
+  paper = millions(config.Config())
+  assert counts["paper"] == paper
+  assert counts["multi_scale"] == pytest.approx(paper, rel=0.1)
+  for name in ("light", "multi_scale_light"):
+    assert counts[name] == pytest.approx(paper / 10, rel=0.25)

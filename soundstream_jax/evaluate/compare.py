@@ -77,7 +77,7 @@ def compare(one: runs.Run, other: runs.Run) -> dict[str, Any]:
     differing and all tensors, and the largest of all) or null.
   """
   config = [
-    {**entry, "counts": _counts(entry["name"])}
+    {**entry, "counts": _counts(entry["name"], one.config)}
     for entry in _differences(one.config, other.config)
   ]
   data = _differences(one.datasets(), other.datasets())
@@ -101,11 +101,9 @@ def compare(one: runs.Run, other: runs.Run) -> dict[str, Any]:
   }
 
 
-def _counts(name: str) -> bool:
+def _counts(name: str, config: Mapping[str, Any]) -> bool:
   """False for fields that decide nothing that is learnt."""
-  return name not in constraints.SOURCES and not any(
-    fnmatch.fnmatchcase(name, free) for free in resume.MAY_CHANGE
-  )
+  return name not in constraints.SOURCES and not resume.may_change(name, config)
 
 
 def _differences(one: Mapping, other: Mapping) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The discriminators: one on the complex STFT, several on the waveform.
+"""The discriminators: on the complex STFT, and several on the waveform.
 
 Paper section III-D. B: clips, T: samples, N: STFT frames, F: frequencies.
 The wave networks are MelGAN's, on the waveform and on averages of it at half
@@ -6,7 +6,8 @@ and quarter rate; the STFT network is a stack of residual units that halves
 frequency six times and time three times. The paper names neither activation
 nor normalisation: LeakyReLU(0.2), weight norm for the wave networks and layer
 norm for the STFT network are our defaults, and so is the scale of the STFT,
-which is divided by the norm of its window: noise keeps its level.
+which is divided by the norm of its window: noise keeps its level. The paper has
+one STFT network; `stft_windows` makes several, each with a window of its own.
 """
 
 import flax.linen as nn
@@ -41,26 +42,26 @@ class Discriminator(nn.Module):
 
   @nn.compact
   def __call__(self, audio: jax.Array) -> list[discriminator_output.Output]:
-    """Judges audio [B, T, 1]: the STFT network, then waves from full rate down.
+    """Judges audio [B, T, 1]: by STFTs, then by waves from full rate down.
 
     Those that the configuration has.
 
     Raises:
-      ValueError: the audio is shorter than the STFT window.
+      ValueError: the audio is shorter than an STFT window.
       InputError: the channels of a wave network do not divide into groups.
     """
     c = self.config
     outputs = []
-    if c.stft_channels:
+    for name, (window, hop) in c.stft_networks.items():
       network = stft_discriminator.StftDiscriminator(
         channels=c.stft_channels,
-        window=c.stft_window,
-        hop=c.stft_hop,
+        window=window,
+        hop=hop,
         norm=c.stft_norm,
         method=self.method,
         dtype=self.dtype,
         rematerialise=self.rematerialise,
-        name="stft",
+        name=name,
       )
       outputs.append(network(audio))
     audio = precision.widened(audio)

@@ -6,7 +6,8 @@ from typing import Any
 from soundstream_jax.settings import constraints, fields
 
 # Everything else decides what is learnt, and a difference there stops the run.
-# Datasets may lie elsewhere as long as their weights stay.
+# Datasets may lie elsewhere as long as their weights stay; and num_steps may not
+# differ where the learning rate ends with it (`may_change`).
 MAY_CHANGE = (
   "num_steps",
   "microbatches",
@@ -44,13 +45,27 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
       datasets = constraints.parse_sources(flat[name], name=name)
       flat[name] = [weight for _, weight in datasets]
   return [
-    f"{key}: {before[key]} -> {after[key]}"
+    f"{key}: {before[key]} -> {after[key]}{_why(key)}"
     for key in before
-    if before[key] != after[key] and not may_change(key)
+    if before[key] != after[key] and not may_change(key, before)
   ]
 
 
-def may_change(key: str) -> bool:
+def _why(key: str) -> str:
+  ends_there = " (optimizer.schedule=cosine ends there)"
+  return ends_there if key == "num_steps" else ""
+
+
+def may_change(key: str, saved: Mapping[str, Any] | None = None) -> bool:
+  """Returns whether a field may differ on resume.
+
+  Args:
+    key: dotted name of the field.
+    saved: dotted name -> value, as the workdir has them; None is any that knows
+      no schedule up to num_steps.
+  """
+  if key == "num_steps" and (saved or {}).get("optimizer.schedule") == "cosine":
+    return False  # the rates so far were those of another end
   return any(
     key == free or (free.endswith(".*") and key.startswith(free[:-1]))
     for free in MAY_CHANGE

@@ -27,10 +27,14 @@ from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import sharding
 from soundstream_jax.losses import balancer, objective
 from soundstream_jax.model import quantizer, soundstream
-from soundstream_jax.train import bad_steps
+from soundstream_jax.train import bad_steps, optimizer
 from soundstream_jax.train import state as state_lib
 
 Array = jax.Array
+
+# Where convolutions inside a conditional take six times as long: a gradient that
+# nobody needs is computed all the same.
+SLOW_CONDITIONALS = ("cpu",)
 
 
 @flax.struct.dataclass
@@ -93,8 +97,15 @@ def differentiator(
     reconstruction = _reconstruction_gradients(config, target, recon, factors)
     disc_gradient, judged = {}, _nothing(recon)
     if adversarial:
+      learns = optimizer.discriminators_learn(config.discriminator, state.step)
       disc_gradient, judged = _adversarial_gradients(
-        config, discriminators, state.disc_params, target, recon, factors
+        config,
+        discriminators,
+        state.disc_params,
+        target,
+        recon,
+        factors,
+        learns=None if platform in SLOW_CONDITIONALS else learns,
       )
     to_recon, measured = _joined(config, state, reconstruction, judged)
     (gradient,) = pull_generator((to_recon, to_commitment))
@@ -244,12 +255,23 @@ def _reconstruction_gradients(config, target, recon, factors) -> _ToRecon:
 
 
 def _adversarial_gradients(
-  config, discriminators, disc_params, target, recon, factors
+  config,
+  discriminators,
+  disc_params,
+  target,
+  recon,
+  factors,
+  *,
+  learns: Array | None,
 ):
   """One forward of the discriminators, two gradients.
 
   Real and decoded audio run apart: the generator's gradient passes only
   through what judged the decoded.
+
+  Args:
+    learns: whether the discriminators' gradient is needed, otherwise zero; None
+      computes it always.
 
   Returns:
     (gradient of the discriminator loss toward disc_params, those of the
@@ -269,9 +291,17 @@ def _adversarial_gradients(
     lambda fake: objective.adversarial(config.loss, real, fake, factors),
     has_aux=True,
   )(fake)
-  disc_gradient = jax.tree.map(
-    jnp.add, *pull_real(real_cotangent), pull_fake(fake_cotangent)[0]
-  )
+
+  def learn():
+    return jax.tree.map(
+      jnp.add, *pull_real(real_cotangent), pull_fake(fake_cotangent)[0]
+    )
+
+  if learns is None:
+    disc_gradient = learn()
+  else:
+    zeros = functools.partial(jax.tree.map, jnp.zeros_like, disc_params)
+    disc_gradient = lax.cond(learns, learn, zeros)
   _, total = pull_fake(adv_cotangent)
 
   def of(name: str) -> Array:

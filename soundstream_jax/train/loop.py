@@ -31,6 +31,7 @@ from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 from soundstream_jax.train.monitoring import (
   alarms,
+  clipping,
   clock,
   metric_writer,
   versions,
@@ -166,6 +167,7 @@ def _start(run: _Run) -> int | None:
       ),
       writer=writer,
       alarms=alarms.Alarms(codebook_size=config.quantizer.codebook_size),
+      clipping=clipping.Clipping(config),
       clock=clock.Clock(config, int(state.step)),
       watchdog=run.watchdog,
       rollback_count=int(state.rollback_count),

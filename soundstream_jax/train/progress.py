@@ -21,6 +21,7 @@ from soundstream_jax.train import bad_steps, rollback, saves
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train.monitoring import (
   alarms,
+  clipping,
   clock,
   metric_writer,
   watchdog,
@@ -36,6 +37,7 @@ class Outputs:
   saves: saves.Saves
   writer: metric_writer.MetricWriter
   alarms: alarms.Alarms
+  clipping: clipping.Clipping
   clock: clock.Clock
   watchdog: watchdog.Watchdog
   rollback_count: int  # before this start
@@ -113,6 +115,7 @@ def read(progress: Progress, outputs: Outputs) -> Progress:
   with outputs.watchdog.phase("step", step):
     in_a_row = int(metrics["bad/steps"])
   outputs.watchdog.stepped()
+  outputs.clipping.add(metrics, good=not in_a_row)
   if in_a_row:
     term = bad_steps.CHECKED[int(metrics["bad/term"])]
     logging.warning(
@@ -200,7 +203,7 @@ def _log(step: int, metrics: dict[str, jax.Array], outputs: Outputs) -> None:
     # The last step, which does not measure all that others do (`gradients`).
     values = {n: v for n, v in values.items() if not _is_unmeasured(n, v)}
   speed = outputs.clock.lap(step)
-  outputs.writer.scalars(step, values | speed)
+  outputs.writer.scalars(step, values | outputs.clipping.take(step) | speed)
   metric_writer.say(
     "step %d/%d | reconstruction %.3f | discriminator %.2f | codes %.0f"
     " | %.2f steps/s, %.1f s of audio/s, %.1f%% waiting | %s left",

@@ -66,9 +66,7 @@ def init(config: config_lib.Config, shardings: TrainState) -> TrainState:
 
 
 def _assemble(config, params, disc_params) -> TrainState:
-  generator_optimizer, discriminator_optimizer = optimizer.build(
-    config.optimizer
-  )
+  generator_optimizer, discriminator_optimizer = optimizer.build(config)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     bad_steps=jnp.zeros((), jnp.int32),

@@ -113,19 +113,28 @@ def _step_function(
       "gradient_norm/generator": optax.tree.norm(gradient),
       "gradient_norm/discriminator": optax.tree.norm(disc_gradient),
     }
+    learns = optimizer.discriminators_learn(config.discriminator, state.step)
+    if learns is not None:  # the same on devices that do not compute it
+      norm = norms["gradient_norm/discriminator"]
+      norms["gradient_norm/discriminator"] = jnp.where(learns, norm, 0.0)
     checked = list(norms.values())
     if config.loss.balancer:
       checked[0] = (checked[0], measured.norms)  # which it learns from
     bad_term = bad_steps.first_bad(
       jnp.concatenate([sums.not_finite, bad_steps.not_finite(*checked)])
     )
-    updated = update(state, gradient, disc_gradient, sums.statistics)
+    updated = update(state, gradient, disc_gradient, sums.statistics, learns)
     updated = updated.replace(
       balancer=balance.update(
         config, state.balancer, measured, adversarial=adversarial
       )
     )
+    opt_states = {
+      "generator": state.opt_state,
+      "discriminator": state.disc_opt_state,
+    }
     state = bad_steps.skip_if_bad(bad_term, updated, state)
+    metrics |= optimizer.metrics(config, opt_states)
     metrics |= norms | balance.metrics(measured)
     metrics |= _codebook_metrics(config, state.codebooks.counts)
     metrics |= {"bad/term": bad_term, "bad/steps": state.bad_steps}
@@ -135,12 +144,13 @@ def _step_function(
 
 
 def _updater(config: config_lib.Config, *, adversarial: bool):
-  """Returns (state, gradients of both networks, statistics) -> state."""
-  generator_optimizer, discriminator_optimizer = optimizer.build(
-    config.optimizer
-  )
+  """Returns (state, gradients of both networks, statistics, learns) -> state.
 
-  def update(state, gradient, disc_gradient, statistics):
+  `learns` is of `optimizer.discriminators_learn`.
+  """
+  generator_optimizer, discriminator_optimizer = optimizer.build(config)
+
+  def update(state, gradient, disc_gradient, statistics, learns):
     params, opt_state = optimizer.apply(
       generator_optimizer, gradient, state.opt_state, state.params
     )
@@ -149,6 +159,12 @@ def _updater(config: config_lib.Config, *, adversarial: bool):
       disc_params, disc_opt_state = optimizer.apply(
         discriminator_optimizer, disc_gradient, disc_opt_state, disc_params
       )
+      if learns is not None:
+        disc_params, disc_opt_state = jax.tree.map(
+          lambda new, old: jnp.where(learns, new, old),
+          (disc_params, disc_opt_state),
+          (state.disc_params, state.disc_opt_state),
+        )
     codebooks = codebook.revive(
       codebook.update(
         state.codebooks, statistics, decay=config.quantizer.ema_decay

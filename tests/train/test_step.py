@@ -341,7 +341,7 @@ def test_fresh_state_equals_what_the_optimizers_would_make(small_config):
   state = state_lib.init(
     config, jax.tree.map(lambda leaf: leaf.sharding, abstract)
   )
-  generator, discriminator = optimizer.build(config.optimizer)
+  generator, discriminator = optimizer.build(config)
   for ours, theirs in (
     (state.opt_state, generator.init(state.params)),
     (state.disc_opt_state, discriminator.init(state.disc_params)),

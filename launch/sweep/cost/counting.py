@@ -48,10 +48,23 @@ def count(config: config_lib.Config) -> Work:
   units = {}
   for adversarial in (False, True):
     if steps[adversarial]:
-      step, arguments = step_lib.build(config, mesh, adversarial=adversarial)
-      units[adversarial] = of_program(step.trace(*arguments).jaxpr.jaxpr)
+      units[adversarial] = _of_step(config, mesh, adversarial=adversarial)
   params = state_lib.abstract(config).params
   return Work(sum(leaf.size for leaf in jax.tree.leaves(params)), units, steps)
+
+
+def _of_step(config: config_lib.Config, mesh, *, adversarial: bool) -> float:
+  """Returns the units of a step; the mean, where discriminators skip some."""
+  step, arguments = step_lib.build(config, mesh, adversarial=adversarial)
+  units = of_program(step.trace(*arguments).jaxpr.jaxpr)
+  every = config.discriminator.every_steps
+  if not adversarial or every == 1:
+    return units
+  # The conditional counted as if it were never true.
+  always = dataclasses.replace(config.discriminator, every_steps=1)
+  always = dataclasses.replace(config, discriminator=always)
+  learning = _of_step(always, mesh, adversarial=True)
+  return units + (learning - units) / every
 
 
 def shapes(config: config_lib.Config) -> config_lib.Config:

@@ -15,6 +15,7 @@ from soundstream_jax.settings.constraints import (
   forms,
   kmeans,
   networks,
+  optimizers,
   rules,
 )
 
@@ -48,6 +49,8 @@ _LEAST = {
     "optimizer.warmup_steps",
     "optimizer.decay_per_step",
     "optimizer.clip_norm",
+    "optimizer.clip_to_median",
+    "optimizer.weight_decay",
     "data.num_workers",
     "data.min_bandwidth_hz",
     "checkpoint.every_seconds",
@@ -68,6 +71,7 @@ _LEAST = {
     "discriminator.wave_channels",
     "discriminator.wave_max_channels",
     "discriminator.stft_hop",
+    "discriminator.every_steps",
     "data.crop_samples",
     "data.num_threads",
     "data.prefetch_batches",
@@ -123,6 +127,7 @@ def check(config: Any) -> None:
         f"{name}={fields.get(config, name)} must be in [0, 1), for example 0.9."
       )
   networks.check(config)
+  optimizers.check(config)
   analysis.check(config)
   datasets.check(config)
   parse_profile_steps(config.profile_steps)

@@ -24,21 +24,29 @@ def check(config: Any) -> None:
       f"loss.balancer_norm={config.loss.balancer_norm} must be above 0, for "
       "example 1.0."
     )
-  window = config.discriminator.stft_window
-  if window < 128 or window & (window - 1):
+  discriminator = config.discriminator
+  window, several = discriminator.stft_window, discriminator.stft_windows
+  for name, value in (("window", window), *(("windows", w) for w in several)):
+    if value < 128 or value & (value - 1):
+      has = f"={window}" if name == "window" else f" has {value}; it"
+      raise errors.InputError(
+        f"discriminator.stft_{name}{has} must be a power of two of at least "
+        "128; six stages divide its half by 64."
+      )
+  if len(set(several)) < len(several):
     raise errors.InputError(
-      f"discriminator.stft_window={window} must be a power of two of at least "
-      "128; six stages divide its half by 64."
+      f"discriminator.stft_windows={several} has a window twice. Name each once."
     )
-  if config.discriminator.stft_hop > window:
+  if discriminator.stft_hop > window:
     raise errors.InputError(
-      f"discriminator.stft_hop={config.discriminator.stft_hop} is longer than "
+      f"discriminator.stft_hop={discriminator.stft_hop} is longer than "
       f"discriminator.stft_window={window}. Use {window // 4}."
     )
   hop = config.rates.hop_samples
   longest_of = {"loss.spectral_windows": max(windows)}
-  if config.discriminator.stft_channels:
-    longest_of["discriminator.stft_window"] = window
+  if discriminator.stft_channels:
+    name = f"discriminator.stft_window{'s' if several else ''}"
+    longest_of[name] = max(several or (window,))
   for name, longest in longest_of.items():
     if config.data.crop_samples < longest:
       raise errors.InputError(

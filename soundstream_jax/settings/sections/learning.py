@@ -56,9 +56,21 @@ class Optimizer:
   discriminator_learning_rate: float = 3e-4
   beta1: float = 0.5
   beta2: float = 0.9
+  discriminator_beta1: float = -1.0  # of the discriminators; -1: as beta1
+  discriminator_beta2: float = -1.0  # likewise
   warmup_steps: int = 1_000
+  # After the warm-up: 'geometric', by decay_per_step, or 'cosine', to 0 at
+  # num_steps, which may not change then.
+  schedule: str = "geometric"
   # Learning rate is multiplied by this at every step after the warm-up.
   decay_per_step: float = 0.999996
+  # AdamW (arXiv 1711.05101): share of the learning rate by which kernels shrink
+  # at every step; biases, norms and FiLM do not. 0 is Adam.
+  weight_decay: float = 0.0
   clip_norm: float = 10.0  # global gradient norm; 0 turns clipping off
+  # Clips a gradient's norm to this times the median of the norms of the last 128
+  # steps that learnt, beside clip_norm, which holds alone before there are so
+  # many. 0 turns it off.
+  clip_to_median: float = 0.0
   # Of generator parameters: min(d, (1+t)/(10+t)); 0 turns averaging off.
   ema_decay: float = 0.999

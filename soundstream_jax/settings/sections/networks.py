@@ -55,11 +55,27 @@ class Discriminator:
   stft_channels: int = 32  # 0: no STFT network
   stft_window: int = 1024
   stft_hop: int = 256
+  # One STFT network for each of these windows, with hops of a quarter, in place
+  # of the one of stft_window and stft_hop. EnCodec's (arXiv 2210.13438, section
+  # 3.4) are (2048, 1024, 512, 256, 128).
+  stft_windows: tuple[int, ...] = ()
   stft_norm: str = "layer"  # 'layer', 'weight' or 'none'
   # Until this step the generator trains on reconstruction alone. Ours.
   start_step: int = 0
+  # They learn in steps whose number this divides, and judge in all of them: so
+  # the generator can keep up. Ours; EnCodec's skip a third of the steps.
+  every_steps: int = 1
 
   @property
   def exists(self) -> bool:
     """Whether there is any; without, losses of them do not exist either."""
     return self.wave_scales > 0 or self.stft_channels > 0
+
+  @property
+  def stft_networks(self) -> dict[str, tuple[int, int]]:
+    """Name -> (window, hop) of each STFT network, in samples."""
+    if not self.stft_channels:
+      return {}
+    if not self.stft_windows:
+      return {"stft": (self.stft_window, self.stft_hop)}
+    return {f"stft_{w}": (w, w // 4) for w in self.stft_windows}
