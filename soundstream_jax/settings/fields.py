@@ -2,6 +2,7 @@
 
 import dataclasses
 import operator
+import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,7 +35,8 @@ def build(kind: type, values: Any, prefix: str = ""):
     if dataclasses.is_dataclass(preset):
       built[name] = build(type(preset), value, f"{prefix}{name}.")
     else:
-      built[name] = _typed(value, preset, f"{prefix}{name}")
+      like = preset if preset != () else _one_item(fields[name])
+      built[name] = _typed(value, like, f"{prefix}{name}")
   return kind(**built)
 
 
@@ -62,6 +64,11 @@ def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
     else:
       flat[f"{prefix}{name}"] = value
   return flat
+
+
+def _one_item(field: dataclasses.Field) -> tuple[Any]:
+  """Returns a tuple as a field has it whose default is an empty one."""
+  return (typing.get_args(field.type)[0](),)
 
 
 def _typed(value: Any, preset: Any, name: str) -> Any:

@@ -15,6 +15,7 @@ from soundstream_jax.settings.constraints import (
   forms,
   kmeans,
   networks,
+  quantizers,
   rules,
 )
 
@@ -23,6 +24,7 @@ SOURCES = datasets.SOURCES
 parse_sources = datasets.parse_sources
 as_source = datasets.as_source
 kmeans_frames = kmeans.frames
+kmeans_batches = kmeans.batches
 check_kmeans = kmeans.check
 without_dropped_form = forms.without_dropped
 
@@ -122,6 +124,7 @@ def check(config: Any) -> None:
         f"{name}={fields.get(config, name)} must be in [0, 1), for example 0.9."
       )
   networks.check(config)
+  quantizers.check(config)
   analysis.check(config)
   datasets.check(config)
   parse_profile_steps(config.profile_steps)
