@@ -222,8 +222,6 @@ def quantize(
       candidates,
     ),
   )
-  if not kind.projects:
-    total = latents + lax.stop_gradient(total - latents)
   statistics = None
   if candidates is not None:
     statistics = Statistics(
@@ -231,6 +229,8 @@ def quantize(
       sums=jnp.sum(results["sums"], axis=1),
       candidates=jnp.sum(results["candidates"], axis=1),
     )
+  if not kind.projects:
+    total = latents + lax.stop_gradient(total - latents)
   return QuantizerOutput(
     quantized=total,
     codes=jnp.moveaxis(results["codes"], 0, -1),
