@@ -22,7 +22,7 @@ from benchmarks import sides
 from soundstream_jax import config as config_lib
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.codec import streaming
-from soundstream_jax.model import soundstream
+from soundstream_jax.model import quantizers, soundstream
 from soundstream_jax.settings import presets
 
 PRESET = "soundstream_24khz"
@@ -125,8 +125,7 @@ def _codec(config: config_lib.Config) -> codec_lib.Codec:
     return scale * random.standard_normal(leaf.shape, np.float32)
 
   params = jax.tree.map(normal, nn.meta.unbox(soundstream.declare(config)))
-  q = config.quantizer
-  shape = (q.num_quantizers, q.codebook_size, config.model.embedding_dim)
+  shape = quantizers.codebooks_shape(config)
   vectors = random.standard_normal(shape, np.float32)
   return codec_lib.Codec(config, params, vectors, step=0, weights="ema")
 

@@ -15,7 +15,7 @@ import numpy as np
 from soundstream_jax import config as config_lib
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import distributed, sharding
-from soundstream_jax.model import soundstream
+from soundstream_jax.model import quantizers, soundstream
 from soundstream_jax.train import compiled as compiled_lib
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
@@ -34,8 +34,7 @@ class Ours:
       config, sharding.of_tree(state_lib.abstract(config), mesh)
     )
     rng = np.random.default_rng(0)
-    q = config.quantizer
-    shape = (q.num_quantizers, q.codebook_size, config.model.embedding_dim)
+    shape = quantizers.codebooks_shape(config)
     vectors = rng.normal(size=shape).astype(np.float32)
     books = state.codebooks.replace(
       vectors=jnp.asarray(vectors),

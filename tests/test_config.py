@@ -38,6 +38,8 @@ OTHERS = {
   "model.film": "encoder",
   "model.compute_dtype": "bfloat16",
   "quantizer.codebook_size": 512,
+  "quantizer.kind": "low_dim",
+  "quantizer.dropout_depths": (4, 8),
   "discriminator.wave_channels": 8,
   "discriminator.wave_norm": "none",
   "discriminator.stft_window": 512,
@@ -75,6 +77,9 @@ OTHERS = {
   "checkpoint.every_seconds": 600.0,
 }
 
+# Without these a field does nothing, and is refused.
+NEEDS = {"quantizer.code_dim": {"quantizer.kind": "low_dim"}}
+
 
 def other_value(name):
   """Returns a valid value of the field that is not its default."""
@@ -97,7 +102,7 @@ def with_fields(others):
 
 
 def with_field(name, value):
-  return with_fields({name: value})
+  return with_fields({**NEEDS.get(name, {}), name: value})
 
 
 def from_command_line(*flags, saved=None):
@@ -133,8 +138,9 @@ def test_every_field_survives_json(name):
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_can_be_set_by_a_flag_of_its_name(name):
-  text = str(other_value(name))
-  chosen = from_command_line(f"--config.{name}={text}", saved={})
+  values = {**NEEDS.get(name, {}), name: other_value(name)}
+  flags = [f"--config.{field}={value}" for field, value in values.items()]
+  chosen = from_command_line(*flags, saved={})
   assert chosen == with_field(name, other_value(name))
 
 
@@ -205,6 +211,12 @@ def test_no_number_may_be_infinite_or_undefined(name, value):
     ("model.strides", (2, 0), "(2,4,5,8)"),
     ("model.strides", (2, 4, 5, 7), "Use 23800."),
     ("model.film", "middle", "none, encoder, decoder"),
+    ("quantizer.kind", "lowdim", "Did you mean 'low_dim'?"),
+    ("quantizer.code_dim", 0, "at least 1"),
+    ("quantizer.code_dim", 257, "Use 256 or less."),
+    ("quantizer.dropout_probability", 1.5, "in [0, 1]"),
+    ("quantizer.dropout_depths", (4, 25), "1 to quantizer.num_quantizers=24"),
+    ("quantizer.dropout_depths", (0,), "1 to quantizer.num_quantizers=24"),
     ("model.compute_dtype", "float16", "'bfloat16'"),
     ("model.residual_hidden_ratio", 0.0, "0.5"),
     ("quantizer.codebook_size", 1000, "Use 512 or 1024."),
@@ -267,6 +279,16 @@ def test_an_impossible_value_is_refused_with_field_value_and_fix(
   assert shown.strip("=") in message
   assert name in message
   assert fix in message
+
+
+@pytest.mark.parametrize("kind", ["ema", "fsq"])
+def test_a_dimension_of_codes_is_refused_where_no_code_has_it(kind):
+  others = {"quantizer.kind": kind, "quantizer.code_dim": 4}
+  with pytest.raises(errors.InputError, match=r"kind=low_dim\.$") as caught:
+    with_fields(others)
+  assert f"quantizer.code_dim=4 does nothing with quantizer.kind={kind}" in str(
+    caught.value
+  )
 
 
 @pytest.mark.parametrize(
@@ -370,7 +392,8 @@ def test_sources_are_folders_with_weights_and_one_is_the_default(text, sources):
 @pytest.mark.parametrize("name", [n for n in FIELDS if n != "data.sources"])
 def test_a_resumed_run_stops_for_every_field_that_is_not_in_the_table(name):
   now = with_field(name, other_value(name))
-  differences = config.resume_differences(config.Config(), now)
+  before = with_fields(NEEDS.get(name, {}))
+  differences = config.resume_differences(before, now)
   if any(fnmatch.fnmatch(name, n) for n in config.MAY_CHANGE_ON_RESUME):
     assert differences == []
   else:

@@ -9,6 +9,7 @@ import pytest
 from soundstream_jax import config, errors
 from soundstream_jax.model import soundstream
 from soundstream_jax.settings import constraints, fields, sweeps
+from soundstream_jax.settings.constraints import quantizers as kinds_lib
 from soundstream_jax.train import state as state_lib
 
 SWEEPS = config.sweep_files()
@@ -59,6 +60,7 @@ def test_the_shipped_sweeps_are_found():
     "bitrate",
     "codebook_size",
     "discriminators",
+    "quantizers",
     "seeds",
     "strides",
     "widths",
@@ -180,6 +182,18 @@ def test_seeds_differ_in_the_seed_alone():
   assert [c.seed for c in built.values()] == [5, 6, 7]
   values = [dict(config.walk(c)) for c in built.values()]
   assert {k for k in values[0] if values[0][k] != values[1][k]} == {"seed"}
+
+
+@pytest.mark.parametrize("kind", kinds_lib.KINDS)
+def test_quantizers_are_all_kinds_whatever_the_preset_has(kind):
+  others = {"quantizer.kind": kind}
+  if kinds_lib.KINDS[kind].code_dim:
+    others["quantizer.code_dim"] = 4
+  built = points("quantizers", preset("tiny", **others))
+  kinds = {c.quantizer.kind for c in built.values()}
+  assert kinds == set(kinds_lib.KINDS)
+  half = built["dropout_half"].quantizer
+  assert (half.kind, half.dropout_probability) == ("ema", 0.5)
 
 
 def test_a_point_of_another_bitrate_is_refused_with_the_nearest():

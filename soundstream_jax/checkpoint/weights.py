@@ -9,7 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, paths, precision
+from soundstream_jax import errors, paths
 from soundstream_jax.checkpoint import best, folder, mistaken
 from soundstream_jax.devices import backend
 from soundstream_jax.model import codebook, soundstream
@@ -94,15 +94,7 @@ def _restore(workdir, step: int, item: str) -> Weights:
 
 def abstract_codebooks(config: config_lib.Config) -> codebook.Codebooks:
   """Returns the codebooks' shapes."""
-  dtype = precision.of_parameters(config.model.compute_dtype)
-  return jax.eval_shape(
-    lambda: codebook.zeros(
-      config.quantizer.num_quantizers,
-      config.quantizer.codebook_size,
-      config.model.embedding_dim,
-      dtype,
-    )
-  )
+  return jax.eval_shape(lambda: codebook.zeros(config))
 
 
 def _chosen(workdir, step: int | str | None) -> int:

@@ -57,7 +57,7 @@ class Codec:
     Args:
       config: that the parameters were trained with.
       params: generator parameters, float32.
-      vectors: of the codebooks, float32 [Q, K, D].
+      vectors: of the codebooks, float32 [Q, K, C].
       step: of the checkpoint.
       weights: 'ema' or 'raw', which of the checkpoint's parameters these are.
 

@@ -24,7 +24,7 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import errors, folder_lock, whole_files
 from soundstream_jax.codec import fingerprint
 from soundstream_jax.devices import backend
-from soundstream_jax.model import soundstream
+from soundstream_jax.model import quantizers, soundstream
 
 ARRAYS = "model.safetensors"
 ABOUT = "model.json"
@@ -38,7 +38,7 @@ class Exported:
 
   config: config_lib.Config
   params: Mapping[str, Any]  # nested, float32
-  vectors: np.ndarray  # float32 [Q, K, D]
+  vectors: np.ndarray  # float32 [Q, K, C]
   step: int
   weights: str  # 'ema' or 'raw'
 
@@ -198,12 +198,7 @@ def _arrays(
       {"params": params}, sep="/"
     ).items()
   }
-  q = config.quantizer
-  shapes[_VECTORS] = (
-    q.num_quantizers,
-    q.codebook_size,
-    config.model.embedding_dim,
-  )
+  shapes[_VECTORS] = quantizers.codebooks_shape(config)
   try:
     arrays = safetensors_numpy.load(path.read_bytes())
   except (OSError, safetensors.SafetensorError) as error:

@@ -37,14 +37,22 @@ STRUCTURE = (
   "model.compute_dtype",
   "quantizer.num_quantizers",
   "quantizer.codebook_size",
+  "quantizer.kind",
+  "quantizer.code_dim",
 )
 
 # Fields that came later, with what all models before them were.
-LATER = {"model.encoder": "learned"}
+LATER = {
+  "model.encoder": "learned",
+  "quantizer.kind": "ema",
+  "quantizer.code_dim": 8,
+}
 
 # How the codebooks are learnt; once learnt, these change no code.
 TRAINING_ONLY = (
   "quantizer.dropout",
+  "quantizer.dropout_probability",
+  "quantizer.dropout_depths",
   "quantizer.ema_decay",
   "quantizer.kmeans_iterations",
   "quantizer.kmeans_batches",
@@ -63,7 +71,7 @@ def compute(
   Args:
     config: of the run that made the parameters.
     params: nested mapping of the generator's float32 parameters.
-    vectors: of the codebooks, float32 [Q, K, D].
+    vectors: of the codebooks, float32 [Q, K, C].
 
   Raises:
     TypeError: an array that is not float32.

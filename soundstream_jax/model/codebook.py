@@ -1,42 +1,63 @@
 """How codebooks learn: k-means, moving averages, revival. Pure functions.
 
-The train step calls `update` and `revive` once per step with the statistics of
+All of it happens where a `quantizers.kind` compares codes, in C dimensions. The
+train step calls `update` and `revive` once per step with the statistics of
 the global batch; `kmeans_layers` runs once, before the first step.
 Source: paper section III-C (k-means on the first batch, exponential moving
 averages after VQ-VAE-2, replacement of unused codes). Iterations, smoothing and
 the relative threshold are ours.
 """
 
+import types
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from soundstream_jax.model import quantizer
+from soundstream_jax import config as config_lib
+from soundstream_jax import precision
+from soundstream_jax.model import quantizer, quantizers
+from soundstream_jax.model.quantizers import ema
+from soundstream_jax.model.quantizers import kind as kind_lib
 
 Array = jax.Array
 
 # Laplace smoothing of the counts, so that an unused code divides by no zero.
 SMOOTHING = 1e-5
 
+# Of functions that are called with vectors alone.
+_VECTORS = ema.Ema()
+
 
 @flax.struct.dataclass
 class Codebooks:
-  vectors: Array  # [Q, K, D] what encoder and decoder use
+  vectors: Array  # [Q, K, C] what encoder and decoder use
   counts: Array  # [Q, K] moving average of frames per code and batch
-  sums: Array  # [Q, K, D] moving average of the residuals' sum per code
+  sums: Array  # [Q, K, C] moving average of entered residuals' sum per code
 
 
-def zeros(
-  num_quantizers: int, codebook_size: int, dim: int, dtype=jnp.float32
-) -> Codebooks:
+def zeros(config: config_lib.Config) -> Codebooks:
   """Codebooks before k-means: all zero."""
-  shape = (num_quantizers, codebook_size, dim)
+  shape = quantizers.codebooks_shape(config)
+  dtype = precision.of_parameters(config.model.compute_dtype)
   return Codebooks(
     vectors=jnp.zeros(shape, dtype),
     counts=jnp.zeros(shape[:2], dtype),
     sums=jnp.zeros(shape, dtype),
   )
+
+
+def fixed(like: Codebooks, kind: kind_lib.Kind) -> Codebooks:
+  """Codebooks of a kind that learns none, before anything is counted.
+
+  Args:
+    like: of the same shapes.
+    kind: with vectors that are the same in every layer.
+  """
+  vectors = jnp.asarray(kind.fixed(), like.vectors.dtype)
+  vectors = jnp.broadcast_to(vectors, like.vectors.shape)
+  return jax.tree.map(jnp.zeros_like, like).replace(vectors=vectors)
 
 
 def random(
@@ -65,7 +86,7 @@ def random(
 
 
 def means(counts: Array, sums: Array) -> Array:
-  """Returns sums / counts with Laplace smoothing: [Q, K], [Q, K, D] -> vectors."""
+  """Returns sums / counts with Laplace smoothing: [Q, K], [Q, K, C] -> vectors."""
   size = counts.shape[-1]
   total = jnp.sum(counts, axis=-1, keepdims=True)
   smoothed = (counts + SMOOTHING) / (total + size * SMOOTHING) * total
@@ -91,6 +112,14 @@ def update(
     counts=jnp.where(seen[:, None], counts, codebooks.counts),
     sums=jnp.where(seen[:, None, None], sums, codebooks.sums),
   )
+
+
+def count(
+  codebooks: Codebooks, statistics: quantizer.Statistics, *, decay: float
+) -> Codebooks:
+  """`update` of the counts alone, where vectors are not learnt."""
+  counts = update(codebooks, statistics, decay=decay).counts
+  return codebooks.replace(counts=counts)
 
 
 def dead(counts: Array, *, threshold: float) -> Array:
@@ -127,25 +156,33 @@ def revive(
 
 
 def kmeans(
-  frames: Array, key: Array, *, size: int, iterations: int
+  frames: Array,
+  key: Array,
+  *,
+  size: int,
+  iterations: int,
+  kind: kind_lib.Kind = _VECTORS,
 ) -> tuple[Array, Array]:
   """k-means with k-means++ seeding.
 
   Args:
-    frames: [N, D], N >= size.
+    frames: [N, C], N >= size.
     key: draws the seeds.
     size: number of clusters, K.
     iterations: of Lloyd's algorithm.
+    kind: says which vectors are near each other; centres are plain means.
 
   Returns:
-    (centres [K, D], codes int32 [N]). A cluster that runs empty is moved to
+    (centres [K, C], codes int32 [N]). A cluster that runs empty is moved to
     the frame that is farthest from its centre.
   """
   num = frames.shape[0]
   keys = jax.random.split(key, size)
+  placed = kind.placed(frames)
 
   def squared_distance(centre):
-    return jnp.sum(jnp.square(frames - centre[None, :]), axis=-1)
+    apart = placed - kind.placed(centre)[None, :]
+    return jnp.sum(jnp.square(apart), axis=-1)
 
   def seed(distances, seed_key):
     # Drawn in proportion to the squared distance; uniform if all are zero.
@@ -161,21 +198,22 @@ def kmeans(
   centres = jnp.concatenate([first[None, :], others])
 
   def lloyd(centres, _):
-    codes = quantizer.nearest(frames, centres)
+    codes = kind.nearest(frames, centres)
     counts, sums = assign(frames, codes, size)
     moved = sums / jnp.maximum(counts, 1)[:, None]
-    error = jnp.sum(jnp.square(frames - centres[codes]), axis=-1)
+    apart = placed - kind.placed(centres)[codes]
+    error = jnp.sum(jnp.square(apart), axis=-1)
     _, farthest = lax.top_k(error, size)
     empty = counts == 0
     order = jnp.clip(jnp.cumsum(empty) - 1, 0, size - 1)
     return jnp.where(empty[:, None], frames[farthest[order]], moved), None
 
   centres, _ = lax.scan(lloyd, centres, length=iterations)
-  return centres, quantizer.nearest(frames, centres)
+  return centres, kind.nearest(frames, centres)
 
 
 def assign(frames: Array, codes: Array, size: int) -> tuple[Array, Array]:
-  """Counts [K] and sums [K, D] of frames [N, D] by their codes [N]."""
+  """Counts [K] and sums [K, C] of frames [N, C] by their codes [N]."""
   one_hot = jax.nn.one_hot(codes, size, dtype=frames.dtype)
   sums = lax.dot_general(
     one_hot,
@@ -189,7 +227,9 @@ def assign(frames: Array, codes: Array, size: int) -> tuple[Array, Array]:
 def kmeans_layers(
   frames: Array,
   key: Array,
+  params: kind_lib.Params = types.MappingProxyType({}),
   *,
+  kind: kind_lib.Kind = _VECTORS,
   num_quantizers: int,
   size: int,
   iterations: int,
@@ -200,6 +240,8 @@ def kmeans_layers(
   Args:
     frames: [N, D] latents of one or several global batches.
     key: draws the seeds.
+    params: of the kind, each [Q, ...].
+    kind: how codes are chosen.
     num_quantizers: Q.
     size: K, at most N.
     iterations: of Lloyd's algorithm, per layer.
@@ -211,16 +253,19 @@ def kmeans_layers(
   """
   num = frames.shape[0]
 
-  def layer(residual, layer_key):
+  def layer(residual, inputs):
+    layer_key, of_layer = inputs
+    entered = kind.enter(of_layer, residual)
     centres, codes = kmeans(
-      residual, layer_key, size=size, iterations=iterations
+      entered, layer_key, size=size, iterations=iterations, kind=kind
     )
-    counts, _ = assign(residual, codes, size)
+    counts, _ = assign(entered, codes, size)
     counts = counts * (frames_per_batch / num)
-    return residual - centres[codes], (centres, counts)
+    chosen = kind.leave(of_layer, centres[codes])
+    return residual - chosen, (centres, counts)
 
   keys = jax.random.split(key, num_quantizers)
-  _, (vectors, counts) = lax.scan(layer, frames, keys)
+  _, (vectors, counts) = lax.scan(layer, frames, (keys, dict(params)))
   return Codebooks(
     vectors=vectors, counts=counts, sums=vectors * counts[..., None]
   )

@@ -1,13 +1,20 @@
-"""Residual vector quantization: the forward pass (paper section III-C).
+"""Residual quantization: the forward pass (paper section III-C).
 
-The module reads codebooks and returns, beside the quantized latents, the
-statistics from which `codebook` learns: it never changes a codebook itself, so
-a second forward cannot update twice and evaluation cannot move a code.
+How a layer chooses a code, and what that stands for, is a `quantizers.kind`;
+here is what all kinds share. The module reads codebooks and returns, beside the
+quantized latents, the statistics from which `codebook` learns: it never changes a
+codebook itself, so a second forward cannot update twice and evaluation cannot move
+a code.
 
-Gradients: the residual is taken on stopped codes, so that every layer's
-commitment reaches the encoder, and one straight-through step at the end hands
-the decoder's gradient to the encoder exactly once.
+Gradients: vectors are stopped. Without projections the residual is taken on
+stopped codes, so that every layer's commitment reaches the encoder, and one
+straight-through step at the end hands the decoder's gradient to the encoder
+exactly once. With projections every layer passes its code straight through, so
+that both learn, and the encoder hears of the decoder through them alone.
 """
+
+import types
+from collections.abc import Sequence
 
 import flax.linen as nn
 import flax.struct
@@ -15,7 +22,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from soundstream_jax.model.quantizers import ema
+from soundstream_jax.model.quantizers import kind as kind_lib
+
 Array = jax.Array
+
+# Of functions that are called with vectors alone.
+_VECTORS = ema.Ema()
 
 
 @flax.struct.dataclass
@@ -34,41 +47,20 @@ class Statistics:
   """
 
   counts: Array  # [Q, K] frames assigned to each code
-  sums: Array  # [Q, K, D] sum of the residuals assigned to each code
-  candidates: Array  # [Q, R, D] residuals at the candidates' frames
+  sums: Array  # [Q, K, C] sum of the entered residuals assigned to each code
+  candidates: Array  # [Q, R, C] entered residuals at the candidates' frames
 
 
 @flax.struct.dataclass
 class QuantizerOutput:
   quantized: Array  # [B, F, D] straight-through
   codes: Array  # [B, F, Q] int32; layers beyond an example's depth count too
-  commitment: Array  # [Q] mean squared distance over all B * F frames and D
+  commitment: Array  # [Q] mean squared distance over all B * F frames and C
   statistics: Statistics | None  # None without candidates
 
 
-def nearest(vectors: Array, codebook: Array) -> Array:
-  """Returns the index of the nearest code, ties to the lowest index.
-
-  Args:
-    vectors: [..., D].
-    codebook: [K, D].
-
-  Returns:
-    int32 [...].
-  """
-  products = lax.dot_general(
-    vectors,
-    codebook,
-    (((vectors.ndim - 1,), (1,)), ((), ())),
-    precision=lax.Precision.HIGHEST,
-  )
-  norms = jnp.sum(jnp.square(codebook), axis=-1)
-  norms = norms.reshape((1,) * (vectors.ndim - 1) + norms.shape)
-  return jnp.argmin(norms - 2 * products, axis=-1).astype(jnp.int32)
-
-
-def dequantize(codes: Array, vectors: Array) -> Array:
-  """Sums the codes' vectors: codes [B, F, q], vectors [Q, K, D] -> [B, F, D].
+def dequantize(codes: Array, table: Array) -> Array:
+  """Sums what codes stand for: codes [B, F, q], table [Q, K, D] -> [B, F, D].
 
   Fewer layers of codes than codebooks give the lower bitrate's latents.
   """
@@ -78,16 +70,40 @@ def dequantize(codes: Array, vectors: Array) -> Array:
     codebook, index = layer
     return total + codebook[index], None
 
-  start = jnp.zeros((*codes.shape[:-1], vectors.shape[-1]), vectors.dtype)
-  total, _ = lax.scan(
-    add, start, (vectors[:layers], jnp.moveaxis(codes, -1, 0))
-  )
+  start = jnp.zeros((*codes.shape[:-1], table.shape[-1]), table.dtype)
+  total, _ = lax.scan(add, start, (table[:layers], jnp.moveaxis(codes, -1, 0)))
   return total
 
 
-def draw_depths(key: Array, batch: int, num_quantizers: int) -> Array:
-  """Quantizer dropout: depth per example, uniform in 1..Q (int32 [B])."""
-  return jax.random.randint(key, (batch,), 1, num_quantizers + 1)
+def draw_depths(
+  key: Array,
+  batch: int,
+  num_quantizers: int,
+  *,
+  probability: float = 1.0,
+  depths: Sequence[int] = (),
+) -> Array:
+  """Quantizer dropout: depth per example (int32 [B]).
+
+  Args:
+    key: of this step.
+    batch: B.
+    num_quantizers: Q.
+    probability: with which an example has its depth drawn; others have all.
+    depths: that are drawn, all alike; empty is 1..Q.
+  """
+  if depths:
+    which = jax.random.randint(key, (batch,), 0, len(depths))
+    drawn = jnp.asarray(depths, jnp.int32)[which]
+  else:
+    drawn = jax.random.randint(key, (batch,), 1, num_quantizers + 1)
+  if probability == 1:
+    return drawn
+  # Of a key of its own, so that depths are the same at any probability.
+  chosen = jax.random.bernoulli(
+    jax.random.fold_in(key, 1), probability, (batch,)
+  )
+  return jnp.where(chosen, drawn, num_quantizers)
 
 
 def draw_candidates(
@@ -128,17 +144,21 @@ def draw_candidates(
 def quantize(
   latents: Array,
   vectors: Array,
+  params: kind_lib.Params = types.MappingProxyType({}),
   *,
+  kind: kind_lib.Kind = _VECTORS,
   depths: Array | None = None,
   candidates: Candidates | None = None,
   rows: Array | None = None,
   replicas: int = 1,
 ) -> QuantizerOutput:
-  """Quantizes latents [B, F, D] with codebooks [Q, K, D].
+  """Quantizes latents [B, F, D] with codebooks [Q, K, C].
 
   Args:
     latents: encoder output.
     vectors: one codebook per layer.
+    params: of the kind, each [Q, ...].
+    kind: how codes are chosen.
     depths: int32 [B], layers that each example uses; None uses all.
     candidates: what to collect for dead codes; None returns no statistics.
     rows: int32 [B], the examples' rows in the global batch, of which they may
@@ -162,17 +182,18 @@ def quantize(
 
   def layer(carry, inputs):
     residual, total = carry
-    index, codebook, wanted = inputs
-    codes = nearest(lax.stop_gradient(residual), codebook)
-    chosen = codebook[codes]
+    index, codebook, of_layer, wanted = inputs
+    entered = kind.enter(of_layer, residual)
+    codes = kind.nearest(lax.stop_gradient(entered), codebook)
+    code = codebook[codes]
     active = (depths > index).astype(vectors.dtype)[:, None, None]
-    squared = jnp.square(residual - chosen) * active
+    squared = jnp.square(entered - code) * active
     results = {
       "codes": codes,
       "commitment": jnp.mean(squared, axis=(1, 2)),
     }
     if wanted is not None:
-      frozen = lax.stop_gradient(residual)
+      frozen = lax.stop_gradient(entered)
       assigned = jax.nn.one_hot(codes, codebook_size, dtype=vectors.dtype)
       assigned = (assigned * active).reshape(replicas, -1, codebook_size)
       results["counts"] = jnp.sum(assigned, axis=1)
@@ -186,12 +207,20 @@ def quantize(
       found = jnp.where(here[:, :, None], frozen[:, wanted.frames], 0)
       found = found.reshape(replicas, -1, *found.shape[1:])
       results["candidates"] = jnp.sum(found, axis=1)
+    if kind.projects:
+      code = entered + lax.stop_gradient(code - entered)
+    chosen = kind.leave(of_layer, code)
     return (residual - chosen, total + chosen * active), results
 
   (_, total), results = lax.scan(
     layer,
     (latents, jnp.zeros_like(latents)),
-    (jnp.arange(num_layers, dtype=jnp.int32), vectors, candidates),
+    (
+      jnp.arange(num_layers, dtype=jnp.int32),
+      vectors,
+      dict(params),
+      candidates,
+    ),
   )
   statistics = None
   if candidates is not None:
@@ -200,64 +229,87 @@ def quantize(
       sums=jnp.sum(results["sums"], axis=1),
       candidates=jnp.sum(results["candidates"], axis=1),
     )
+  if not kind.projects:
+    total = latents + lax.stop_gradient(total - latents)
   return QuantizerOutput(
-    quantized=latents + lax.stop_gradient(total - latents),
+    quantized=total,
     codes=jnp.moveaxis(results["codes"], 0, -1),
     commitment=jnp.mean(results["commitment"], axis=1),
     statistics=statistics,
   )
 
 
-class ResidualVectorQuantizer(nn.Module):
-  """Holds the codebooks, collection `codebooks`, as `vectors` [Q, K, D]."""
+class ResidualQuantizer(nn.Module):
+  """Holds codebooks and, of kinds with projections, parameters of all layers.
 
+  Collection `codebooks` has `vectors` [Q, K, C], `params` what the kind names,
+  each [Q, ...].
+  """
+
+  kind: kind_lib.Kind
   num_quantizers: int
   codebook_size: int
   embedding_dim: int
   dtype: jnp.dtype = jnp.float32
 
   def setup(self):
-    shape = (self.num_quantizers, self.codebook_size, self.embedding_dim)
+    layers, dim = self.num_quantizers, self.embedding_dim
+    shape = (layers, self.codebook_size, self.kind.dim(dim))
     self.vectors = self.variable(
       "codebooks", "vectors", jnp.zeros, shape, self.dtype
     )
+    self.layers = {
+      name: self.param(name, p.initializer, (layers, *p.shape), self.dtype)
+      for name, p in self.kind.parameters(dim).items()
+    }
 
   def __call__(self, latents: Array, **options) -> QuantizerOutput:
     """`quantize` with these codebooks and its options."""
-    return quantize(latents, self.vectors.value, **options)
+    return quantize(
+      latents, self.vectors.value, self.layers, kind=self.kind, **options
+    )
 
   def prefix(self, latents: Array, num_quantizers: int) -> QuantizerOutput:
     """Computes the first layers only."""
-    return quantize(latents, self.vectors.value[:num_quantizers])
+    params = {name: p[:num_quantizers] for name, p in self.layers.items()}
+    vectors = self.vectors.value[:num_quantizers]
+    return quantize(latents, vectors, params, kind=self.kind)
+
+  def table(self) -> Array:
+    """Returns what codes stand for, [Q, K, D]."""
+    return jax.vmap(self.kind.leave)(self.layers, self.vectors.value)
+
+  def dequantize(self, codes: Array, *, depth: Array | None = None) -> Array:
+    """Codes [B, F, q] -> latents [B, F, D] of all, or of the first `depth`."""
+    table = self.table()
+    if depth is not None:
+      # One program for every depth: what lies beyond it adds zeros.
+      order = jnp.arange(len(table))[:, None, None]
+      table = jnp.where(order < depth, table, jnp.zeros_like(table))
+    return dequantize(codes, table)
 
   def stream_codes(self, latents: Array, num_quantizers: int | None) -> Array:
-    """Latents [B, F, D] -> codes [B, F, q] of the first q layers, for few F.
-
-    The time of a few frames is that of reading the codebooks, so each is kept
-    as an array of its own, [D, K], with its norms, and read once.
-    """
+    """Latents [B, F, D] -> codes [B, F, q] of the first q layers, for few F."""
     if not self.has_variable("prepared", "codebooks"):
-      norms = jnp.sum(jnp.square(self.vectors.value), axis=-1)[:, None, None]
-      books = [book.T for book in self.vectors.value]
-      self.put_variable("prepared", "codebooks", (books, norms))
-    books, norms = self.get_variable("prepared", "codebooks")
+      found = self.kind.prepared(self.vectors.value)
+      self.put_variable("prepared", "codebooks", found)
+    prepared, table = self.get_variable("prepared", "codebooks"), self._table()
     residual, codes = latents.astype(self.dtype), []
-    for layer, book in enumerate(books[:num_quantizers]):
-      products = lax.dot_general(
-        residual, book, (((2,), (0,)), ((), ())), precision="highest"
-      )
-      codes.append(_first_smallest(norms[layer] - 2 * products))
-      residual -= self.vectors.value[layer, codes[-1]]
+    for layer in range(self.num_quantizers)[:num_quantizers]:
+      params = {name: p[layer] for name, p in self.layers.items()}
+      entered = self.kind.enter(params, residual)
+      codes.append(self.kind.nearest_of_few(entered, prepared, layer))
+      residual -= table[layer, codes[-1]]
     return jnp.stack(codes, axis=-1)
 
   def stream_latents(self, codes: Array, layers: Array) -> Array:
-    """Codes [B, F, q] -> latents [B, F, D], reading the codes' vectors alone.
+    """Codes [B, F, q] -> latents [B, F, D], reading what codes stand for alone.
 
     Args:
       layers: int32 [B, F], how many of a frame's q codes count.
     """
     order = jnp.arange(codes.shape[-1]).reshape((1, 1, -1))
-    chosen = self.vectors.value[order, codes]
+    chosen = self._table()[order, codes]
     counts = (order < layers[..., None])[..., None]
     chosen = jnp.where(counts, chosen, jnp.zeros_like(chosen))
     total = jnp.zeros_like(chosen[..., 0, :])
@@ -265,12 +317,10 @@ class ResidualVectorQuantizer(nn.Module):
       total += chosen[..., layer, :]
     return total
 
-  def dequantize(self, codes: Array) -> Array:
-    return dequantize(codes, self.vectors.value)
-
-
-def _first_smallest(x: Array) -> Array:
-  """jnp.argmin over the last axis, in two passes that XLA vectorises."""
-  larger = x > jnp.min(x, axis=-1, keepdims=True)
-  places = lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
-  return jnp.min(jnp.where(larger, x.shape[-1], places), axis=-1)
+  def _table(self) -> Array:
+    """`table` of a stream, which projects all vectors once."""
+    if not self.kind.projects:
+      return self.vectors.value
+    if not self.has_variable("prepared", "table"):
+      self.put_variable("prepared", "table", self.table())
+    return self.get_variable("prepared", "table")

@@ -2,8 +2,9 @@
 
 Letters used everywhere: B examples, T samples, F frames (T / hop), D embedding
 dimension, Q quantizer layers, K codes per layer, R revival candidates. Audio is
-[B, T, 1] in [-1, 1], latents [B, F, D], codes [B, F, Q], codebooks [Q, K, D].
-Time is axis 1, channels come last.
+[B, T, 1] in [-1, 1], latents [B, F, D], codes [B, F, Q], codebooks [Q, K, C], C
+the dimension that codes are chosen in: D where quantizer.kind is 'ema'. Time is
+axis 1, channels come last.
 """
 
 import dataclasses
@@ -24,6 +25,7 @@ from soundstream_jax.model import (
   initialise,
   mel_encoder,
   quantizer,
+  quantizers,
 )
 
 Array = jax.Array
@@ -77,7 +79,8 @@ class SoundStream(nn.Module):
         channels=m.encoder_channels, embedding_dim=m.embedding_dim, **shared
       )
     self.decoder = decoder.Decoder(channels=m.decoder_channels, **shared)
-    self.quantizer = quantizer.ResidualVectorQuantizer(
+    self.quantizer = quantizer.ResidualQuantizer(
+      quantizers.of(q),
       num_quantizers=q.num_quantizers,
       codebook_size=q.codebook_size,
       embedding_dim=m.embedding_dim,
@@ -130,9 +133,14 @@ class SoundStream(nn.Module):
       return self.quantizer(latents)
     return self.quantizer.prefix(latents, num_quantizers)
 
-  def dequantize(self, codes: Array) -> Array:
-    """Codes [B, F, q] of the first q layers -> latents [B, F, D]."""
-    return self.quantizer.dequantize(codes)
+  def dequantize(self, codes: Array, *, depth: Array | None = None) -> Array:
+    """Codes [B, F, q] of the first q layers -> latents [B, F, D].
+
+    Args:
+      codes: int32.
+      depth: int32 scalar, of how many layers alone; None is all q.
+    """
+    return self.quantizer.dequantize(codes, depth=depth)
 
   def stream_encode(
     self, audio: Array, *, num_quantizers: int | None, denoise: Array
@@ -188,12 +196,12 @@ def from_config(
 
 
 def variables(params: dict, vectors: Array) -> dict:
-  """Returns what `apply` takes: params and codebook vectors [Q, K, D]."""
+  """Returns what `apply` takes: params and codebook vectors [Q, K, C]."""
   return {"params": params, "codebooks": {"quantizer": {"vectors": vectors}}}
 
 
 def vectors(variables: dict) -> Array:
-  """Returns the codebooks [Q, K, D] of what `variables` returned."""
+  """Returns the codebooks [Q, K, C] of what `variables` returned."""
   return variables["codebooks"]["quantizer"]["vectors"]
 
 

@@ -1,6 +1,7 @@
 """K-means start: codebooks are fitted to the first batches before step 1.
 
-Or drawn at random, where a configuration asks for no batches.
+Or drawn at random, where a configuration asks for no batches; or fixed, where the
+kind of quantizer learns none.
 """
 
 from collections.abc import Iterable
@@ -12,11 +13,12 @@ from jax.sharding import Mesh
 from soundstream_jax import config as config_lib
 from soundstream_jax import rng
 from soundstream_jax.devices import sharding
-from soundstream_jax.model import codebook, soundstream
+from soundstream_jax.model import codebook, quantizers, soundstream
 from soundstream_jax.settings import constraints
 from soundstream_jax.train import state as state_lib
 
 num_frames = constraints.kmeans_frames
+num_batches = constraints.kmeans_batches
 check = constraints.check_kmeans
 
 
@@ -35,10 +37,12 @@ def initialise(
     config: what to train.
     mesh: of the run.
     state: fresh.
-    batches: quantizer.kmeans_batches global batches [B, T, 1]; of none the
-      codebooks are random.
+    batches: `num_batches` global batches [B, T, 1]; of none the codebooks are
+      random.
   """
   check(config)
+  if not quantizers.of(config.quantizer).learns:
+    return _fixed(config, mesh, state)
   if not config.quantizer.kmeans_batches:
     return _random(config, mesh, state)
   net = soundstream.from_config(config, platform=sharding.platform(mesh))
@@ -53,19 +57,35 @@ def initialise(
   latents = tuple(encode(state.params, audio) for audio in batches)
   q = config.quantizer
 
-  def fit(latents):
+  def fit(latents, params):
     frames = jnp.concatenate(latents).reshape(-1, latents[0].shape[-1])
     return codebook.kmeans_layers(
       frames,
       rng.stream(rng.root(config.seed), "kmeans", 0),
+      params,
+      kind=quantizers.of(q),
       num_quantizers=q.num_quantizers,
       size=q.codebook_size,
       iterations=q.kmeans_iterations,
       frames_per_batch=frames.shape[0] / q.kmeans_batches,
     )
 
-  shardings = sharding.of_tree(jax.eval_shape(fit, latents), mesh)
-  return state.replace(codebooks=jax.jit(fit, out_shardings=shardings)(latents))
+  arguments = latents, state.params.get("quantizer", {})
+  shardings = sharding.of_tree(jax.eval_shape(fit, *arguments), mesh)
+  fitted = jax.jit(fit, out_shardings=shardings)(*arguments)
+  return state.replace(codebooks=fitted)
+
+
+def _fixed(
+  config: config_lib.Config, mesh: Mesh, state: state_lib.TrainState
+) -> state_lib.TrainState:
+  """Returns the state with codebooks that stay as they are."""
+
+  def make():
+    return codebook.fixed(state.codebooks, quantizers.of(config.quantizer))
+
+  shardings = sharding.of_tree(jax.eval_shape(make), mesh)
+  return state.replace(codebooks=jax.jit(make, out_shardings=shardings)())
 
 
 def _random(

@@ -108,9 +108,9 @@ def metrics(config: config_lib.Config, opt_states: dict[str, Any]):
 
 
 def _kernels(params):
-  """True for what weight decay is for: the kernels of convolutions."""
+  """True for what weight decay is for: kernels, of projections too."""
   return jax.tree_util.tree_map_with_path(
-    lambda path, _: path[-1].key == "kernel", params
+    lambda path, _: path[-1].key.endswith("kernel"), params
   )
 
 

@@ -13,6 +13,7 @@ from soundstream_jax import errors, paths, rates
 from soundstream_jax.checkpoint import best, folder, mistaken
 from soundstream_jax.checkpoint import weights as weights_lib
 from soundstream_jax.devices import distributed, sharding
+from soundstream_jax.model import quantizers
 from soundstream_jax.train import kmeans_start
 from soundstream_jax.train import rollback as rollback_lib
 from soundstream_jax.train import state as state_lib
@@ -190,13 +191,15 @@ def begin(
   if frames := kmeans_start.num_frames(config):
     size = config.quantizer.codebook_size
     logging.info("k-means on %d frames for %d codes", frames, size)
-  else:
+  elif quantizers.of(config.quantizer).learns:
     logging.info("codebooks start at random")
+  else:
+    logging.info("codebooks are fixed: no k-means, no revival")
   loader.seek(first_batch)
   place = sharding.batch(mesh)
   heard = [
     sharding.global_batch(place, config.batch_size, next(loader).audio)
-    for _ in range(config.quantizer.kmeans_batches)
+    for _ in range(kmeans_start.num_batches(config))
   ]
   return kmeans_start.initialise(config, mesh, fresh, heard)
 
@@ -269,7 +272,10 @@ def _check_init_from(config: config_lib.Config) -> None:
     for group in ("audio", "model")
     for field in dataclasses.fields(getattr(config, group))
   ]
-  names += ["quantizer.num_quantizers", "quantizer.codebook_size"]
+  names += [
+    f"quantizer.{name}"
+    for name in ("num_quantizers", "codebook_size", "kind", "code_dim")
+  ]
   for name in names:
     theirs, ours = config_lib.get(other, name), config_lib.get(config, name)
     if theirs != ours:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import precision, rng
+from soundstream_jax import rng
 from soundstream_jax.convolution import methods
 from soundstream_jax.model import (
   codebook,
@@ -74,12 +74,7 @@ def _assemble(config, params, disc_params) -> TrainState:
     rollback_count=jnp.zeros((), jnp.int32),
     params=params,
     ema_params=params,
-    codebooks=codebook.zeros(
-      config.quantizer.num_quantizers,
-      config.quantizer.codebook_size,
-      config.model.embedding_dim,
-      precision.of_parameters(config.model.compute_dtype),
-    ),
+    codebooks=codebook.zeros(config),
     opt_state=generator_optimizer.init(params),
     disc_params=disc_params,
     disc_opt_state=discriminator_optimizer.init(disc_params),

@@ -19,7 +19,7 @@ from soundstream_jax import precision, rng
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import sharding
 from soundstream_jax.metrics import codebook_use
-from soundstream_jax.model import codebook, quantizer
+from soundstream_jax.model import codebook, quantizer, quantizers
 from soundstream_jax.train import (
   bad_steps,
   balance,
@@ -165,13 +165,7 @@ def _updater(config: config_lib.Config, *, adversarial: bool):
           (disc_params, disc_opt_state),
           (state.disc_params, state.disc_opt_state),
         )
-    codebooks = codebook.revive(
-      codebook.update(
-        state.codebooks, statistics, decay=config.quantizer.ema_decay
-      ),
-      statistics,
-      threshold=config.quantizer.revival_threshold,
-    )
+    codebooks = _learn(config.quantizer, state.codebooks, statistics)
     return state.replace(
       params=params,
       ema_params=optimizer.average(
@@ -184,6 +178,20 @@ def _updater(config: config_lib.Config, *, adversarial: bool):
     )
 
   return update
+
+
+def _learn(
+  config: config_lib.Quantizer,
+  codebooks: codebook.Codebooks,
+  statistics: quantizer.Statistics,
+) -> codebook.Codebooks:
+  if not quantizers.of(config).learns:
+    return codebook.count(codebooks, statistics, decay=config.ema_decay)
+  return codebook.revive(
+    codebook.update(codebooks, statistics, decay=config.ema_decay),
+    statistics,
+    threshold=config.revival_threshold,
+  )
 
 
 def _codebook_metrics(
@@ -209,7 +217,11 @@ def _draw(
   size, samples, _ = batch.audio.shape
   if config.quantizer.dropout:
     depths = quantizer.draw_depths(
-      rng.stream(root, "quantizer_dropout", step), size, num_quantizers
+      rng.stream(root, "quantizer_dropout", step),
+      size,
+      num_quantizers,
+      probability=config.quantizer.dropout_probability,
+      depths=config.quantizer.dropout_depths,
     )
   else:
     depths = jnp.full((size,), num_quantizers, jnp.int32)

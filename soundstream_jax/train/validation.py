@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
@@ -164,8 +163,9 @@ def build(
   )
   most = -(-len(clips) // mesh.size)
 
-  def apply(params, vectors, x, method):
-    return net.apply(soundstream.variables(params, vectors), x, method=method)
+  def apply(params, vectors, x, method, **options):
+    variables = soundstream.variables(params, vectors)
+    return net.apply(variables, x, method=method, **options)
 
   def encode(params, vectors, audio):
     latents = apply(params, vectors, audio, "encode")
@@ -173,10 +173,7 @@ def build(
     return codes, codes
 
   def decode(params, vectors, codes, depth):
-    # One program for every depth: what lies beyond it adds zeros.
-    order = jnp.arange(len(vectors))[:, None, None]
-    vectors = jnp.where(order < depth, vectors, jnp.zeros_like(vectors))
-    latents = apply(params, vectors, codes, "dequantize")
+    latents = apply(params, vectors, codes, "dequantize", depth=depth)
     return apply(params, vectors, latents, "decode")
 
   batch, everywhere = sharding.batch(mesh), sharding.replicated(mesh)

@@ -79,7 +79,9 @@ def prepare(
   """
   make = _preparation(net, side, streams, block_frames)
   prepared, state = make(variables)
-  params = {k: v for k, v in variables["params"].items() if k == "film"}
+  # Those of convolutions are in what was prepared.
+  read = ("film", "quantizer")
+  params = {k: v for k, v in variables["params"].items() if k in read}
   kept = {**variables, "params": params, "prepared": prepared}
   return state_lib.Variables.of(kept), state
 
@@ -189,10 +191,25 @@ def _preparation(
     latents = jnp.zeros(shape, jnp.float32)
     _, made = _apply(net, variables, latents, method="decode", **first)
     state = made["stream"], concealment.start(latents)
-    return made["prepared"], state_lib.reset(state_lib.pack(state))
+    prepared = _table(net, variables) | made["prepared"]
+    return prepared, state_lib.reset(state_lib.pack(state))
 
   make = {"encoder": encoder, "decoder": decoder}[side]
   return jax.jit(make, donate_argnums=())
+
+
+def _table(net: nn.Module, variables: dict) -> dict:
+  """Returns what looking up codes takes beside the codebooks, if anything."""
+  none = jnp.zeros((1, 1, 1), jnp.int32)
+  _, made = _apply(
+    net,
+    variables,
+    none,
+    none[..., 0],
+    method="stream_latents",
+    mutable=["prepared"],
+  )
+  return dict(made.get("prepared", {}))
 
 
 def _compile(step: Callable) -> Callable:

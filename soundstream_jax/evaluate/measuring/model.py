@@ -91,7 +91,7 @@ class Model:
 
   @property
   def num_parameters(self) -> int:
-    """Of encoder and decoder; codebooks apart."""
+    """Of encoder, decoder and projections of codes; codebooks apart."""
     return sum(x.size for x in jax.tree.leaves(self.codec.variables["params"]))
 
 

@@ -16,6 +16,7 @@ from soundstream_jax.settings.constraints import (
   kmeans,
   networks,
   optimizers,
+  quantizers,
   rules,
 )
 
@@ -25,6 +26,7 @@ parse_sources = datasets.parse_sources
 as_source = datasets.as_source
 crowded_windows = analysis.crowded_windows
 kmeans_frames = kmeans.frames
+kmeans_batches = kmeans.batches
 check_kmeans = kmeans.check
 without_dropped_form = forms.without_dropped
 
@@ -128,6 +130,7 @@ def check(config: Any) -> None:
       )
   networks.check(config)
   optimizers.check(config)
+  quantizers.check(config)
   analysis.check(config)
   datasets.check(config)
   parse_profile_steps(config.profile_steps)

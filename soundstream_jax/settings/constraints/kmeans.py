@@ -3,6 +3,7 @@
 from typing import Any
 
 from soundstream_jax import errors
+from soundstream_jax.settings.constraints import quantizers
 
 
 def frames(config: Any) -> int:
@@ -10,7 +11,13 @@ def frames(config: Any) -> int:
   per_batch = config.batch_size * config.rates.num_frames(
     config.data.crop_samples
   )
-  return config.quantizer.kmeans_batches * per_batch
+  return batches(config) * per_batch
+
+
+def batches(config: Any) -> int:
+  """Global batches that it sees; 0 without it."""
+  learns = quantizers.KINDS[config.quantizer.kind].learns
+  return config.quantizer.kmeans_batches if learns else 0
 
 
 def check(config: Any) -> None:

@@ -30,7 +30,20 @@ class Quantizer:
 
   num_quantizers: int = 24
   codebook_size: int = 1024
+  # How a layer chooses its code (model/quantizers/). 'ema': the paper's vectors of
+  # D dimensions. 'low_dim': vectors of few, chosen by direction, between two
+  # projections (Descript Audio Codec, arXiv 2306.06546). 'fsq': each of a few
+  # dimensions rounded by itself, no codebook to learn (2309.15505); of levels of
+  # 4, and one of 8 for an odd bit: codebook_size=1024 is 4^5.
+  kind: str = "ema"
+  code_dim: int = 8  # of 'low_dim', DAC's; 'fsq' follows from codebook_size
+  # Quantizer dropout: an example uses its first layers alone, 1 to Q of them.
   dropout: bool = True
+  # Share of examples that dropout applies to. The paper: all; DAC: half, since
+  # always dropping cost it quality at the full rate.
+  dropout_probability: float = 1.0
+  # Depths that are drawn, all alike, as EnCodec's bitrates; () is 1 to Q.
+  dropout_depths: tuple[int, ...] = ()
   ema_decay: float = 0.99
   kmeans_iterations: int = 20  # ours
   # Batches whose frames k-means sees. The paper takes one; with none codebooks
