@@ -8,7 +8,7 @@ import pytest
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.codec import exported, fingerprint
+from soundstream_jax.checkpoint import exported, fingerprint
 
 CONFIG = config_lib.Config(
   audio=config_lib.Audio(sample_rate_hz=8_000),

@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> None:
     InputError: no such checkpoint, or a folder that holds a model already.
     DiskError: the disk cannot be written to.
   """
-  from soundstream_jax.codec import exported
+  from soundstream_jax.checkpoint import exported
 
   paths.check_writable_folder(arguments.output, arguments.output)
   model = model_check.load(arguments)

@@ -22,7 +22,7 @@ import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, folder_lock, whole_files
-from soundstream_jax.codec import fingerprint
+from soundstream_jax.checkpoint import fingerprint
 from soundstream_jax.devices import backend
 from soundstream_jax.model import soundstream
 
