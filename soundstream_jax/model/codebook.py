@@ -194,6 +194,7 @@ def kmeans_layers(
   size: int,
   iterations: int,
   frames_per_batch: float,
+  before: Array | None = None,
 ) -> Codebooks:
   """Initialises every layer on the residuals that the layers before it leave.
 
@@ -205,9 +206,11 @@ def kmeans_layers(
     iterations: of Lloyd's algorithm, per layer.
     frames_per_batch: scales the counts to those of one batch, the unit of the
       moving averages.
+    before: [q, K, D], the first layers where they are there already.
 
   Returns:
-    Codebooks whose moving averages agree with their vectors.
+    Codebooks whose moving averages agree with their vectors, of all layers but
+    those before.
   """
   num = frames.shape[0]
 
@@ -219,7 +222,13 @@ def kmeans_layers(
     counts = counts * (frames_per_batch / num)
     return residual - centres[codes], (centres, counts)
 
+  def residual_of(residual, vectors):
+    return residual - vectors[quantizer.nearest(residual, vectors)], None
+
   keys = jax.random.split(key, num_quantizers)
+  if before is not None:
+    frames, _ = lax.scan(residual_of, frames, before)
+    keys = keys[len(before) :]
   _, (vectors, counts) = lax.scan(layer, frames, keys)
   return Codebooks(
     vectors=vectors, counts=counts, sums=vectors * counts[..., None]
