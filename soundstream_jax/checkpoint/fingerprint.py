@@ -33,6 +33,7 @@ STRUCTURE = (
   "model.embedding_dim",
   "model.residual_kernel",
   "model.residual_hidden_ratio",
+  "model.activation",
   "model.film",
   "model.compute_dtype",
   "quantizer.num_quantizers",
@@ -40,7 +41,7 @@ STRUCTURE = (
 )
 
 # Fields that came later, with what all models before them were.
-LATER = {"model.encoder": "learned"}
+LATER = {"model.encoder": "learned", "model.activation": "elu"}
 
 # How the codebooks are learnt; once learnt, these change no code.
 TRAINING_ONLY = (
