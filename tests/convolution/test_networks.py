@@ -31,9 +31,9 @@ SNAKES = {
 SAMPLES = 1_600
 
 
-def audio():
+def audio(level=0.1):
   rng = np.random.default_rng(0)
-  return 0.1 * rng.standard_normal((2, SAMPLES, 1)).astype(np.float32)
+  return level * rng.standard_normal((2, SAMPLES, 1)).astype(np.float32)
 
 
 def slopes(function, params, x):
@@ -62,10 +62,11 @@ def generator(small_config):
 
 @pytest.fixture(scope="module")
 def generator_of_snakes(small_config):
-  return _generator(small_config, SNAKES)
+  # Quiet: rounding of loud values turns the phase of their ripples.
+  return _generator(small_config, SNAKES, level=0.01)
 
 
-def _generator(small_config, sizes):
+def _generator(small_config, sizes, level=0.1):
   """By form: error and gradients of the generator, from one set of weights."""
   params = None
 
@@ -88,7 +89,7 @@ def _generator(small_config, sizes):
       output = net.apply(variables, latents, method="decode")
       return jnp.sum(jnp.square(output)) + jnp.sum(jnp.square(latents))
 
-    return jax.jit(lambda p, x: slopes(error, p, x))(params, audio())
+    return jax.jit(lambda p, x: slopes(error, p, x))(params, audio(level))
 
   return {form: run(form) for form in ("plain", *OTHERS)}
 
