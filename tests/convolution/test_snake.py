@@ -53,6 +53,15 @@ def test_values_and_slopes_are_those_of_the_definition():
   )
 
 
+def test_ripples_are_exact_over_many_periods():
+  x = np.linspace(-3_000, 3_000, 100_001).astype(np.float32)
+  y, pull = jax.vjp(snake.snake, x, np.ones(1, np.float32))
+  wide = x.astype(float)
+  np.testing.assert_allclose(y - x, np.sin(wide) ** 2, rtol=0, atol=3e-4)
+  slope, _ = pull(np.ones_like(x))
+  np.testing.assert_allclose(slope, 1 + np.sin(2 * wide), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("alpha", [0.0, -0.0, 1e-30, -1e-9, 1e-9])
 def test_without_ripples_it_is_a_line(alpha):
   x = X.astype(np.float32)
