@@ -36,7 +36,8 @@ class Encoder(nn.Module):
   def __call__(self, audio: signal.Signal) -> signal.Signal:
     first = spec.causal(self.channels, 7)
     last = spec.causal(self.embedding_dim, 3)
-    x = self._conv(first, gain=layers.INPUT_GAIN, name="input")(audio)
+    gain = layers.INPUT_GAIN[self.activation]
+    x = self._conv(first, gain=gain, name="input")(audio)
     for stage, stride in enumerate(self.strides):
       x = self._stage(x, stride, name=f"stage{stage}")
     x = self._activated(x, "output")

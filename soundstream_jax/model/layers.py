@@ -27,7 +27,12 @@ DILATIONS = (1, 3, 9)
 # ELU is linear near zero and audio is small: with INPUT_GAIN = 1 the encoder
 # starts as a linear filter, which cannot measure loudness or spectrum, and
 # stays one for long. With 100, a passage at -40 dBFS reaches the ELUs at one.
-INPUT_GAIN = 100.0
+# A snake is a line near zero, too, but bends by no more than 1 / alpha at any
+# level: what reaches it far above one has phases as good as random. Measured
+# with `tiny` on speech for 200 steps (batch 8, waveform_weight 5, no
+# discriminators): a gain of 100, 30, 10, 1 gives log-mel 1.26, 1.29, 1.32, 1.23
+# and SI-SDR -34, -32, -24, -6 dB.
+INPUT_GAIN = {"elu": 100.0, "snake": 1.0}
 # Residual branches start small, so that a deep network starts shallow.
 BRANCH_GAIN = 0.01
 # Audio is small again.
