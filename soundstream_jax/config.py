@@ -73,7 +73,8 @@ class Config:
   # differ.
   form: str = "auto"
   seed: int = 0
-  # A workdir whose newest parameters and codebooks start this run.
+  # A workdir, or a folder of `soundstream export`: what fits of its newest
+  # parameters, codebooks and discriminators starts this run.
   init_from: str = ""
   # Steps in a row with a NaN or infinity after which training rolls back.
   max_bad_steps: int = 20

@@ -35,6 +35,7 @@ OTHERS = {
   "form": "plain",
   "model.strides": (8, 5, 4, 2),
   "model.encoder": "mel",
+  "model.activation": "snake",
   "model.film": "encoder",
   "model.compute_dtype": "bfloat16",
   "quantizer.codebook_size": 512,

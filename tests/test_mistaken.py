@@ -63,7 +63,7 @@ def test_a_folder_without_a_checkpoint_says_what_it_is(name, said, place):
 def test_an_exported_model_is_named_where_a_run_is_needed(place, capsys):
   argv = ["pin", f"--model={place / 'model'}", "--step=20"]
   assert command.main(argv) == 2
-  assert "an exported model, which only the codec reads" in (
+  assert "an exported model, not the run that made it" in (
     capsys.readouterr().err
   )
 

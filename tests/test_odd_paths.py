@@ -37,7 +37,7 @@ for name in names:
     if "soundstream" in flags.FLAGS.find_module_defining_flag(flag):
       delattr(flags.FLAGS, flag)
 from soundstream_jax.checkpoint import weights
-from soundstream_jax.codec import exported
+from soundstream_jax.checkpoint import exported
 from soundstream_jax.data_pipelines.preparation import workers
 from soundstream_jax.launch.preflight import step_report
 from soundstream_jax.train import step

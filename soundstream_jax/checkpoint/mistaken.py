@@ -11,7 +11,7 @@ from soundstream_jax.checkpoint import folder as folder_lib
 _OURS = {
   "dataset_info.json": "a prepared dataset, not a run",
   "evaluation.json": "an evaluation, not the run that it measured",
-  "model.json": "an exported model, which only the codec reads",
+  "model.json": "an exported model, not the run that made it",
 }
 _FIX = "Give the workdir of a training run that has saved one."
 # Runs that are named, and folders that are looked into for them.

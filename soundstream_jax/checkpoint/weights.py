@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import time
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -63,18 +64,23 @@ def restore(
     try:
       return _restore(workdir, chosen, KINDS[weights])
     except Exception:
-      if not _is_pruned(workdir, chosen):
+      if not is_pruned(workdir, chosen):
         raise
     if step is not None:
       break
-  raise errors.InputError(
-    f"the checkpoint of step {chosen} in {workdir} was pruned while it was "
+  raise pruned(workdir, chosen)
+
+
+def pruned(workdir, step: int) -> errors.InputError:
+  """Returns the line for a checkpoint that went while it was read."""
+  return errors.InputError(
+    f"the checkpoint of step {step} in {workdir} was pruned while it was "
     "read. Use another one, or pin one with soundstream pin."
   )
 
 
 def _restore(workdir, step: int, item: str) -> Weights:
-  _check_undamaged(workdir, step, item)
+  check_undamaged(workdir, step, (item, "codebooks", "meta"))
   config = config_lib.from_dict(folder.read_meta(workdir, step)["config"])
   restored = _read(
     workdir,
@@ -107,7 +113,7 @@ def _chosen(workdir, step: int | str | None) -> int:
   return best.chosen(workdir, step)
 
 
-def _is_pruned(workdir, step: int) -> bool:
+def is_pruned(workdir, step: int) -> bool:
   """True if a checkpoint goes, file by file, or is gone."""
   deadline = time.monotonic() + _PRUNING_SECONDS
   path = folder.of_step(workdir, step)
@@ -119,8 +125,9 @@ def _is_pruned(workdir, step: int) -> bool:
   return folder.steps(workdir)[-1:] != [step]
 
 
-def _check_undamaged(workdir, step: int, item: str) -> None:
-  reason = folder.damage(workdir, step, items=(item, "codebooks", "meta"))
+def check_undamaged(workdir, step: int, items: Sequence[str]) -> None:
+  """Raises InputError, with another step, if an item is damaged."""
+  reason = folder.damage(workdir, step, items=items)
   if reason is None:
     return
   others = [other for other in folder.steps(workdir) if other != step]

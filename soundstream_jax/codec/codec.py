@@ -9,8 +9,8 @@ import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import rates
+from soundstream_jax.checkpoint import exported
 from soundstream_jax.codec import (
-  exported,
   offline,
   serialization,
   trained_model,

@@ -10,8 +10,8 @@ import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, paths, rates
+from soundstream_jax.checkpoint import exported, fingerprint
 from soundstream_jax.checkpoint import weights as weights_lib
-from soundstream_jax.codec import exported, fingerprint
 from soundstream_jax.codec.stream import state as state_lib
 from soundstream_jax.codec.stream import step as step_lib
 from soundstream_jax.model import soundstream

@@ -10,6 +10,7 @@ from jax import lax
 
 from soundstream_jax import precision
 from soundstream_jax.convolution import signal as signal_lib
+from soundstream_jax.convolution import snake as snake_lib
 from soundstream_jax.convolution import spec as spec_lib
 
 Array = jax.Array
@@ -38,6 +39,11 @@ class Plain:
 
   def elu(self, values):
     return self.elementwise(nn.elu, values)
+
+  def snake(self, x, parameters, memory):
+    del memory
+    alpha = self.per_channel(parameters(), x)
+    return snake_lib.snake(x.values, alpha)
 
   def per_channel(self, vector, x):
     return vector.reshape((1,) * (x.values.ndim - 1) + (-1,))

@@ -54,6 +54,17 @@ class Method(Protocol):
   def elu(self, values: Array) -> Array:
     """The activation between layers of the generator."""
 
+  def snake(
+    self,
+    x: "Signal",
+    parameters: Callable[[], Array],
+    memory: Callable[..., Any],
+  ) -> Array:
+    """The other one (see `snake`), whose parameters are alpha [C], float32.
+
+    Memory is that of `convolve`.
+    """
+
   def per_channel(self, vector: Array, x: "Signal") -> Array:
     """Returns a vector [C] as it broadcasts over the values of x."""
 
@@ -99,6 +110,11 @@ class Signal:
 
   def elu(self) -> "Signal":
     return self.replace(values=self.method.elu(self.values))
+
+  def snake(self, parameters, memory) -> "Signal":
+    """Parameters and memory are those of `Method.snake`."""
+    values = self.method.snake(self, parameters, memory)
+    return self.replace(values=values)
 
   def map(self, function: Callable[[Array], Array]) -> "Signal":
     """Applies a function of single numbers."""

@@ -17,9 +17,8 @@ import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, paths
-from soundstream_jax.checkpoint import folder, mistaken
+from soundstream_jax.checkpoint import exported, folder, mistaken
 from soundstream_jax.checkpoint import weights as weights_lib
-from soundstream_jax.codec import exported
 from soundstream_jax.evaluate import logs
 from soundstream_jax.settings import constraints, fields
 

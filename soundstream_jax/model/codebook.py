@@ -234,6 +234,7 @@ def kmeans_layers(
   size: int,
   iterations: int,
   frames_per_batch: float,
+  before: Array | None = None,
 ) -> Codebooks:
   """Initialises every layer on the residuals that the layers before it leave.
 
@@ -247,9 +248,11 @@ def kmeans_layers(
     iterations: of Lloyd's algorithm, per layer.
     frames_per_batch: scales the counts to those of one batch, the unit of the
       moving averages.
+    before: [q, K, C], the first layers where they are there already.
 
   Returns:
-    Codebooks whose moving averages agree with their vectors.
+    Codebooks whose moving averages agree with their vectors, of all layers but
+    those before.
   """
   num = frames.shape[0]
 
@@ -264,8 +267,18 @@ def kmeans_layers(
     chosen = kind.leave(of_layer, centres[codes])
     return residual - chosen, (centres, counts)
 
-  keys = jax.random.split(key, num_quantizers)
-  _, (vectors, counts) = lax.scan(layer, frames, (keys, dict(params)))
+  def residual_of(residual, inputs):
+    vectors, of_layer = inputs
+    codes = kind.nearest(kind.enter(of_layer, residual), vectors)
+    return residual - kind.leave(of_layer, vectors[codes]), None
+
+  inputs = jax.random.split(key, num_quantizers), dict(params)
+  if before is not None:
+    there, of_layers = len(before), inputs[1]
+    first = jax.tree.map(lambda leaf: leaf[:there], of_layers)
+    frames, _ = lax.scan(residual_of, frames, (before, first))
+    inputs = jax.tree.map(lambda leaf: leaf[there:], inputs)
+  _, (vectors, counts) = lax.scan(layer, frames, inputs)
   return Codebooks(
     vectors=vectors, counts=counts, sums=vectors * counts[..., None]
   )

@@ -19,6 +19,7 @@ class Decoder(nn.Module):
     strides: of the encoder's stages, which the decoder's run through backwards.
     residual_kernel: taps of the residual units' dilated convolutions.
     residual_hidden_ratio: their width over that of the unit.
+    activation: of `layers.activated`.
     dtype: of the convolutions.
     rematerialise: keeps the inputs of residual units alone for the gradient.
   """
@@ -27,6 +28,7 @@ class Decoder(nn.Module):
   strides: tuple[int, ...]
   residual_kernel: int
   residual_hidden_ratio: float
+  activation: str = "elu"
   dtype: Any = jnp.float32
   rematerialise: bool = False
 
@@ -38,20 +40,26 @@ class Decoder(nn.Module):
     x = self._conv(first, name="input")(latents)
     for stage, stride in enumerate(reversed(self.strides)):
       x = self._stage(x, stride, name=f"stage{stage}")
-    return self._conv(last, gain=layers.OUTPUT_GAIN, name="output")(x.elu())
+    x = self._activated(x, "output")
+    return self._conv(last, gain=layers.OUTPUT_GAIN, name="output")(x)
 
   def _stage(self, x, stride: int, *, name: str) -> signal.Signal:
     """Half the channels at `stride` times the rate, then residual units."""
     up = spec.upsampling(x.channels // 2, stride)
-    x = self._conv(up, name=f"{name}_up")(x.elu())
+    x = self._activated(x, f"{name}_up")
+    x = self._conv(up, name=f"{name}_up")(x)
     return layers.residual_units(
       x,
       kernel_size=self.residual_kernel,
       hidden_ratio=self.residual_hidden_ratio,
+      activation=self.activation,
       rematerialise=self.rematerialise,
       dtype=self.dtype,
       name=name,
     )
+
+  def _activated(self, x, name: str) -> signal.Signal:
+    return layers.activated(x, self.activation, dtype=self.dtype, name=name)
 
   def _conv(self, what: spec.Spec, **options) -> layers.Conv:
     return layers.Conv(what, dtype=self.dtype, **options)

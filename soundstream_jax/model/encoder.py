@@ -18,6 +18,7 @@ class Encoder(nn.Module):
     embedding_dim: D.
     residual_kernel: taps of the residual units' dilated convolutions.
     residual_hidden_ratio: their width over that of the unit.
+    activation: of `layers.activated`.
     dtype: of the convolutions.
     rematerialise: keeps the inputs of residual units alone for the gradient.
   """
@@ -27,6 +28,7 @@ class Encoder(nn.Module):
   embedding_dim: int
   residual_kernel: int
   residual_hidden_ratio: float
+  activation: str = "elu"
   dtype: Any = jnp.float32
   rematerialise: bool = False
 
@@ -34,10 +36,12 @@ class Encoder(nn.Module):
   def __call__(self, audio: signal.Signal) -> signal.Signal:
     first = spec.causal(self.channels, 7)
     last = spec.causal(self.embedding_dim, 3)
-    x = self._conv(first, gain=layers.INPUT_GAIN, name="input")(audio)
+    gain = layers.INPUT_GAIN[self.activation]
+    x = self._conv(first, gain=gain, name="input")(audio)
     for stage, stride in enumerate(self.strides):
       x = self._stage(x, stride, name=f"stage{stage}")
-    return self._conv(last, name="output")(x.elu())
+    x = self._activated(x, "output")
+    return self._conv(last, name="output")(x)
 
   def _stage(self, x, stride: int, *, name: str) -> signal.Signal:
     """Residual units, then twice the channels at 1 / stride of the rate."""
@@ -45,12 +49,17 @@ class Encoder(nn.Module):
       x,
       kernel_size=self.residual_kernel,
       hidden_ratio=self.residual_hidden_ratio,
+      activation=self.activation,
       rematerialise=self.rematerialise,
       dtype=self.dtype,
       name=name,
     )
     down = spec.downsampling(2 * x.channels, stride)
-    return self._conv(down, name=f"{name}_down")(x.elu())
+    x = self._activated(x, f"{name}_down")
+    return self._conv(down, name=f"{name}_down")(x)
+
+  def _activated(self, x, name: str) -> signal.Signal:
+    return layers.activated(x, self.activation, dtype=self.dtype, name=name)
 
   def _conv(self, what: spec.Spec, **options) -> layers.Conv:
     return layers.Conv(what, dtype=self.dtype, **options)

@@ -64,6 +64,7 @@ class SoundStream(nn.Module):
       "strides": m.strides,
       "residual_kernel": m.residual_kernel,
       "residual_hidden_ratio": m.residual_hidden_ratio,
+      "activation": m.activation,
       "dtype": dtype,
       "rematerialise": self.rematerialise,
     }

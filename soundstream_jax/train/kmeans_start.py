@@ -27,6 +27,8 @@ def initialise(
   mesh: Mesh,
   state: state_lib.TrainState,
   batches: Iterable[jax.Array],
+  *,
+  layers: int = 0,
 ) -> state_lib.TrainState:
   """Returns the state with codebooks fitted to the encoder's latents.
 
@@ -39,12 +41,14 @@ def initialise(
     state: fresh.
     batches: `num_batches` global batches [B, T, 1]; of none the codebooks are
       random.
+    layers: the first of them that stay as they are; the others are fitted to
+      the residuals of these.
   """
   check(config)
   if not quantizers.of(config.quantizer).learns:
     return _fixed(config, mesh, state)
   if not config.quantizer.kmeans_batches:
-    return _random(config, mesh, state)
+    return _random(config, mesh, state, layers=layers)
   net = soundstream.from_config(config, platform=sharding.platform(mesh))
   encode = jax.jit(
     lambda params, audio: net.apply(
@@ -57,9 +61,9 @@ def initialise(
   latents = tuple(encode(state.params, audio) for audio in batches)
   q = config.quantizer
 
-  def fit(latents, params):
+  def fit(latents, codebooks, params):
     frames = jnp.concatenate(latents).reshape(-1, latents[0].shape[-1])
-    return codebook.kmeans_layers(
+    fitted = codebook.kmeans_layers(
       frames,
       rng.stream(rng.root(config.seed), "kmeans", 0),
       params,
@@ -68,12 +72,13 @@ def initialise(
       size=q.codebook_size,
       iterations=q.kmeans_iterations,
       frames_per_batch=frames.shape[0] / q.kmeans_batches,
+      before=codebooks.vectors[:layers] if layers else None,
     )
+    return _after(codebooks, fitted, layers)
 
-  arguments = latents, state.params.get("quantizer", {})
-  shardings = sharding.of_tree(jax.eval_shape(fit, *arguments), mesh)
-  fitted = jax.jit(fit, out_shardings=shardings)(*arguments)
-  return state.replace(codebooks=fitted)
+  given = latents, state.codebooks, state.params.get("quantizer", {})
+  shardings = sharding.of_tree(jax.eval_shape(fit, *given), mesh)
+  return state.replace(codebooks=jax.jit(fit, out_shardings=shardings)(*given))
 
 
 def _fixed(
@@ -89,17 +94,36 @@ def _fixed(
 
 
 def _random(
-  config: config_lib.Config, mesh: Mesh, state: state_lib.TrainState
+  config: config_lib.Config,
+  mesh: Mesh,
+  state: state_lib.TrainState,
+  *,
+  layers: int,
 ) -> state_lib.TrainState:
   """Returns the state with codebooks that no audio was looked at for."""
   frames = config.batch_size * config.rates.num_frames(config.data.crop_samples)
 
-  def draw():
-    return codebook.random(
-      state.codebooks,
+  def draw(codebooks):
+    drawn = codebook.random(
+      codebooks,
       rng.stream(rng.root(config.seed), "random_codebooks", 0),
       frames_per_batch=frames,
     )
+    others = jax.tree.map(lambda leaf: leaf[layers:], drawn)
+    return _after(codebooks, others, layers)
 
-  shardings = sharding.of_tree(jax.eval_shape(draw), mesh)
-  return state.replace(codebooks=jax.jit(draw, out_shardings=shardings)())
+  shardings = sharding.of_tree(jax.eval_shape(draw, state.codebooks), mesh)
+  return state.replace(
+    codebooks=jax.jit(draw, out_shardings=shardings)(state.codebooks)
+  )
+
+
+def _after(
+  kept: codebook.Codebooks, others: codebook.Codebooks, layers: int
+) -> codebook.Codebooks:
+  """Returns the first layers of `kept`, and all of the others after them."""
+  if not layers:
+    return others
+  return jax.tree.map(
+    lambda old, new: jnp.concatenate([old[:layers], new]), kept, others
+  )

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import shutil
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -10,10 +11,10 @@ from absl import logging
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, paths, rates
-from soundstream_jax.checkpoint import best, folder, mistaken
-from soundstream_jax.checkpoint import weights as weights_lib
+from soundstream_jax.checkpoint import best, fitting, folder
+from soundstream_jax.checkpoint import origin as origin_lib
 from soundstream_jax.devices import distributed, sharding
-from soundstream_jax.model import quantizers
+from soundstream_jax.model import codebook, quantizers
 from soundstream_jax.train import kmeans_start
 from soundstream_jax.train import rollback as rollback_lib
 from soundstream_jax.train import state as state_lib
@@ -86,7 +87,7 @@ def find(config: config_lib.Config, workdir: pathlib.Path) -> Found:
       folder.read_meta(workdir, latest)  # refuses another format
     init = None
     if latest is None and config.init_from:
-      init = folder.steps(config.init_from)[-1]
+      init = origin_lib.step_of(config.init_from)
     return {
       "latest": latest,
       "rollback": None if rollback is None else dataclasses.asdict(rollback),
@@ -183,11 +184,13 @@ def begin(
   first_batch: int = 0,
   init_step: int | None = None,
 ):
-  """Returns step 0: fresh, or with the weights of config.init_from."""
+  """Returns step 0: fresh, or with what config.init_from has that fits."""
   shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-  fresh = state_lib.init(config, shardings)
+  fresh, layers = state_lib.init(config, shardings), 0
   if config.init_from:
-    return _warm_start(config, fresh, step=init_step)
+    fresh, layers = _warm_start(config, fresh, step=init_step)
+  if layers == config.quantizer.num_quantizers:
+    return fresh
   if frames := kmeans_start.num_frames(config):
     size = config.quantizer.codebook_size
     logging.info("k-means on %d frames for %d codes", frames, size)
@@ -201,7 +204,7 @@ def begin(
     sharding.global_batch(place, config.batch_size, next(loader).audio)
     for _ in range(kmeans_start.num_batches(config))
   ]
-  return kmeans_start.initialise(config, mesh, fresh, heard)
+  return kmeans_start.initialise(config, mesh, fresh, heard, layers=layers)
 
 
 def describe(config, mesh, state) -> None:
@@ -242,44 +245,75 @@ def describe(config, mesh, state) -> None:
     )
 
 
-def _warm_start(config, fresh, *, step: int | None) -> state_lib.TrainState:
-  """Takes averaged parameters and codebooks of another run."""
-  other = weights_lib.restore(config.init_from, step=step)
-  logging.info("warm start from %s, step %d", config.init_from, other.step)
-
-  def placed(new, old):
-    return jax.tree.map(
-      lambda a, b: state_lib.place(np.asarray(a), b.sharding), new, old
+def _warm_start(
+  config, fresh, *, step: int | None
+) -> tuple[state_lib.TrainState, int]:
+  """Takes what fits of another run; returns how many codebooks did, too."""
+  origin = origin_lib.read(config.init_from, step=step)
+  fit = fitting.fit(
+    config,
+    origin,
+    params=fresh.params,
+    discriminators=fresh.disc_params,
+  )
+  for what, names in (
+    ("taken", fit.taken),
+    ("left fresh", fit.fresh),
+    ("not used", fit.unused),
+  ):
+    logging.info(
+      "init_from=%s, step %d: %s: %s",
+      config.init_from,
+      origin.step,
+      what,
+      fitting.named(names) or "nothing",
     )
-
   return fresh.replace(
-    params=placed(other.params, fresh.params),
-    ema_params=placed(other.params, fresh.ema_params),
-    codebooks=placed(other.codebooks, fresh.codebooks),
+    params=_replaced(fresh.params, fit.params),
+    ema_params=_replaced(fresh.ema_params, fit.ema_params),
+    codebooks=_codebooks(config, fresh.codebooks, fit),
+    disc_params=_replaced(fresh.disc_params, fit.discriminators),
+  ), len(fit.vectors)
+
+
+def _replaced(fresh, found):
+  """Returns fresh parameters with those that were found in their places."""
+  if not isinstance(fresh, Mapping):
+    return state_lib.place(np.asarray(found), fresh.sharding)
+  return {
+    name: _replaced(leaf, found[name]) if name in found else leaf
+    for name, leaf in fresh.items()
+  }
+
+
+def _codebooks(config, fresh: codebook.Codebooks, fit: fitting.Fit):
+  """Returns codebooks of which the first layers are those that fit."""
+  statistics = fit.statistics
+  if statistics is None:
+    # As if every code had had its share: it moves as the others do.
+    frames = config.batch_size * config.rates.num_frames(
+      config.data.crop_samples
+    )
+    counts = np.full(fit.vectors.shape[:2], frames / fit.vectors.shape[1])
+    statistics = {"counts": counts, "sums": fit.vectors * counts[..., None]}
+
+  def placed(leaf, first):
+    whole = np.zeros(leaf.shape, leaf.dtype)
+    if len(first):  # else it may be of another shape
+      whole[: len(first)] = first
+    return state_lib.place(whole, leaf.sharding)
+
+  return codebook.Codebooks(
+    vectors=placed(fresh.vectors, fit.vectors),
+    counts=placed(fresh.counts, statistics["counts"]),
+    sums=placed(fresh.sums, statistics["sums"]),
   )
 
 
 def _check_init_from(config: config_lib.Config) -> None:
-  """Refuses another run's weights where they do not fit."""
-  paths.readable(f"init_from={config.init_from}", config.init_from)
-  present = folder.steps(config.init_from)
-  if not present:
-    raise mistaken.error(config.init_from, field="init_from=")
-  meta = folder.read_meta(config.init_from, present[-1])
-  other = config_lib.from_dict(meta["config"])
-  names = [
-    f"{group}.{field.name}"
-    for group in ("audio", "model")
-    for field in dataclasses.fields(getattr(config, group))
-  ]
-  names += [
-    f"quantizer.{name}"
-    for name in ("num_quantizers", "codebook_size", "kind", "code_dim")
-  ]
-  for name in names:
-    theirs, ours = config_lib.get(other, name), config_lib.get(config, name)
-    if theirs != ours:
-      raise errors.InputError(
-        f"init_from={config.init_from} has {name}={theirs}, this run {ours}. "
-        f"Set --config.{name}={theirs}."
-      )
+  """Refuses another run's arrays where they do not fit."""
+  name = f"init_from={config.init_from}"
+  other = origin_lib.check(config.init_from, field="init_from=")
+  fitting.check(config, other, name=name)
+  if fitting.layers(config, other) < config.quantizer.num_quantizers:
+    kmeans_start.check(config)

@@ -11,8 +11,8 @@ import pytest
 import soundstream_jax
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
+from soundstream_jax.checkpoint import exported
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.codec import exported
 from soundstream_jax.model import soundstream
 
 CONFIG = config_lib.Config(

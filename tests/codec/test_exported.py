@@ -1,5 +1,6 @@
 """Laws of exported models: the same codec, or one line that says why not."""
 
+import dataclasses
 import json
 
 import jax
@@ -8,7 +9,8 @@ import pytest
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.codec import exported, fingerprint
+from soundstream_jax.checkpoint import exported, fingerprint
+from soundstream_jax.codec import codec as codec_lib
 
 CONFIG = config_lib.Config(
   audio=config_lib.Audio(sample_rate_hz=8_000),
@@ -41,6 +43,20 @@ def test_what_is_read_is_what_was_written_bit_for_bit(model, folder):
   ) == fingerprint.compute(CONFIG, model.params, model.vectors)
   assert exported.is_exported(folder)
   assert not exported.is_exported(folder.parent)
+
+
+def test_a_model_of_snakes_has_its_alphas(random_codec, tmp_path):
+  snakes = dataclasses.replace(CONFIG.model, activation="snake")
+  codec, params, _ = random_codec(dataclasses.replace(CONFIG, model=snakes))
+  exported.write(tmp_path / "model", codec.as_exported())
+  found = exported.read(tmp_path / "model")
+  jax.tree.map(np.testing.assert_array_equal, found.params, params)
+  assert "alpha" in found.params["decoder"]["output_snake"]
+  audio = np.random.default_rng(0).normal(size=1_000).astype(np.float32)
+  np.testing.assert_array_equal(
+    codec_lib.Codec.load(tmp_path / "model").encode(audio),
+    codec.encode(audio),
+  )
 
 
 def test_a_model_is_not_written_over(model, folder):

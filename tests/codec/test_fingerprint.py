@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from soundstream_jax import config as config_lib
-from soundstream_jax.codec import fingerprint
+from soundstream_jax.checkpoint import fingerprint
 
 CONFIG = config_lib.Config()
 PARAMS = {

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from soundstream_jax import config as config_lib
+from soundstream_jax.checkpoint import exported
 from soundstream_jax.codec import codec as codec_lib
-from soundstream_jax.codec import exported, streaming, trained_model
+from soundstream_jax.codec import streaming, trained_model
 from soundstream_jax.codec.stream import decoder, encoder
 
 CONFIG = config_lib.Config(

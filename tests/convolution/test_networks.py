@@ -21,18 +21,31 @@ SIZES = {
   "discriminator.wave_max_channels": 128,
   "discriminator.stft_channels": 4,
 }
+# One stage, which compiles quickly, and every channel another alpha.
+SNAKES = {
+  "model.activation": "snake",
+  "model.strides": (4,),
+  "model.encoder_channels": 8,
+  "model.decoder_channels": 8,
+}
 SAMPLES = 1_600
 
 
-def audio():
+def audio(level=0.1):
   rng = np.random.default_rng(0)
-  return 0.1 * rng.standard_normal((2, SAMPLES, 1)).astype(np.float32)
+  return level * rng.standard_normal((2, SAMPLES, 1)).astype(np.float32)
 
 
 def slopes(function, params, x):
   """Values and gradients with respect to parameters and audio."""
   error, pull = jax.vjp(function, params, x)
   return jax.tree.leaves(error), jax.tree.leaves(pull(jnp.ones_like(error)))
+
+
+def _spread(path, leaf):
+  if path[-1].key != "alpha":
+    return leaf
+  return np.linspace(0.5, 1.5, len(leaf), dtype=leaf.dtype)
 
 
 def assert_close(actual, expected):
@@ -44,15 +57,27 @@ def assert_close(actual, expected):
 
 @pytest.fixture(scope="module")
 def generator(small_config):
+  return _generator(small_config, SIZES)
+
+
+@pytest.fixture(scope="module")
+def generator_of_snakes(small_config):
+  # The first layer's values are about one: rounding of louder ones turns the
+  # phase of their ripples.
+  return _generator(small_config, SNAKES, level=1.0)
+
+
+def _generator(small_config, sizes, level=0.1):
   """By form: error and gradients of the generator, from one set of weights."""
   params = None
 
   def run(form):
     nonlocal params
-    config = small_config(form=form, **SIZES)
+    config = small_config(form=form, **sizes)
     net = soundstream.from_config(config)
     if params is None:
       params = soundstream.init(config, jax.random.key(0))
+      params = jax.tree_util.tree_map_with_path(_spread, params)
     q = config.quantizer
     vectors = jnp.zeros(
       (q.num_quantizers, q.codebook_size, config.model.embedding_dim)
@@ -65,7 +90,7 @@ def generator(small_config):
       output = net.apply(variables, latents, method="decode")
       return jnp.sum(jnp.square(output)) + jnp.sum(jnp.square(latents))
 
-    return jax.jit(lambda p, x: slopes(error, p, x))(params, audio())
+    return jax.jit(lambda p, x: slopes(error, p, x))(params, audio(level))
 
   return {form: run(form) for form in ("plain", *OTHERS)}
 
@@ -96,7 +121,9 @@ def discriminators(small_config):
 
 
 @pytest.mark.parametrize("form", OTHERS)
-@pytest.mark.parametrize("network", ["generator", "discriminators"])
+@pytest.mark.parametrize(
+  "network", ["generator", "generator_of_snakes", "discriminators"]
+)
 def test_values_and_gradients_equal_the_definition(network, form, request):
   results = request.getfixturevalue(network)
   for actual, expected in zip(results[form], results["plain"], strict=True):

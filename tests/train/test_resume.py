@@ -238,7 +238,7 @@ def test_warm_start_takes_weights_with_fresh_optimizers(
     }
   )
   assert loop.train(config, tmp_path / "warm") == 0
-  theirs = weights_lib.restore(workdir)
+  theirs = weights_lib.restore(workdir, weights="raw")
   ours = weights_lib.restore(tmp_path / "warm", weights="raw")
   for a, b in zip(
     jax.tree.leaves(theirs.params), jax.tree.leaves(ours.params), strict=True

@@ -71,9 +71,8 @@ def _mismatch(
   arguments: argparse.Namespace,
 ) -> str:
   """Returns the reason, with the checkpoint of the workdir that made a file."""
-  from soundstream_jax.checkpoint import folder
+  from soundstream_jax.checkpoint import exported, fingerprint, folder
   from soundstream_jax.checkpoint import weights as weights_lib
-  from soundstream_jax.codec import exported, fingerprint
 
   workdir = arguments.model
   other = (

@@ -16,6 +16,7 @@ from jax import lax
 
 from soundstream_jax import precision
 from soundstream_jax.convolution import plain
+from soundstream_jax.convolution import snake as snake_lib
 from soundstream_jax.convolution.cpu import activation
 from soundstream_jax.convolution.stream import matrices
 
@@ -62,6 +63,16 @@ class Stream(plain.Plain):
 
   def elu(self, values):
     return self.elementwise(activation.elu, values)
+
+  def snake(self, x, parameters, memory):
+    values = in_lines(x.values)
+
+    def prepare():
+      return jnp.tile(parameters(), values.shape[-1] // x.channels)
+
+    alpha = memory("prepared", "alpha", prepare).value
+    alpha = alpha.reshape((1,) * (values.ndim - 1) + (-1,))
+    return snake_lib.snake(values, alpha).reshape(x.values.shape)
 
 
 def joined(past: Array, x: Array) -> tuple[Array, Array]:

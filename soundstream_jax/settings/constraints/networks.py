@@ -9,6 +9,7 @@ from soundstream_jax.settings.constraints import forms, rules
 def check(config: Any) -> None:
   """Refuses networks that cannot be built."""
   rules.one_of(config, "model.encoder", ("learned", "mel"))
+  rules.one_of(config, "model.activation", ("elu", "snake"))
   rules.one_of(config, "model.film", ("none", "encoder", "decoder"))
   rules.one_of(config, "form", forms.FORMS)
   rules.one_of(

@@ -18,6 +18,9 @@ class Model:
   # kernels). A: kernel 3, ratio 1.0. Both give Table I's parameter counts.
   residual_kernel: int = 7
   residual_hidden_ratio: float = 0.5
+  # Of encoder and decoder: 'elu', as in Fig. 3, or 'snake', x + sin^2(a x) / a
+  # with an a to learn for each channel (arXiv 2006.08195), as in DAC.
+  activation: str = "elu"
   # FiLM at the bottleneck: 'none', 'encoder' or 'decoder'.
   film: str = "none"
   # Convolutions only; parameters, codebooks, distances, losses stay float32.

@@ -1,7 +1,7 @@
 """Laws of which model decodes a file: its own, or one line says whose it is."""
 
+from soundstream_jax.checkpoint import fingerprint
 from soundstream_jax.checkpoint import weights as weights_lib
-from soundstream_jax.codec import fingerprint
 
 
 def test_a_file_of_another_checkpoint_names_the_one_that_matches(

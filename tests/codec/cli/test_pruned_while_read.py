@@ -36,13 +36,13 @@ def prune(run, monkeypatch):
   return arrange
 
 
-@pytest.mark.parametrize("name", ["_restore", "_check_undamaged", "_read"])
+@pytest.mark.parametrize("name", ["_restore", "check_undamaged", "_read"])
 def test_the_newest_is_read_whatever_is_pruned_meanwhile(name, run, prune):
   prune(name, 2)
   assert weights.restore(run).step == 22
 
 
-@pytest.mark.parametrize("name", ["_check_undamaged", "_read"])
+@pytest.mark.parametrize("name", ["check_undamaged", "_read"])
 def test_a_step_that_goes_while_it_is_read_is_one_line(name, run, prune):
   prune(name, 1)
   with pytest.raises(errors.InputError, match=r"step 20 .* was pruned") as told:

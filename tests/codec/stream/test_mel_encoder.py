@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from soundstream_jax import config as config_lib
+from soundstream_jax.checkpoint import exported, fingerprint
 from soundstream_jax.codec import (
-  exported,
-  fingerprint,
   streaming,
   trained_model,
 )

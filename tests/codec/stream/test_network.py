@@ -21,9 +21,18 @@ HOP = 10
   kernel=st.sampled_from([1, 3, 7]),
   block_frames=st.integers(1, 5),
   film=st.sampled_from(["none", "encoder", "decoder"]),
+  activation=st.sampled_from(["elu", "snake"]),
 )
 def test_any_shape_of_model_streams(
-  random_codec, config, whole_of, strides, channels, kernel, block_frames, film
+  random_codec,
+  config,
+  whole_of,
+  strides,
+  channels,
+  kernel,
+  block_frames,
+  film,
+  activation,
 ):
   config = dataclasses.replace(
     config,
@@ -34,6 +43,7 @@ def test_any_shape_of_model_streams(
       decoder_channels=channels[1],
       residual_kernel=kernel,
       film=film,
+      activation=activation,
     ),
   )
   made = random_codec(config)

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from soundstream_jax.codec import fingerprint, streaming
+from soundstream_jax.checkpoint import fingerprint
+from soundstream_jax.codec import streaming
 from soundstream_jax.model import quantizers
 
 # With what else changes latents on their way to and from the codes.

@@ -1,9 +1,10 @@
-"""An exported model: one folder of two files, without optimizers or Orbax.
+"""An exported model: a folder of two files, without optimizers or Orbax.
 
     FOLDER/model.safetensors   float32 arrays: `params/...`, `codebooks/vectors`
     FOLDER/model.json          format version, configuration, step, weights,
                                fingerprint
 
+Beside them lies, on request, what a run needs to go on (see `training_file`).
 Names and shapes of the arrays are those of the checkpoint, paths joined by "/".
 Reading runs no code, and the fingerprint shows that nothing was changed.
 """
@@ -22,7 +23,7 @@ import numpy as np
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, folder_lock, whole_files
-from soundstream_jax.codec import fingerprint
+from soundstream_jax.checkpoint import array_file, fingerprint
 from soundstream_jax.devices import backend
 from soundstream_jax.model import quantizers, soundstream
 
@@ -45,6 +46,11 @@ class Exported:
 
 def is_exported(folder: str | os.PathLike) -> bool:
   return (pathlib.Path(folder) / ABOUT).is_file()
+
+
+def step_of(folder: str | os.PathLike) -> int:
+  """Returns the step of a model that `read` takes."""
+  return int(_about(pathlib.Path(folder) / ABOUT)["step"])
 
 
 def write(
@@ -188,9 +194,6 @@ def _arrays(
   path: pathlib.Path, config: config_lib.Config
 ) -> dict[str, np.ndarray]:
   """Reads the arrays that the configuration's model has, no more, no less."""
-  import safetensors
-  from safetensors import numpy as safetensors_numpy
-
   params = nn.meta.unbox(soundstream.declare(config))
   shapes = {
     name: leaf.shape
@@ -199,23 +202,6 @@ def _arrays(
     ).items()
   }
   shapes[_VECTORS] = quantizers.codebooks_shape(config)
-  try:
-    arrays = safetensors_numpy.load(path.read_bytes())
-  except (OSError, safetensors.SafetensorError) as error:
-    raise errors.InputError(
-      f"{path} cannot be read ({error}). Export the model again."
-    ) from None
-  for name in sorted(shapes.keys() | arrays.keys()):
-    found = arrays.get(name)
-    wanted = shapes.get(name)
-    if found is None or wanted is None:
-      problem = "is missing" if found is None else "does not belong there"
-      raise errors.InputError(
-        f"{path}: the array {name} {problem}. Export the model again."
-      )
-    if found.shape != wanted or found.dtype != np.float32:
-      raise errors.InputError(
-        f"{path}: {name} is {found.dtype} {found.shape}, not float32 {wanted}. "
-        "Export the model again."
-      )
+  arrays, _ = array_file.load(path)
+  array_file.check(path, arrays, shapes)
   return arrays

@@ -33,6 +33,7 @@ STRUCTURE = (
   "model.embedding_dim",
   "model.residual_kernel",
   "model.residual_hidden_ratio",
+  "model.activation",
   "model.film",
   "model.compute_dtype",
   "quantizer.num_quantizers",
@@ -44,6 +45,7 @@ STRUCTURE = (
 # Fields that came later, with what all models before them were.
 LATER = {
   "model.encoder": "learned",
+  "model.activation": "elu",
   "quantizer.kind": "ema",
   "quantizer.code_dim": 8,
 }
@@ -83,13 +85,22 @@ def compute(
   digest = hashlib.sha256(_json({"fingerprint": 1, **structure}))
   arrays = dict(_leaves(params, "params"))
   arrays["codebooks/vectors"] = vectors
+  update(digest, arrays)
+  return digest.digest()
+
+
+def update(digest: Any, arrays: Mapping[str, Any]) -> None:
+  """Adds arrays by their paths to a digest of hashlib, as 2. says.
+
+  Raises:
+    TypeError: an array that is not float32.
+  """
   for path in sorted(arrays, key=str.encode):
     array = np.asarray(arrays[path])
     if array.dtype != np.float32:
       raise TypeError(f"{path} is {array.dtype}, not float32.")
     digest.update(_json([path, array.shape]))
     digest.update(array.astype("<f4", order="C", copy=False).tobytes())
-  return digest.digest()
 
 
 def _json(value: Any) -> bytes:
