@@ -23,6 +23,9 @@ class Drawn(flax.struct.PyTreeNode, nn.meta.AxisMetadata):
   value: jax.Array
   mean: Mean = flax.struct.field(pytree_node=False)
   std: float = flax.struct.field(pytree_node=False)
+  # Of the same module, whose first value it takes over, the last two axes
+  # swapped; then it has no distribution of its own.
+  transposed: str = flax.struct.field(pytree_node=False, default="")
 
   def unbox(self):
     return self.value
@@ -59,15 +62,27 @@ def constant(value: Mean):
   return initializer
 
 
+def transposed(name: str):
+  """Initializer: another parameter's values, the last two axes swapped."""
+
+  def initializer(key, shape, dtype=jnp.float32):
+    del key
+    value = jnp.zeros(shape, dtype)
+    return Drawn(value, mean=0.0, std=0.0, transposed=name)
+
+  return initializer
+
+
 def draw(declared, key: jax.Array):
   """Returns numpy arrays for a tree of `Drawn` (values or shapes).
 
   The numbers depend on the key and on the order of the tree's leaves, not on
   devices or processes.
   """
-  boxes, treedef = jax.tree.flatten(
+  found, treedef = jax.tree_util.tree_flatten_with_path(
     declared, is_leaf=lambda leaf: isinstance(leaf, Drawn)
   )
+  paths, boxes = [path for path, _ in found], [box for _, box in found]
   sizes = [int(np.prod(box.value.shape)) if box.std else 0 for box in boxes]
   numbers = np.asarray(jax.random.normal(key, (sum(sizes),), jnp.float32))
   pieces = np.split(numbers, np.cumsum(sizes, dtype=int))[:-1]
@@ -78,4 +93,8 @@ def draw(declared, key: jax.Array):
       leaves.append((piece.reshape(shape) * box.std).astype(dtype))
     else:
       leaves.append(np.full(shape, box.mean, dtype))
+  for i, (path, box) in enumerate(found):
+    if box.transposed:
+      other = (*path[:-1], jax.tree_util.DictKey(box.transposed))
+      leaves[i] = np.swapaxes(leaves[paths.index(other)], -1, -2).copy()
   return jax.tree.unflatten(treedef, leaves)

@@ -18,6 +18,7 @@ from soundstream_jax.data import held_out
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.data import source as source_lib
 from soundstream_jax.devices import distributed, ending, sharding
+from soundstream_jax.model import quantizers
 from soundstream_jax.train import (
   compiled,
   preemption,
@@ -166,7 +167,10 @@ def _start(run: _Run) -> int | None:
         start=int(state.rollback_count),
       ),
       writer=writer,
-      alarms=alarms.Alarms(codebook_size=config.quantizer.codebook_size),
+      alarms=alarms.Alarms(
+        codebook_size=config.quantizer.codebook_size,
+        learns=quantizers.of(config.quantizer).learns,
+      ),
       clipping=clipping.Clipping(config),
       clock=clock.Clock(config, int(state.step)),
       watchdog=run.watchdog,

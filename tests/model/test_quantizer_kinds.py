@@ -268,23 +268,20 @@ def test_statistics_are_of_what_entered_a_layer(built, kind):
     residual = residual - b.table[i][codes]
 
 
-@pytest.mark.parametrize("kind", ["low_dim", "fsq"])
-def test_fresh_residuals_grow_by_little_from_layer_to_layer(kind):
-  """24 layers of fresh projections leave nothing that is out of all scale."""
-  q = config_lib.Quantizer(kind=kind)
-  parameters = quantizers.of(q).parameters(256)
-  rng = np.random.default_rng(0)
-  kernel = {
-    name: np.float32(
-      p.initializer(None, p.shape).std * rng.normal(size=p.shape)
-    )
-    for name, p in parameters.items()
-    if name.endswith("kernel")
-  }
-  x = np.float32(rng.normal(size=(1000, 256)))
-  there_and_back = x @ kernel["in_kernel"] @ kernel["out_kernel"]
-  assert 0.8 < np.mean((x @ kernel["in_kernel"]) ** 2) < 1.25
-  assert np.mean(there_and_back**2) < 2 * 8 / 256
+@pytest.mark.parametrize("code_dim", [1, 4, D])
+def test_a_fresh_layer_takes_a_part_of_the_residual_away(code_dim):
+  """Unquantized: less is left in every layer, whatever the dimension of codes."""
+  net = quantizer.ResidualQuantizer(low_dim.LowDim(code_dim), 24, K, D)
+  declared = jax.eval_shape(net.init, jax.random.key(0), LATENTS)["params"]
+  params = initialise.draw(declared, jax.random.key(0))
+  there, back = params["in_kernel"], params["out_kernel"]
+  np.testing.assert_array_equal(back, np.swapaxes(there, 1, 2))
+  assert params["in_bias"].shape == (24, code_dim)
+  residual, left = LATENTS, [np.sum(LATENTS**2)]
+  for i in range(24):
+    residual = residual - residual @ there[i] @ back[i]
+    left.append(np.sum(residual**2))
+  assert np.all(np.diff(left) < 0)
 
 
 def test_low_dim_chooses_the_largest_cosine_however_loud(built):

@@ -57,3 +57,14 @@ def test_a_step_without_discriminators_raises_no_alarm():
     "discriminator/accuracy_fake": np.float32(0),
   }
   assert [watch.update(quiet) for _ in range(9)] == [[]] * 9
+
+
+def test_no_field_is_a_remedy_that_a_fixed_codebook_does_not_read():
+  watch = alarms.Alarms(codebook_size=1024, learns=False)
+  bad = HEALTHY | {
+    "codebook/perplexity": np.asarray([1.0, 800.0]),
+    "codebook/dead": np.asarray([0.9, 0.0]),
+  }
+  lines = [line for _ in range(alarms.PATIENCE) for line in watch.update(bad)]
+  assert len(lines) == 2
+  assert not any("revival" in line or "ema_decay" in line for line in lines)

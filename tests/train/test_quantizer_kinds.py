@@ -12,7 +12,7 @@ import topology_run
 
 import soundstream_jax
 from soundstream_jax import errors
-from soundstream_jax.codec import exported
+from soundstream_jax.checkpoint import exported
 from soundstream_jax.devices import distributed
 from soundstream_jax.train import loop
 from soundstream_jax.train import step as step_lib

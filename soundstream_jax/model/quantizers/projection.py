@@ -24,18 +24,21 @@ class Projected(kind.Kind):
   def parameters(self, embedding_dim: int) -> dict[str, kind.Parameter]:
     """Kernels [D, d] and [d, D], biases [d] and [D].
 
-    Both kernels start at the variance 1 / D, ours: the first keeps the
-    variance, and what a layer takes from a residual, which at random is no part
-    of it, then has d / D of its energy. With 1 / d behind the codes residuals
-    would double from layer to layer.
+    The second kernel starts as the first transposed, ours: so a layer takes away
+    from the residual a part of it, and the encoder's gradient points where its
+    latents would have to go. Independent kernels make codes that are no part of
+    the residual, which layers then add to instead. The standard deviation is
+    that at which no direction is taken away more than once (the largest
+    singular value of such a kernel is 1, after Marchenko and Pastur).
     """
     wide, few = embedding_dim, self.dim(embedding_dim)
-    kernel = initialise.normal(wide**-0.5)
+    std = 1 / (wide**0.5 + few**0.5)
     zeros = initialise.constant(0.0)
+    there, back = initialise.normal(std), initialise.transposed("in_kernel")
     return {
-      "in_kernel": kind.Parameter(kernel, (wide, few)),
+      "in_kernel": kind.Parameter(there, (wide, few)),
       "in_bias": kind.Parameter(zeros, (few,)),
-      "out_kernel": kind.Parameter(kernel, (few, wide)),
+      "out_kernel": kind.Parameter(back, (few, wide)),
       "out_bias": kind.Parameter(zeros, (wide,)),
     }
 

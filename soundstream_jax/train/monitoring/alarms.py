@@ -20,8 +20,15 @@ HIGHEST_DEAD = 0.5
 class Alarms:
   """Turns metrics of logged steps into lines when an alarm starts or ends."""
 
-  def __init__(self, *, codebook_size: int):
+  def __init__(self, *, codebook_size: int, learns: bool = True):
+    """Starts without any.
+
+    Args:
+      codebook_size: K.
+      learns: whether codebooks do, and fields of theirs are a remedy.
+    """
     self._codebook_size = codebook_size
+    self._learns = learns
     self._in_a_row: dict[str, int] = {}
 
   def update(self, metrics: Mapping[str, np.ndarray]) -> list[str]:
@@ -57,11 +64,16 @@ class Alarms:
         perplexity[least] < LOWEST_PERPLEXITY * self._codebook_size,
         f"quantizer layer {least} has perplexity {perplexity[least]:.1f} of "
         f"{self._codebook_size}; its codebook is collapsing. Lower "
-        "optimizer.learning_rate, or quantizer.ema_decay.",
+        "optimizer.learning_rate"
+        + (", or quantizer.ema_decay." if self._learns else "."),
       ),
       "dead": (
         dead[most] > HIGHEST_DEAD,
         f"{dead[most]:.0%} of the codes of quantizer layer {most} are dead. "
-        "Raise quantizer.revival_candidates, or the batch.",
+        + (
+          "Raise quantizer.revival_candidates, or the batch."
+          if self._learns
+          else "Lower quantizer.codebook_size, or optimizer.learning_rate."
+        ),
       ),
     }
