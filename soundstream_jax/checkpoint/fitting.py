@@ -100,13 +100,15 @@ def fit(
     discriminators: likewise, by network.
   """
   report = _Report()
-  drop = () if config.model.film == origin.config.model.film else ("film",)
+  count = layers(config, origin.config)
+  drop = [] if config.model.film == origin.config.model.film else ["film"]
+  if not count:  # projections are of no use without their codes
+    drop.append("quantizer")
   ema = _by_name(params, _without(origin.ema, drop))
   raw = ema
   if origin.raw is not None:
     raw = _by_name(params, _without(origin.raw, drop))
   report.generator(params, origin, ema)
-  count = layers(config, origin.config)
   report.codebooks(config, origin, count)
   statistics = origin.statistics
   if statistics is not None:

@@ -11,10 +11,11 @@ import pytest
 import topology_run
 
 import soundstream_jax
-from soundstream_jax import errors
-from soundstream_jax.checkpoint import exported
+from soundstream_jax.checkpoint import exported, fitting
+from soundstream_jax.checkpoint import origin as origin_lib
 from soundstream_jax.devices import distributed
 from soundstream_jax.train import loop
+from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
 
 GENERATOR = {
@@ -115,15 +116,31 @@ def test_an_exported_model_codes_as_its_run_does(trained, tmp_path, kind):
   assert config.quantizer.kind == kind
 
 
-def test_the_weights_of_another_kind_are_refused_by_name(
-  trained, small_config, voices, tmp_path
+@pytest.mark.parametrize(
+  "changes",
+  [
+    overrides("fsq"),
+    overrides("low_dim")
+    | {"quantizer.num_quantizers": 2, "quantizer.dropout_depths": ()},
+  ],
+  ids=["another kind", "fewer layers"],
+)
+def test_without_its_projections_no_codebook_is_taken(
+  trained, small_config, changes
 ):
+  """What a code stands for is in them."""
   _, workdir = trained("low_dim")
-  other = small_config(
-    **overrides("fsq"), **{"data.sources": voices}, init_from=str(workdir)
+  config = small_config(**changes)
+  fresh = state_lib.abstract(config)
+  fit = fitting.fit(
+    config,
+    origin_lib.read(workdir),
+    params=fresh.params,
+    discriminators=fresh.disc_params,
   )
-  with pytest.raises(errors.InputError, match=r"quantizer\.kind=low_dim"):
-    loop.train(other, tmp_path)
+  assert len(fit.vectors) == 0
+  assert set(fit.params) == set(fresh.params) - {"quantizer"}
+  assert any("codebooks 1 to" in text for text in fit.fresh)
 
 
 @pytest.mark.parametrize("kind", KINDS)
