@@ -12,9 +12,10 @@ WINDOWS = (2048, 1024, 512, 256, 128)
 SAMPLES = 2_400  # a few frames of the longest window, many of the shortest
 # These programs run once, so compiling them quickly matters more.
 QUICK = {"xla_backend_optimization_level": 0}
-
-
 FORMS = ("blocks", "rows", "lanes")
+SLOW = [
+  pytest.param(f, marks=() if f == "lanes" else pytest.mark.slow) for f in FORMS
+]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def assert_same(actual, expected):
     )
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", SLOW)
 def test_a_network_of_any_window_is_the_definition(judged, form):
   assert_same(judged(form), judged("plain"))
 

@@ -61,7 +61,8 @@ def trained(small_config, voices, tmp_path_factory):
   return train
 
 
-@EACH
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_resumed_run_has_the_bits_of_one_that_was_not(
   trained, saved_arrays, tmp_path, kind
 ):
