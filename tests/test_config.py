@@ -38,6 +38,7 @@ OTHERS = {
   "model.activation": "snake",
   "model.film": "encoder",
   "model.compute_dtype": "bfloat16",
+  "model.input_gain": 1.0,
   "quantizer.codebook_size": 512,
   "quantizer.kind": "low_dim",
   "quantizer.dropout_depths": (4, 8),

@@ -50,8 +50,10 @@ LATER = {
   "quantizer.code_dim": 8,
 }
 
-# How the codebooks are learnt; once learnt, these change no code.
+# How a model begins and its codebooks are learnt; once learnt, these change no
+# code.
 TRAINING_ONLY = (
+  "model.input_gain",
   "quantizer.dropout",
   "quantizer.dropout_probability",
   "quantizer.dropout_depths",

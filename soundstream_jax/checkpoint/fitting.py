@@ -19,8 +19,9 @@ from soundstream_jax.checkpoint import origin as origin_lib
 from soundstream_jax.model import quantizers
 
 _LAYERS = "quantizer.num_quantizers"
-# Where parameters of two values have other names, or another meaning.
-_MAY_DIFFER = ("model.film",)
+# Where parameters of two values have other names or another meaning, and of what
+# they were before they were learnt.
+_MAY_DIFFER = ("model.film", "model.input_gain")
 _MOST_NAMED = 8
 
 

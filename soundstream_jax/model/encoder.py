@@ -19,6 +19,7 @@ class Encoder(nn.Module):
     residual_kernel: taps of the residual units' dilated convolutions.
     residual_hidden_ratio: their width over that of the unit.
     activation: of `layers.activated`.
+    input_gain: of the first layer's kernels; 0 is the activation's own.
     dtype: of the convolutions.
     rematerialise: keeps the inputs of residual units alone for the gradient.
   """
@@ -29,6 +30,7 @@ class Encoder(nn.Module):
   residual_kernel: int
   residual_hidden_ratio: float
   activation: str = "elu"
+  input_gain: float = 0.0
   dtype: Any = jnp.float32
   rematerialise: bool = False
 
@@ -36,7 +38,7 @@ class Encoder(nn.Module):
   def __call__(self, audio: signal.Signal) -> signal.Signal:
     first = spec.causal(self.channels, 7)
     last = spec.causal(self.embedding_dim, 3)
-    gain = layers.INPUT_GAIN[self.activation]
+    gain = self.input_gain or layers.INPUT_GAIN[self.activation]
     x = self._conv(first, gain=gain, name="input")(audio)
     for stage, stride in enumerate(self.strides):
       x = self._stage(x, stride, name=f"stage{stage}")

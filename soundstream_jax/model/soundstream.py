@@ -77,7 +77,10 @@ class SoundStream(nn.Module):
       )
     else:
       self.encoder = encoder.Encoder(
-        channels=m.encoder_channels, embedding_dim=m.embedding_dim, **shared
+        channels=m.encoder_channels,
+        embedding_dim=m.embedding_dim,
+        input_gain=m.input_gain,
+        **shared,
       )
     self.decoder = decoder.Decoder(channels=m.decoder_channels, **shared)
     self.quantizer = quantizer.ResidualQuantizer(

@@ -159,6 +159,17 @@ def test_its_kernels_start_as_those_of_elu_but_for_the_input_gain(small_config):
   assert alphas == 2 * (6 + 1 + 1)
 
 
+def test_an_input_gain_scales_the_first_kernel_alone(small_config):
+  key = jax.random.key(0)
+  usual = soundstream.init(small_config(), key)
+  other = soundstream.init(small_config(**{"model.input_gain": 2.0}), key)
+  first = other["encoder"]["input"]
+  first["kernel"] = layers.INPUT_GAIN["elu"] / 2 * first["kernel"]
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), usual, other
+  )
+
+
 def test_another_activation_is_refused(small_config):
   with pytest.raises(errors.InputError, match="'relu' is none of elu, snake"):
     small_config(**{"model.activation": "relu"})

@@ -39,6 +39,7 @@ PATHS = (*datasets.SOURCES, "init_from", "compilation_cache")
 _LEAST = {
   0: (
     "seed",
+    "model.input_gain",
     "quantizer.kmeans_batches",
     "quantizer.kmeans_iterations",
     "quantizer.revival_threshold",

@@ -21,6 +21,9 @@ class Model:
   # Of encoder and decoder: 'elu', as in Fig. 3, or 'snake', x + sin^2(a x) / a
   # with an a to learn for each channel (arXiv 2006.08195), as in DAC.
   activation: str = "elu"
+  # Of the encoder's first kernels as they are drawn, over what keeps the variance
+  # (model/layers.py); 0: what suits the activation. Ours.
+  input_gain: float = 0.0
   # FiLM at the bottleneck: 'none', 'encoder' or 'decoder'.
   film: str = "none"
   # Convolutions only; parameters, codebooks, distances, losses stay float32.
