@@ -60,6 +60,7 @@ def test_the_shipped_sweeps_are_found():
     "bitrate",
     "codebook_size",
     "discriminators",
+    "objectives",
     "quantizers",
     "seeds",
     "strides",
