@@ -90,6 +90,7 @@ def _losses(workdir, step):
   return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "toy", [Patches(), ChannelsFirst()], indirect=True, ids=type
 )

@@ -96,6 +96,7 @@ def test_a_better_step_is_saved_although_none_is_due_unless_it_was_bad(
   assert weights_lib.restore(tmp_path, step="best").step == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_kept_no_best_begins_to_on_resume(
   config, distances, tmp_path
 ):
@@ -131,6 +132,7 @@ def test_what_a_rollback_sets_aside_is_not_the_best(
   assert best.chosen(tmp_path, "best") == 4
 
 
+@pytest.mark.slow
 def test_saves_in_between_change_no_number(
   config, distances, saved_arrays, tmp_path
 ):

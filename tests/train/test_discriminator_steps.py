@@ -105,7 +105,7 @@ def test_a_gradient_that_is_left_out_is_zero_and_changes_no_other(small_config):
 
   def run(learns):
     gradient, judged = gradients._adversarial_gradients(
-      config, net, params, real, fake, learns=learns
+      config, net, params, real, fake, {}, learns=learns
     )
     return gradient, judged.total, judged.metrics
 

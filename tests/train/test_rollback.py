@@ -122,6 +122,7 @@ def test_rollbacks_are_bounded_and_the_reason_is_said(
   assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(newest))
 
 
+@pytest.mark.slow
 def test_a_second_rollback_in_place_goes_one_checkpoint_further(
   config, tmp_path, damaged_batches, caplog
 ):
@@ -132,6 +133,7 @@ def test_a_second_rollback_in_place_goes_one_checkpoint_further(
   assert "Back to step 2, on with batch 13" in caplog.text
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_a_rollback_is_a_new_beginning(
   config, tmp_path, damaged_batches, counters
 ):

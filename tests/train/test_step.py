@@ -287,7 +287,10 @@ def whole(small):
 
 @pytest.mark.parametrize(
   "how",
-  [{"microbatches": 4}, {"microbatches": 2, "rematerialise": True}],
+  [
+    pytest.param({"microbatches": 4}, marks=pytest.mark.slow),
+    {"microbatches": 2, "rematerialise": True},
+  ],
   ids=["examples one by one", "pairs, activations computed again"],
 )
 def test_saving_memory_changes_no_gradient_and_no_count(

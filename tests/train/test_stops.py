@@ -52,7 +52,15 @@ def undisturbed(monkeypatch):
     monkeypatch.setattr(owner, name, getattr(owner, name))
 
 
-@pytest.mark.parametrize("moment", ("k-means", *MOMENTS))
+def _some_are_slow(*moments):
+  """Moments before, amid and after what is computed; the others are slow."""
+  few = ("k-means", "restore", "step", "save")
+  marks = {m: () if m in few else pytest.mark.slow for m in moments}
+  found = [pytest.param(m, marks=marks[m]) for m in moments]
+  return pytest.mark.parametrize("moment", found)
+
+
+@_some_are_slow("k-means", *MOMENTS)
 def test_a_stop_of_a_fresh_run_ends_in_a_saved_step(
   moment, config, undisturbed, tmp_path
 ):
@@ -67,15 +75,7 @@ def test_a_stop_of_a_fresh_run_ends_in_a_saved_step(
   assert not (workdir / "running.json").exists()
 
 
-# Before what differs from a fresh run, and after; the others are slow.
-@pytest.mark.parametrize(
-  "moment",
-  [
-    "restore",
-    "step",
-    *(pytest.param(m, marks=pytest.mark.slow) for m in MOMENTS if m != "step"),
-  ],
-)
+@_some_are_slow("restore", *MOMENTS)
 def test_a_stop_of_a_resumed_run_ends_in_a_saved_step(
   moment, config, begun, undisturbed, tmp_path
 ):
