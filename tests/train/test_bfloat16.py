@@ -10,6 +10,7 @@ from soundstream_jax.data import held_out
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.devices import distributed
 from soundstream_jax.settings import presets
+from soundstream_jax.settings.constraints import forms
 from soundstream_jax.train import kmeans_start, validation
 from soundstream_jax.train import state as state_lib
 from soundstream_jax.train import step as step_lib
@@ -144,3 +145,13 @@ def test_gradients_of_one_step_point_the_same_way(one_step, network):
     cosines.append(wide @ narrow / norms)
   print(f"{network}: cosines {np.round(cosines, 5)}")
   assert np.median(cosines) > 0.99
+
+
+@pytest.mark.parametrize("form", [f for f in forms.FORMS if f != "auto"])
+def test_no_method_mixes_dtypes(small_config, form):
+  """Where a bfloat16 meets a float32, one of them is converted by name."""
+  config = small_config(**{"model.compute_dtype": "bfloat16", "form": form})
+  mesh = distributed.make_mesh(config.mesh, jax.devices()[:1])
+  step, arguments = step_lib.build(config, mesh)
+  with jax.numpy_dtype_promotion("strict"):
+    jax.eval_shape(step, *arguments)

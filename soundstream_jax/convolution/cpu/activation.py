@@ -29,7 +29,7 @@ def _forward(x):
 
 def _backward(y, cotangent):
   slope = jnp.minimum(precision.widened(y), 0) + 1
-  return ((cotangent * slope).astype(y.dtype),)
+  return ((precision.widened(cotangent) * slope).astype(y.dtype),)
 
 
 elu.defvjp(_forward, _backward)
