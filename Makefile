@@ -34,7 +34,8 @@ FAST := $(wildcard tests/test_*.py $(addprefix tests/, \
 PAIR := -n 2 --dist=loadscope --no-loadscope-reorder --max-worker-restart=0
 LONG := $(addprefix tests/,train launch evaluate convolution model)
 LONGEST := $(addprefix tests/,test_readme.py launch/test_demo.py \
-  train/test_topology.py launch/test_sweep_kills.py test_package.py)
+  launch/test_kills.py train/test_topology.py launch/test_sweep_kills.py \
+  test_package.py)
 SHORT := $(filter-out $(LONG) tests/__pycache__, \
   $(patsubst %/,%,$(wildcard tests/*/)) $(wildcard tests/test_*.py))
 

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.faults import background_job
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 SEED = 0
 # At least five have to hit a save; one that ends too early hits none.
