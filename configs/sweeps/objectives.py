@@ -34,11 +34,40 @@ CHANGES = {
 }
 
 
+
+
+def of_a_preset(preset):
+  """Changes that depend on the preset's own numbers: the same examples always."""
+  steps = preset.num_steps
+  halves = {  # twice as many steps of half the examples; averages over as many
+    "batch_size": preset.batch_size // 2,
+    "num_steps": 2 * steps,
+    "discriminator.start_step": 2 * preset.discriminator.start_step,
+    "optimizer.warmup_steps": 2 * preset.optimizer.warmup_steps,
+    "optimizer.ema_decay": preset.optimizer.ema_decay**0.5,
+    "quantizer.ema_decay": preset.quantizer.ema_decay**0.5,
+  }
+  second_half = {"discriminator.start_step": steps // 2}
+  return {
+    "half_batch": halves,
+    "learning_rate": {
+      "optimizer.learning_rate": 2 * preset.optimizer.learning_rate
+    },
+    "discriminators": second_half,
+    "multi_scale": second_half
+    | {
+      "discriminator.wave_scales": 0,
+      "discriminator.stft_windows": (2048, 1024, 512, 256, 128),
+    },
+    "low_dim": {"quantizer.kind": "low_dim"},
+  }
+
+
 def sweep(preset):
   waveform = {} if preset.loss.waveform_weight else WAVEFORM
   yield "baseline", waveform
   present = fields.flatten(preset)
-  for name, changes in CHANGES.items():
+  for name, changes in (CHANGES | of_a_preset(preset)).items():
     changes = waveform | changes
     if any(present[field] != value for field, value in changes.items()):
       yield name, changes
