@@ -15,7 +15,6 @@ CHANGES = {
   "waveform_25": {"loss.waveform_weight": 25.0},
   "commitment": {"loss.commitment_weight": 0.1},
   "bypass": {"quantizer.bypass_probability": 0.5},
-  "emphasis": {"loss.waveform_emphasis": 0.9},
   "waveform_100": {"loss.waveform_weight": 100.0},
   # Shares: half of the gradient for the waveform.
   "balancer": {"loss.balancer": True, "loss.waveform_weight": 1.0},
