@@ -1,6 +1,5 @@
 """Laws of the activation snake: one function in every layout, finite slopes."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np
