@@ -57,6 +57,7 @@ TRAINING_ONLY = (
   "quantizer.dropout",
   "quantizer.dropout_probability",
   "quantizer.dropout_depths",
+  "quantizer.bypass_probability",
   "quantizer.ema_decay",
   "quantizer.kmeans_iterations",
   "quantizer.kmeans_batches",

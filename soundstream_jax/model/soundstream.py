@@ -98,6 +98,7 @@ class SoundStream(nn.Module):
     audio: Array,
     *,
     denoise: Array | None = None,
+    bypass: Array | None = None,
     **quantizer_options,
   ) -> Output:
     """Encodes, quantizes and decodes audio [B, T, 1], T a multiple of the hop.
@@ -105,12 +106,17 @@ class SoundStream(nn.Module):
     Args:
       audio: waveform.
       denoise: bool [B] or [B, F] for FiLM; None is off.
+      bypass: bool [B], whose latents the decoder gets unquantized; codes,
+        commitment and statistics are those of all examples. None is none.
       **quantizer_options: of `quantizer.quantize`.
     """
     latents = self.encode(audio, denoise=denoise)
     quantized = self.quantizer(latents, **quantizer_options)
+    heard = quantized.quantized
+    if bypass is not None:
+      heard = jnp.where(bypass[:, None, None], latents, heard)
     return Output(
-      audio=self.decode(quantized.quantized, denoise=denoise),
+      audio=self.decode(heard, denoise=denoise),
       latents=latents,
       codes=quantized.codes,
       commitment=quantized.commitment,

@@ -44,6 +44,7 @@ class Microbatch:
   examples: batch_lib.Batch
   rows: Array  # [b] int32, the examples' rows in the global batch
   depths: Array  # [b] int32, quantizer layers per example
+  bypass: Array | None = None  # [b] bool, whose latents stay unquantized
 
 
 @flax.struct.dataclass
@@ -82,6 +83,7 @@ def differentiator(
         soundstream.variables(params, state.codebooks.vectors),
         heard,
         denoise=denoise,
+        bypass=microbatch.bypass,
         depths=microbatch.depths,
         candidates=candidates,
         rows=microbatch.rows,

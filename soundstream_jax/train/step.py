@@ -236,7 +236,15 @@ def _draw(
     num_candidates=config.quantizer.revival_candidates,
   )
   rows = jnp.arange(size, dtype=jnp.int32)
-  whole = gradients.Microbatch(examples=batch, rows=rows, depths=depths)
+  bypass = None
+  if config.quantizer.bypass_probability:
+    key = rng.stream(root, "quantizer_bypass", step)
+    bypass = jax.random.bernoulli(
+      key, config.quantizer.bypass_probability, (size,)
+    )
+  whole = gradients.Microbatch(
+    examples=batch, rows=rows, depths=depths, bypass=bypass
+  )
   return whole, candidates
 
 

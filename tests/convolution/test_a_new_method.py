@@ -16,6 +16,8 @@ from soundstream_jax import errors
 from soundstream_jax.convolution import methods, plain
 from soundstream_jax.settings.constraints import forms
 from soundstream_jax.train import loop
+from tests.codec.stream import chunks
+from tests.convolution.channels_first import ChannelsFirst
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,29 +42,6 @@ class Patches(plain.Plain):
     y = jnp.einsum("bgit...,tigo->b...go", seen, kernel)
     y = y.reshape(batch, *space, spec.features)
     return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
-
-
-@dataclasses.dataclass(frozen=True)
-class ChannelsFirst(plain.Plain):
-  """Values lie as [B, C, *space]."""
-
-  def enter(self, x, *, channels, granule):
-    return jnp.moveaxis(x, -1, 1)
-
-  def leave(self, x):
-    return jnp.moveaxis(x.values, 1, -1)
-
-  def convolve(self, spec, x, parameters, memory):
-    kernel, bias = parameters()
-    y = plain.convolve(self.leave(x), kernel, spec)
-    return jnp.moveaxis(y, -1, 1) + bias.reshape(-1, *(1,) * spec.axes)[None]
-
-  def per_channel(self, vector, x):
-    return vector.reshape(1, -1, *(1,) * len(x.space))
-
-  def mean_per_frame(self, values):
-    axes = (1, *range(3, values.ndim))
-    return jnp.mean(values, axis=axes, keepdims=True)
 
 
 @pytest.fixture
@@ -112,8 +91,7 @@ def test_it_trains_streams_and_resumes(
   from soundstream_jax.codec.streaming import StreamEncoder
 
   encoder = StreamEncoder(codec, block_frames=64)
-  pieces = [encoder.push(piece) for piece in np.split(audio, [700, 2_000])]
-  streamed = np.concatenate([*pieces, encoder.flush()[0]])
+  streamed = chunks.run(encoder, audio, [700, 1_300])
   np.testing.assert_array_equal(streamed, codes)
   longer = dataclasses.replace(config, num_steps=3)
   assert loop.train(longer, tmp_path) == 0

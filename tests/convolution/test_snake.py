@@ -1,7 +1,5 @@
 """Laws of the activation snake: one function in every layout, finite slopes."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +7,10 @@ import pytest
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.convolution import methods, plain, signal, snake
+from soundstream_jax.convolution import methods, signal, snake
 from soundstream_jax.convolution.stream import method as stream
 from soundstream_jax.model import layers, soundstream
+from tests.convolution.channels_first import ChannelsFirst
 
 RANDOM = np.random.default_rng(0)
 # Loud and quiet, and alphas of both signs and of nearly nothing.
@@ -21,20 +20,6 @@ ALPHA = np.array([1.0, -0.7, 3.0, 1e-3]).reshape(1, 1, -1)
 
 def _definition(x, alpha):
   return x + np.sin(alpha * x) ** 2 / alpha
-
-
-@dataclasses.dataclass(frozen=True)
-class ChannelsFirst(plain.Plain):
-  """Values lie as [B, C, T]."""
-
-  def enter(self, x, *, channels, granule):
-    return jnp.moveaxis(x, -1, 1)
-
-  def leave(self, x):
-    return jnp.moveaxis(x.values, 1, -1)
-
-  def per_channel(self, vector, x):
-    return vector.reshape(1, -1, 1)
 
 
 def test_values_and_slopes_are_those_of_the_definition():

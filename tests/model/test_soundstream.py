@@ -45,7 +45,7 @@ def test_parameter_counts_are_those_of_table_one(kernel, hidden_ratio):
 
 @pytest.fixture(scope="module")
 def small(small_config):
-  """(config, net, jitted apply, variables)."""
+  """(config, net, variables)."""
   return _build(small_config(**{"model.strides": (2, 4)}))
 
 
@@ -136,6 +136,20 @@ def test_examples_of_a_batch_do_not_see_each_other(small):
   poisoned = audio.at[1].set(jnp.nan)
   np.testing.assert_array_equal(run(audio)[0], run(poisoned)[0])
   np.testing.assert_array_equal(run(audio)[2], run(poisoned)[2])
+
+
+def test_a_bypassed_example_is_decoded_from_its_latents(small):
+  _, net, variables = small
+  audio = _audio(3, 80)
+  usual = net.apply(variables, audio)
+  bypass = jnp.asarray([True, False, True])
+  output = net.apply(variables, audio, bypass=bypass)
+  whole = net.apply(variables, usual.latents, method="decode")
+  np.testing.assert_allclose(output.audio[::2], whole[::2], atol=1e-5)
+  np.testing.assert_allclose(output.audio[1], usual.audio[1], atol=1e-6)
+  assert np.abs(output.audio[0] - usual.audio[0]).max() > 1e-3
+  for name in ("codes", "commitment"):
+    np.testing.assert_array_equal(getattr(output, name), getattr(usual, name))
 
 
 def test_decoding_the_codes_is_the_reconstruction(small):

@@ -27,6 +27,7 @@ KINDS = {
     "quantizer.code_dim": 4,
     "quantizer.dropout_probability": 0.5,
     "quantizer.dropout_depths": (1, 3),
+    "quantizer.bypass_probability": 0.5,
   },
   "fsq": {},
 }

@@ -6,7 +6,7 @@ from soundstream_jax import console, paths
 from soundstream_jax.codec.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import table_files
 
-HELP = "a checkpoint -> a folder of two files that needs no Orbax"
+HELP = "a checkpoint -> a folder that needs no Orbax"
 
 
 def add_arguments(parser: options.Parser) -> None:

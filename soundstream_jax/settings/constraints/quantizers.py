@@ -42,11 +42,12 @@ def check(config: Any) -> None:
       f"quantizer.code_dim={q.code_dim} is above model.embedding_dim={dim}, "
       f"which codes are projected from. Use {dim} or less."
     )
-  if not 0 <= q.dropout_probability <= 1:
-    raise errors.InputError(
-      f"quantizer.dropout_probability={q.dropout_probability} must be in "
-      "[0, 1], for example 0.5."
-    )
+  for name in ("dropout_probability", "bypass_probability"):
+    if not 0 <= getattr(q, name) <= 1:
+      raise errors.InputError(
+        f"quantizer.{name}={getattr(q, name)} must be in [0, 1], for example "
+        "0.5."
+      )
   wrong = [d for d in q.dropout_depths if not 1 <= d <= q.num_quantizers]
   if wrong:
     raise errors.InputError(

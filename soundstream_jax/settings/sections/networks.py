@@ -50,6 +50,10 @@ class Quantizer:
   dropout_probability: float = 1.0
   # Depths that are drawn, all alike, as EnCodec's bitrates; () is 1 to Q.
   dropout_depths: tuple[int, ...] = ()
+  # Share of training examples whose latents reach the decoder unquantized, so
+  # that both networks learn what codebooks cannot say yet. Not in the paper;
+  # Mimi (arXiv 2410.00037) has half.
+  bypass_probability: float = 0.0
   ema_decay: float = 0.99
   kmeans_iterations: int = 20  # ours
   # Batches whose frames k-means sees. The paper takes one; with none codebooks

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from soundstream_jax import errors
 from soundstream_jax.codec import streaming
 from soundstream_jax.codec.stream import step as step_lib
+from tests.codec.stream import chunks
 
 HOP = 10
 FRAMES = 120
@@ -24,29 +25,18 @@ def _streams(kind, codec, block_frames):
   return kind(codec, block_frames=block_frames)
 
 
-def _chunks(items, lengths):
-  """Cuts items along their first axis; what is left is the last chunk."""
-  edges = np.cumsum(lengths)
-  return np.split(items, edges[edges < len(items)])
-
-
-def _in_chunks(stream, items, lengths):
-  parts = [stream.push(chunk) for chunk in _chunks(items, lengths)]
-  return np.concatenate([*parts, stream.flush()[0]])
-
-
 @pytest.mark.parametrize("block_frames", BLOCKS)
 @settings(max_examples=20, deadline=None)
 @given(lengths=sizes)
 def test_chunks_change_no_bit(codec, audio, block_frames, lengths):
   encoder = _streams(streaming.StreamEncoder, codec, block_frames)
   decoder = _streams(streaming.StreamDecoder, codec, block_frames)
-  codes = _in_chunks(encoder, audio, [])
-  np.testing.assert_array_equal(_in_chunks(encoder, audio, lengths), codes)
-  decoded = _in_chunks(decoder, codes, [])
+  codes = chunks.run(encoder, audio, [])
+  np.testing.assert_array_equal(chunks.run(encoder, audio, lengths), codes)
+  decoded = chunks.run(decoder, codes, [])
   assert decoded.shape == (FRAMES * HOP,)
   np.testing.assert_array_equal(
-    _in_chunks(decoder, codes, [n // HOP for n in lengths]), decoded
+    chunks.run(decoder, codes, [n // HOP for n in lengths]), decoded
   )
 
 
@@ -57,10 +47,10 @@ def test_streams_equal_the_training_forward(
   codec, _, vectors = made
   encoder = _streams(streaming.StreamEncoder, codec, block_frames)
   decoder = _streams(streaming.StreamDecoder, codec, block_frames)
-  codes = _in_chunks(encoder, audio, [77, 5])
+  codes = chunks.run(encoder, audio, [77, 5])
   assert codes.dtype == np.int32
   differ_at_near_ties_only(codes, whole.codes, whole.latents, vectors)
-  decoded = _in_chunks(decoder, whole.codes, [7])
+  decoded = chunks.run(decoder, whole.codes, [7])
   assert decoded.dtype == np.float32
   np.testing.assert_allclose(decoded, whole.audio, rtol=1e-5, atol=1e-5)
 
@@ -114,20 +104,20 @@ def test_the_tail_is_flushed_and_nothing_more(codec, audio):
 
 
 def test_lower_bitrates_are_the_first_layers(codec, audio):
-  full = _in_chunks(_streams(streaming.StreamEncoder, codec, 4), audio, [])
+  full = chunks.run(_streams(streaming.StreamEncoder, codec, 4), audio, [])
   bitrate = float(codec.bitrates[1])
   encoder = streaming.StreamEncoder(codec, block_frames=4, bitrate_bps=bitrate)
-  low = _in_chunks(encoder, audio, [])
+  low = chunks.run(encoder, audio, [])
   np.testing.assert_array_equal(low, full[:, :2])
   decoder = streaming.StreamDecoder(codec, block_frames=4, bitrate_bps=bitrate)
   np.testing.assert_allclose(
-    _in_chunks(decoder, low, []), codec.decode(low), rtol=1e-5, atol=1e-5
+    chunks.run(decoder, low, []), codec.decode(low), rtol=1e-5, atol=1e-5
   )
 
 
 def test_denoising_is_that_of_the_codec(codec, audio):
   encoder = streaming.StreamEncoder(codec, block_frames=32, denoise=True)
-  codes = _in_chunks(encoder, audio, [])
+  codes = chunks.run(encoder, audio, [])
   expected = codec.encode(audio, denoise=True)
   assert (codes == expected).mean() > 0.99
   assert (codes != codec.encode(audio)).any()

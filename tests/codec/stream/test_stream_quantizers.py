@@ -8,6 +8,7 @@ import pytest
 from soundstream_jax.checkpoint import fingerprint
 from soundstream_jax.codec import streaming
 from soundstream_jax.model import quantizers
+from tests.codec.stream import chunks
 
 # With what else changes latents on their way to and from the codes.
 KINDS = {
@@ -46,10 +47,7 @@ def test_a_stream_is_the_whole_file_and_a_prefix_the_lower_bitrate(
   )
   assert len(np.unique(codes)) > 8
   encoder = streaming.StreamEncoder(codec, block_frames=4)
-  results = []
-  for cuts in ([], [77, 82, 500]):
-    parts = [encoder.push(chunk) for chunk in np.split(audio, cuts)]
-    results.append(np.concatenate([*parts, encoder.flush()[0]]))
+  results = [chunks.run(encoder, audio, cut) for cut in ([], [77, 5, 418])]
   np.testing.assert_array_equal(*results)
   differ_at_near_ties_only(
     results[0],
@@ -62,7 +60,7 @@ def test_a_stream_is_the_whole_file_and_a_prefix_the_lower_bitrate(
   fewer = codec.encode(audio, bitrate_bps=float(codec.bitrates[1]))
   np.testing.assert_array_equal(fewer, codes[:, :2])
   decoder = streaming.StreamDecoder(codec, block_frames=4)
-  decoded = np.concatenate([decoder.push(whole.codes), decoder.flush()[0]])
+  decoded = chunks.run(decoder, whole.codes)
   np.testing.assert_allclose(decoded, whole.audio, rtol=1e-5, atol=1e-5)
   layers = np.full(len(codes), 2)
   np.testing.assert_array_equal(
