@@ -1,10 +1,12 @@
 """Signals of the system: handlers for a while, and requests to stop."""
 
+import contextlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import resource_tracker
 
 # Both a terminal's group and a launcher may pass one request on.
 _SAME_SECONDS = 1.0
@@ -33,7 +35,28 @@ class Handlers:
 
 
 # A scheduler's, Ctrl-C, and a terminal that is closed.
-_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def deaf_children() -> Iterator[None]:
+  """Processes that the block spawns begin with STOPS blocked.
+
+  A terminal's Ctrl-C also comes to an interpreter that is starting and has no
+  handlers yet. A child calls `hear` once it has its own.
+  """
+  # The first spawn starts this one too, which unblocks signals.
+  resource_tracker.ensure_running()
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def hear() -> None:
+  """Lets STOPS come to a process that `deaf_children` has begun."""
+  signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 class StopRequest:
@@ -67,7 +90,7 @@ class StopRequest:
       )
       # nohup has a closed terminal ignored.
       ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-      heard = _STOPS[:-1] if ignored else _STOPS
+      heard = STOPS[:-1] if ignored else STOPS
       self._handlers.install(heard, lambda *_: self._event.set())
       self._reader = threading.Thread(target=self._read, daemon=True)
       self._reader.start()
@@ -86,7 +109,7 @@ class StopRequest:
   def _read(self) -> None:
     """Runs in a thread: Python writes a signal's number into the pipe."""
     while number := os.read(self._pipe[0], 1)[0]:
-      if number not in _STOPS:
+      if number not in STOPS:
         continue
       now = time.monotonic()
       if self._first is None:

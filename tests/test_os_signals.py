@@ -126,3 +126,29 @@ def test_another_thread_catches_no_request():
   thread.start()
   thread.join()
   assert seen == [(False, before)]
+
+
+MASKS = """\
+import multiprocessing, signal
+from soundstream_jax import os_signals
+
+def show():
+  blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+  print(sorted(number.name for number in blocked), flush=True)
+
+if __name__ == "__main__":
+  child = multiprocessing.get_context("spawn").Process(target=show)
+  with os_signals.deaf_children():
+    child.start()
+  child.join()
+  show()
+"""
+
+
+def test_the_first_child_too_begins_deaf(tmp_path):
+  script = tmp_path / "parent.py"
+  script.write_text(MASKS)
+  done = subprocess.run(
+    [sys.executable, script], capture_output=True, text=True, check=True
+  )
+  assert done.stdout.splitlines() == ["['SIGHUP', 'SIGINT', 'SIGTERM']", "[]"]

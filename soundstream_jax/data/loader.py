@@ -7,6 +7,7 @@ every batch. So the global batch is the same for any number of processes, and
 worker processes change nothing. Grain does the work.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import grain
@@ -14,6 +15,7 @@ import numpy as np
 from absl import flags
 
 from soundstream_jax import config as config_lib
+from soundstream_jax import os_signals
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.data import mixtures, shared_buffers, worker
 
@@ -38,10 +40,14 @@ class Loader:
     return self
 
   def __next__(self) -> batch_lib.Batch:
+    beginning = contextlib.nullcontext()
     if self._iterator is None:
       self._iterator = iter(self._from_step())
+      if self._buffers is not None:
+        beginning = os_signals.deaf_children()
     try:
-      batch = next(self._iterator)
+      with beginning:
+        batch = next(self._iterator)
     except RuntimeError as error:
       lost = worker.lost(error)
       if lost is None:

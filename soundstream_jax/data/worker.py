@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 
+from soundstream_jax import os_signals
 from soundstream_jax.devices import host_memory
 
 # Seconds that a signalled worker goes on for; its parent ends it long before.
@@ -23,9 +24,10 @@ def begin(index: int, count: int) -> None:
   del index, count
   host_memory.keep()  # a batch is megabytes; fresh pages cost more than filling
   threading.Thread(target=_end_with_parent, daemon=True).start()
-  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+  for number in os_signals.STOPS:
     if signal.getsignal(number) is not signal.SIG_IGN:  # as of nohup
       signal.signal(number, _end_later)
+  os_signals.hear()
 
 
 def lost(error: RuntimeError) -> RuntimeError | None:

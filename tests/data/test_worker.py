@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -49,6 +50,34 @@ def test_a_worker_works_on_after_sigterm_and_its_death_is_an_error(
       for _ in range(100):
         next(batches)
     assert time.monotonic() - start < 10
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_starting_survives_a_signal_too(voices, make_config):
+  with loader.train_loader(make_config(voices)) as alone:
+    expected = next(alone).audio
+  done = threading.Event()
+
+  def signal_them():
+    signalled = set()
+    while not done.is_set():
+      for process in multiprocessing.active_children():
+        if process.pid not in signalled:
+          signalled.add(process.pid)
+          # When it has begun, and while it imports.
+          for _ in range(20):
+            os.kill(process.pid, signal.SIGTERM)
+            time.sleep(0.05)
+
+  sender = threading.Thread(target=signal_them)
+  sender.start()
+  try:
+    config = make_config(voices, **{"data.num_workers": 2})
+    with loader.train_loader(config) as batches:
+      np.testing.assert_array_equal(next(batches).audio, expected)
+  finally:
+    done.set()
+    sender.join()
 
 
 def test_another_error_is_not_taken_for_a_dead_worker():

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import select
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -250,6 +251,26 @@ def test_workers_load_no_jax_and_are_deaf_to_a_terminals_signals(tmp_path):
   )
   found = _perform(str(path), 1, count=2, names=("jax_free", "log_mel"))
   assert [result.values["jax_free"] for result in found.values()] == [1, 1]
+
+
+@pytest.mark.slow
+def test_workers_that_are_starting_are_deaf_too(own, capfd):
+  results = pool.perform(_tasks(4), workers=2, own_metrics=own)
+  done = threading.Event()
+
+  def signal_them():
+    while not done.wait(0.02):
+      for process in multiprocessing.active_children():
+        os.kill(process.pid, signal.SIGINT)
+
+  sender = threading.Thread(target=signal_them)
+  sender.start()
+  try:
+    assert len(list(results)) == 4
+  finally:
+    done.set()
+    sender.join()
+  assert not capfd.readouterr().err
 
 
 def _abandoned(pipe, own):

@@ -18,14 +18,13 @@ import warnings
 from collections.abc import Iterable, Iterator
 from multiprocessing import connection as connection_lib
 
-from soundstream_jax import errors, metrics
+from soundstream_jax import errors, metrics, os_signals
 from soundstream_jax.evaluate.measuring import tasks
 
 # Tasks that a worker has at hand, so that it never waits for the next.
 _AT_HAND = 2
 # A worker is there for one clip at a time: libraries need no threads of theirs.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_DEAF = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
 
 def default_workers() -> int:
@@ -87,19 +86,17 @@ class _Worker:
     )
     self.waiting: collections.deque[tasks.Task] = collections.deque()
     self.began = False
-    # Interpreters that are starting have no handlers yet: they begin deaf.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF)
     threads = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     try:
-      self.process.start()
+      with os_signals.deaf_children():
+        self.process.start()
     finally:
       for name, value in threads.items():
         if value is None:
           del os.environ[name]
         else:
           os.environ[name] = value
-      signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
 
   def give(self, task: tasks.Task) -> None:
@@ -193,9 +190,9 @@ _ERRORS = {
 
 def _work(pipe, own_metrics: str) -> None:
   """Runs in a worker: does tasks until its parent is gone."""
-  for number in _DEAF:
+  for number in os_signals.STOPS:
     signal.signal(number, signal.SIG_IGN)
-  signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEAF)
+  os_signals.hear()
   warnings.simplefilter("ignore")  # of libraries, about each clip
   waiting: queue.SimpleQueue[tasks.Task] = queue.SimpleQueue()
   threading.Thread(target=_read, args=(pipe, waiting), daemon=True).start()
