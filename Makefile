@@ -26,7 +26,7 @@ BENCH := $(VENV)/.installed-bench
 PYTEST := $(PYTHON) -m pytest
 # What compiles no training step and no network of the paper's size.
 FAST := $(wildcard tests/test_*.py $(addprefix tests/, \
-  audio data data_pipelines losses metrics codec))
+  audio data data_pipelines losses metrics codec cli export))
 
 # Two processes, files in the order given, the longest first. A process that
 # crashes ends the run: pytest-xdist 3.8 replaces it and then may wait for ever

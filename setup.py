@@ -96,6 +96,6 @@ setup(
     ],
   },
   entry_points={
-    "console_scripts": ["soundstream = soundstream_jax.codec.__main__:main"],
+    "console_scripts": ["soundstream = soundstream_jax.cli.__main__:main"],
   },
 )

@@ -150,7 +150,7 @@ def test_a_stream_that_ended_itself_is_not_ended_again(tmp_path):
   program = """
 import os, signal, sys, threading, time
 from soundstream_jax import endings
-from soundstream_jax.codec.cli.files import pipes
+from soundstream_jax.cli.files import pipes
 os.dup2(os.pipe()[0], 0)
 read = os.read
 def late(number, size):

@@ -4,7 +4,7 @@ import pytest
 
 from soundstream_jax import errors
 from soundstream_jax.checkpoint import best, weights
-from soundstream_jax.codec import __main__ as command
+from soundstream_jax.cli import __main__ as command
 
 
 @pytest.fixture

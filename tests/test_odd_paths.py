@@ -17,7 +17,7 @@ import tempfile
 import pytest
 
 from soundstream_jax import console
-from soundstream_jax.codec.cli import main as cli
+from soundstream_jax.cli import main as cli
 from tests import test_imports
 
 STRANGER = 65534

@@ -19,7 +19,7 @@ from benchmarks.same_programs import __main__ as same_programs
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, paths
 from soundstream_jax.checkpoint import folder as folder_lib
-from soundstream_jax.codec.cli import main as cli
+from soundstream_jax.cli import main as cli
 from soundstream_jax.settings import constraints, presets
 
 USER = pwd.getpwuid(os.getuid())

@@ -12,7 +12,7 @@ import pytest
 
 from soundstream_jax import errors, metrics, whole_files
 from soundstream_jax.audio import wav
-from soundstream_jax.codec.cli import main as cli
+from soundstream_jax.cli import main as cli
 from soundstream_jax.evaluate import (
   evaluator,
   logs,

@@ -20,7 +20,7 @@ from soundstream_jax.checkpoint import (
   manager,
   training_file,
 )
-from soundstream_jax.codec import __main__ as command
+from soundstream_jax.cli import __main__ as command
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import distributed, sharding
 from soundstream_jax.model import codebook

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from soundstream_jax.codec import __main__ as command
+from soundstream_jax.cli import __main__ as command
 from soundstream_jax.codec import trained_model
 
 MODEL = pathlib.Path(__file__).parents[2] / "frozen/v0_1/model"

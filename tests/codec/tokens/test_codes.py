@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from soundstream_jax.audio import waveform
-from soundstream_jax.codec import __main__ as command
+from soundstream_jax.cli import __main__ as command
 from soundstream_jax.codec import offline
 from soundstream_jax.codec.sstr import reader
 from soundstream_jax.codec.tokens import plan as plan_lib

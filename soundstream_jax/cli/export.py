@@ -3,7 +3,7 @@
 import argparse
 
 from soundstream_jax import console, paths
-from soundstream_jax.codec.cli import model_check, options
+from soundstream_jax.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import table_files
 
 HELP = "a checkpoint -> a folder that needs no Orbax"

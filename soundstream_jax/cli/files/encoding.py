@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from soundstream_jax import errors
 from soundstream_jax.audio import reading
+from soundstream_jax.cli import printing
 from soundstream_jax.codec import recording, serialization, trained_model
-from soundstream_jax.codec.cli import printing
 from soundstream_jax.codec.sstr import files, limits, raw, writer
 from soundstream_jax.codec.sstr import header as header_lib
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib

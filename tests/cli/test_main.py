@@ -7,8 +7,8 @@ import sys
 import pytest
 
 import soundstream_jax
-from soundstream_jax.codec import __main__ as command
-from soundstream_jax.codec.cli import main
+from soundstream_jax.cli import __main__ as command
+from soundstream_jax.cli import main
 
 
 def test_mistyped_commands_and_options_name_the_nearest(refused):
@@ -73,7 +73,7 @@ def test_a_command_is_one_module_with_its_flags_help_and_run():
 def test_help_on_every_command_loads_no_jax():
   code = (
     "import sys\n"
-    "from soundstream_jax.codec.cli import main\n"
+    "from soundstream_jax.cli import main\n"
     "for argv in (['--help'], *([name, '-h'] for name in main.COMMANDS)):\n"
     "  try:\n"
     "    main.main(argv)\n"
@@ -89,7 +89,7 @@ def test_help_on_every_command_loads_no_jax():
 def test_info_and_usage_errors_load_no_jax(encoded):
   code = (
     "import sys\n"
-    "from soundstream_jax.codec import __main__ as command\n"
+    "from soundstream_jax.cli import __main__ as command\n"
     f"assert command.main(['info', {str(encoded)!r}]) == 0\n"
     "assert command.main(['encdoe']) == 2\n"
     "assert not {'jax', 'flax', 'soundfile', 'absl'} & set(sys.modules)"

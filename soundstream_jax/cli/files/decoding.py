@@ -13,8 +13,8 @@ import numpy as np
 
 from soundstream_jax import errors
 from soundstream_jax.audio import resampling, wav
+from soundstream_jax.cli import printing
 from soundstream_jax.codec import offline, trained_model
-from soundstream_jax.codec.cli import printing
 from soundstream_jax.codec.sstr import pieces, raw, reader, version1
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 

@@ -12,8 +12,8 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.checkpoint import folder as folder_lib
 from soundstream_jax.checkpoint import manager
+from soundstream_jax.cli import main, tables
 from soundstream_jax.codec import trained_model
-from soundstream_jax.codec.cli import main, tables
 from soundstream_jax.codec.sstr.entropy import table_files
 from soundstream_jax.model import codebook, soundstream
 

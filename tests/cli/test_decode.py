@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from soundstream_jax import errors
-from soundstream_jax.codec import __main__ as command
+from soundstream_jax.cli import __main__ as command
 from soundstream_jax.codec import offline, trained_model
 from soundstream_jax.codec.sstr import packing, reader, writer
 from soundstream_jax.codec.sstr.entropy import frequencies, table_files

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from soundstream_jax import console, endings, errors, rates
-from soundstream_jax.codec.cli import options, printing
-from soundstream_jax.codec.cli.files import pipes
+from soundstream_jax.cli import options, printing
+from soundstream_jax.cli.files import pipes
 from soundstream_jax.codec.sstr import chunks, files, reader, scan, version1
 from soundstream_jax.codec.sstr import header as header_lib
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from soundstream_jax import errors
-from soundstream_jax.codec.cli import model_check, options
-from soundstream_jax.codec.cli.files import pipes
+from soundstream_jax.cli import model_check, options
+from soundstream_jax.cli.files import pipes
 from soundstream_jax.codec.sstr import (
   limits,
   raw,

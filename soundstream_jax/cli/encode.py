@@ -8,7 +8,7 @@ import argparse
 import pathlib
 
 from soundstream_jax import errors, whole_files
-from soundstream_jax.codec.cli import model_check, options
+from soundstream_jax.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import table_files
 
 HELP = "audio file -> .sstr file"
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
   Raises:
     InputError: what cannot be encoded or written; of a folder, at the end.
   """
-  from soundstream_jax.codec.cli.files import folder
+  from soundstream_jax.cli.files import folder
 
   suffix = ".packets" if arguments.raw else ".sstr"
   task = folder.Task(
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _begin(arguments: argparse.Namespace, suffix: str):
   """Returns what encodes one file, as `folder.DoOne`."""
   from soundstream_jax.audio import folders, reading
-  from soundstream_jax.codec.cli.files import encoding
+  from soundstream_jax.cli.files import encoding
 
   output = pathlib.Path(arguments.output)
   if folders.is_audio(output) and not (

@@ -3,7 +3,7 @@
 import argparse
 
 from soundstream_jax import console, errors
-from soundstream_jax.codec.cli import options
+from soundstream_jax.cli import options
 
 HELP = "keep a checkpoint that files need"
 

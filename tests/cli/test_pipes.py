@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from soundstream_jax import errors
-from soundstream_jax.codec import __main__ as command
+from soundstream_jax.cli import __main__ as command
 
 BITRATE = "--bitrate=250"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from soundstream_jax import console, errors, paths
-from soundstream_jax.codec.cli import model_check, options
+from soundstream_jax.cli import model_check, options
 from soundstream_jax.codec.sstr.entropy import measuring, table_files
 from soundstream_jax.codec.sstr.entropy import tables as tables_lib
 from soundstream_jax.settings import lists

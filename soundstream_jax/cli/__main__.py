@@ -1,4 +1,4 @@
-"""`python -m soundstream_jax.codec` is the command `soundstream`."""
+"""`python -m soundstream_jax.cli` is the command `soundstream`."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   """Runs one command; that of this process where `argv` is None."""
   if argv is None:
     endings.obey()  # before anything else is imported
-  from soundstream_jax.codec.cli import main as cli
+  from soundstream_jax.cli import main as cli
 
   return cli.main(argv)
 

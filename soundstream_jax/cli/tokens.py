@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from soundstream_jax import console, errors
-from soundstream_jax.codec.cli import model_check, options, printing
-from soundstream_jax.codec.cli.files import progress
+from soundstream_jax.cli import model_check, options, printing
+from soundstream_jax.cli.files import progress
 
 if TYPE_CHECKING:
   from soundstream_jax.codec import trained_model

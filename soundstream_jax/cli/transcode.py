@@ -4,8 +4,8 @@ import argparse
 from typing import BinaryIO
 
 from soundstream_jax import console, endings
-from soundstream_jax.codec.cli import options, printing
-from soundstream_jax.codec.cli.files import paths, pipes
+from soundstream_jax.cli import options, printing
+from soundstream_jax.cli.files import paths, pipes
 from soundstream_jax.codec.sstr import files
 from soundstream_jax.codec.sstr import transcode as transcode_lib
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     InputError: files that cannot be read or written, or another bitrate; of a
       folder, at the end.
   """
-  from soundstream_jax.codec.cli.files import folder
+  from soundstream_jax.cli.files import folder
 
   if arguments.input == pipes.PIPE:
     return _pass_on(arguments)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from soundstream_jax import console, errors, whole_files
 from soundstream_jax import paths as paths_lib
-from soundstream_jax.codec.cli.files import pipes
+from soundstream_jax.cli.files import pipes
 
 
 def is_folder(arguments: argparse.Namespace) -> bool:

@@ -7,8 +7,8 @@ path answer at once.
 import argparse
 
 from soundstream_jax import errors, whole_files
-from soundstream_jax.codec.cli import model_check, options
-from soundstream_jax.codec.cli.files import paths, pipes
+from soundstream_jax.cli import model_check, options
+from soundstream_jax.cli.files import paths, pipes
 from soundstream_jax.codec.sstr import files
 from soundstream_jax.codec.sstr.entropy import table_files
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
       a folder, at the end.
   """
   from soundstream_jax.audio import wav
-  from soundstream_jax.codec.cli.files import folder
+  from soundstream_jax.cli.files import folder
 
   _check_raw(arguments)
   suffix = ".packets" if arguments.raw else ".sstr"
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _begin(arguments: argparse.Namespace):
   """Returns what decodes one file, as `folder.DoOne`."""
-  from soundstream_jax.codec.cli.files import decoding
+  from soundstream_jax.cli.files import decoding
 
   model = model_check.load(arguments)
   model.check_denoise(arguments.denoise, "decoder")

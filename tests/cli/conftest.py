@@ -13,7 +13,7 @@ import soundfile
 
 from soundstream_jax import config as config_lib
 from soundstream_jax.checkpoint import manager
-from soundstream_jax.codec import __main__ as command
+from soundstream_jax.cli import __main__ as command
 from soundstream_jax.codec import trained_model
 from soundstream_jax.codec.sstr import reader, writer
 from soundstream_jax.model import codebook, soundstream

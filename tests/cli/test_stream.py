@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from soundstream_jax.audio import waveform
-from soundstream_jax.codec import __main__ as command
+from soundstream_jax.cli import __main__ as command
 from soundstream_jax.codec import trained_model
 from soundstream_jax.codec.sstr import chunks, raw, reader
 from soundstream_jax.codec.stream import decoder as decoder_lib

@@ -190,7 +190,7 @@ def test_encoding_loads_no_training_and_says_nothing_on_stderr(
   argv = ["encode", wav(), tmp_path / "a.sstr", f"--model={workdir}"]
   code = (
     "import sys\n"
-    "from soundstream_jax.codec import __main__ as command\n"
+    "from soundstream_jax.cli import __main__ as command\n"
     f"assert command.main({[str(word) for word in argv]!r}) == 0\n"
     "heavy = {'optax', 'grain', 'tensorflow', 'soundstream_jax.train',\n"
     "         'soundstream_jax.data', 'soundstream_jax.losses'}\n"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundstream_jax.codec import __main__ as command
+from soundstream_jax.cli import __main__ as command
 from soundstream_jax.codec.sstr import reader
 
 

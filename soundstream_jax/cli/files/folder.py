@@ -17,9 +17,9 @@ from typing import BinaryIO
 
 from soundstream_jax import console, errors, whole_files
 from soundstream_jax.audio import folders
-from soundstream_jax.codec.cli import printing
-from soundstream_jax.codec.cli.files import paths, pipes
-from soundstream_jax.codec.cli.files import progress as progress_lib
+from soundstream_jax.cli import printing
+from soundstream_jax.cli.files import paths, pipes
+from soundstream_jax.cli.files import progress as progress_lib
 
 # Does a file (a path, its name) into another (open, its name).
 DoOne = Callable[[pathlib.Path, str, BinaryIO, str], printing.Done]

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from soundstream_jax import errors, whole_files
-from soundstream_jax.codec import __main__ as command
+from soundstream_jax.cli import __main__ as command
 
 FROZEN = pathlib.Path(__file__).parents[2] / "frozen/v0_1"
 SPEECH = FROZEN / "speech.sstr"

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import soundstream_jax
 from soundstream_jax import errors
-from soundstream_jax.codec.cli import options
+from soundstream_jax.cli import options
 
 # Each is a module beside this one, which has HELP, add_arguments and run. A
 # module is imported when its command is meant, or help on all of them.
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def module_of(command: str) -> ModuleType:
   """Returns the module of one of COMMANDS."""
-  return importlib.import_module(f"soundstream_jax.codec.cli.{command}")
+  return importlib.import_module(f"soundstream_jax.cli.{command}")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

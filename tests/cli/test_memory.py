@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundstream_jax.codec import __main__ as command
+from soundstream_jax.cli import __main__ as command
 
 MINUTES = 2
 # All of the long sound would be 46 MB, its codes 3.
