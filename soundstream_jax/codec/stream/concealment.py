@@ -89,4 +89,4 @@ def gain(faded: Array, hop_samples: int) -> Array:
   time = jnp.arange(1, hop_samples + 1, dtype=jnp.float32) / hop_samples
   begin, end = faded[:, :-1, None], faded[:, 1:, None]
   way = begin + (end - begin) * time.reshape((1, 1, -1))
-  return (0.5 + 0.5 * jnp.cos(math.pi * way)).reshape(len(faded), -1)
+  return (0.5 + 0.5 * jnp.cos(math.pi * way)).reshape(faded.shape[0], -1)
