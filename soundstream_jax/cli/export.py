@@ -17,9 +17,7 @@ LIST = "list"
 
 
 def add_arguments(parser: options.Parser) -> None:
-  parser.add_argument(
-    "output", type=options.path, metavar="FOLDER", nargs="?"
-  )
+  parser.add_argument("output", type=options.path, metavar="FOLDER", nargs="?")
   options.add_model(parser, required=False)
   parser.add_argument(
     "--format",

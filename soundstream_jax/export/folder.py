@@ -1,11 +1,11 @@
 """Writes the folder of a format: the model, and what it can be checked by.
 
-    FOLDER/...            the format's own files
-    FOLDER/golden.npz     a sound, its codes, the decoded audio (see `golden`)
-    FOLDER/parity.json    how near each runtime here came (see `parity`)
-    FOLDER/README.md      how to open it, in ten lines that run, and the card
-    FOLDER/LICENSE        of weights and files
-    FOLDER/export.json    the list of all these (see `manifest`)
+FOLDER/...            the format's own files
+FOLDER/golden.npz     a sound, its codes, the decoded audio (see `golden`)
+FOLDER/parity.json    how near each runtime here came (see `parity`)
+FOLDER/README.md      how to open it, in ten lines that run, and the card
+FOLDER/LICENSE        of weights and files
+FOLDER/export.json    the list of all these (see `manifest`)
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ import soundstream_jax
 from soundstream_jax import errors, rates
 from soundstream_jax.checkpoint import exported
 from soundstream_jax.codec import codec as codec_lib
+from soundstream_jax.export import format as format_lib
 from soundstream_jax.export import (
   formats,
   golden,
@@ -26,7 +27,6 @@ from soundstream_jax.export import (
   number_range,
   parity,
 )
-from soundstream_jax.export import format as format_lib
 
 CARD = "parity.json"
 README = "README.md"
@@ -187,15 +187,16 @@ def _readme(
 ) -> str:
   made = model.config.rates
   mark = exported.fingerprint_of(model).hex()
-  bitrates = rates.describe_bps(made.bitrate_bps(1)), rates.describe_bps(
-    made.bitrate_bps()
+  bitrates = (
+    rates.describe_bps(made.bitrate_bps(1)),
+    rates.describe_bps(made.bitrate_bps()),
   )
   card = parity.table(rows) if rows else "No runtime was installed to ask."
   return f"""\
 # A SoundStream codec: {formats.FORMATS[name].about}
 
 {made.sample_rate_hz} Hz, frames of {made.hop_samples} samples, {made.num_quantizers} layers of
-{made.codebook_size} codes: {bitrates[0]} to {bitrates[1]}. Fingerprint {mark[:12]}, step {model.step}.
+{made.codebook_size} codes: {bitrates[0]} to {bitrates[1]} bit/s. Fingerprint {mark[:12]}, step {model.step}.
 
 ```python
 {formats.FORMATS[name].consumer}```

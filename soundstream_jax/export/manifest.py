@@ -1,13 +1,13 @@
 """The list of what an export wrote, by which changes to it are found.
 
-    export.json
-      format, format_version   name of the format; 1
-      software                 what wrote it
-      fingerprint, step, weights, config   of the model
-      options                  beside the format: dtype, denoise
-      licence, data            notes, in the user's words
-      files                    path -> bytes, sha256
-      tensors                  file -> tensor -> sha256 of its values
+export.json
+  format, format_version   name of the format; 1
+  software                 what wrote it
+  fingerprint, step, weights, config   of the model
+  options                  beside the format: dtype, denoise
+  licence, data            notes, in the user's words
+  files                    path -> bytes, sha256
+  tensors                  file -> tensor -> sha256 of its values
 """
 
 import hashlib

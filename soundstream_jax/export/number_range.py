@@ -43,7 +43,7 @@ def largest(codec: codec_lib.Codec, audio: np.ndarray) -> float:
     net.apply(variables, quantized, method="decode")
     # Squared distances are compared, too.
     watched.seen.append(jnp.max(jnp.sum(jnp.square(latents), axis=-1)))
-    watched.seen += [jnp.max(jnp.abs(x)) for x in jax.tree.leaves(variables)]
-    return jnp.max(jnp.stack(watched.seen))
+    of_arrays = [jnp.max(jnp.abs(x)) for x in jax.tree.leaves(variables)]
+    return jnp.max(jnp.stack([*watched.seen, *of_arrays]))
 
   return float(reached(codec.variables, audio[None, :, None]))

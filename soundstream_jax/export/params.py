@@ -84,9 +84,9 @@ class _Own:
   def encode_stream(self, audio, blocks, *, num_quantizers, denoise=False):
     from soundstream_jax.codec.stream import encoder
 
-    return np.stack([self._encoded(encoder, a, blocks, denoise) for a in audio])[
-      ..., :num_quantizers
-    ]
+    return np.stack(
+      [self._encoded(encoder, a, blocks, denoise) for a in audio]
+    )[..., :num_quantizers]
 
   def _encoded(self, encoder, audio, blocks, denoise):
     stream = encoder.StreamEncoder(
