@@ -29,6 +29,9 @@ NAME = "golden.npz"
 SECONDS = 2
 _SEED = 24
 _PEAK = 0.5
+# Squared distance of two vectors, relative to the square of one, up to which
+# they are the same, rounded.
+_TWINS = 1e-10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,11 +128,11 @@ def distances(
     squared = norms - 2 * residual @ book.T
     own = np.take_along_axis(squared, codes[:, layer, None], axis=1)
     apart = norms + np.square(chosen).sum(-1)[:, None] - 2 * chosen @ book.T
-    apart = np.sqrt(np.maximum(apart, 0))
     lost = 4 * eps * (np.square(residual).sum(-1)[:, None] + norms)
-    apart[apart == 0] = np.nan  # the code itself, and its twins
-    away = (squared - own - lost) / (2 * apart)
-    result[:, layer] = np.nanmin(away, axis=1, initial=np.inf)
+    # The code itself, and its twins, which are no other code.
+    twins = apart <= _TWINS * norms
+    away = (squared - own - lost) / (2 * np.sqrt(np.where(twins, 1, apart)))
+    result[:, layer] = np.min(away, axis=1, initial=np.inf, where=~twins)
     residual = residual - chosen
   return result
 
