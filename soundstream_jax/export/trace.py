@@ -176,7 +176,9 @@ def _with_film(recorder, call, args, kwargs, context) -> Any:
   read = functools.partial(module.get_variable, "params")
   arrays = {name: _array(read(name)) for name in ("scale", "shift")}
   path = "/".join(module.path)
-  return recorder.append("film", args[0].shape, args[0], path=path, arrays=arrays)
+  return recorder.append(
+    "film", args[0].shape, args[0], path=path, arrays=arrays
+  )
 
 
 def _array(x: Any) -> np.ndarray:

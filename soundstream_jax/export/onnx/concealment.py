@@ -54,9 +54,7 @@ def fill(
   was_heard = add("Greater", heard, zero)
   # Before the first frame that arrives there is nothing to hold: silence.
   lost = add("Where", was_heard, add("Add", gap, count), most)
-  lost = add(
-    "Where", is_new, add("Sub", count, newest), add("Min", lost, most)
-  )
+  lost = add("Where", is_new, add("Sub", count, newest), add("Min", lost, most))
   begins = add("Or", was_heard, graph.slice(is_new, 1, 0, 1))
   before = add("Where", begins, gap, graph.slice(lost, 1, 0, 1))
   gaps = add("Concat", before, lost, axis=1)
