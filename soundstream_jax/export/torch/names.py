@@ -32,6 +32,7 @@ def of(path: str) -> str:
     return "quantizer.vectors"
   path = re.sub(r"stage(\d+)_unit(\d+)", r"stages/\1/units/\2", path)
   path = re.sub(r"stage(\d+)_", r"stages/\1/", path)
+  path = re.sub(r"_snake/alpha$", "_activation/alpha", path)
   path = re.sub(r"/kernel$", "/weight", path)
   return path.removeprefix("params/").replace("/", ".")
 
