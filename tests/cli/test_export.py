@@ -52,7 +52,7 @@ def test_a_folder_of_the_format_alone_is_the_format(
 @pytest.mark.parametrize(
   ("words", "match"),
   [
-    (("x", "--format=onx"), "--format='onx' is none. Did you mean onnx?"),
+    (("x", "--format=onx"), "--format='onx' is none. Did you mean 'onnx'?"),
     ((), "FOLDER is missing"),
     (("x", "--num_quantizers=9"), "--num_quantizers=9 must be from 1 to the 3"),
     (("x", "--denoise"), "trained without denoising"),
