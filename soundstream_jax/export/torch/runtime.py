@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import json
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ class Torch:
   """A `format.Runtime`."""
 
   name = "torch"
+  lossy = False
   blocks: tuple[int, ...] | None = ()
   switches = True
 
@@ -28,8 +28,6 @@ class Torch:
     import torch
 
     self.version = torch.__version__
-    about = json.loads((folder / "config.json").read_text())
-    self.lossy = about["dtype"] != "float32"
     self._codec = _module(folder / "model.py").load(folder)
 
   def encode(
