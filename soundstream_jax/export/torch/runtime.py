@@ -34,14 +34,12 @@ class Torch:
     self, audio: np.ndarray, *, num_quantizers: int, denoise: bool = False
   ) -> np.ndarray:
     with one_thread() as torch:
-      found = self._codec.encode(
-        torch.tensor(audio), num_quantizers, denoise or None
-      )
+      found = self._codec.encode(torch.tensor(audio), num_quantizers, denoise)
     return found.numpy().astype(np.int32)
 
   def decode(self, codes: np.ndarray, *, denoise: bool = False) -> np.ndarray:
     with one_thread() as torch:
-      found = self._codec.decode(torch.tensor(codes).long(), denoise or None)
+      found = self._codec.decode(torch.tensor(codes).long(), denoise)
     return found.numpy()
 
   def encode_stream(
@@ -57,7 +55,7 @@ class Torch:
     with one_thread() as torch:
       for block in np.split(audio, ends, axis=1):
         state, codes = self._codec.encode_step(
-          state, torch.tensor(block), num_quantizers, denoise or None
+          state, torch.tensor(block), num_quantizers, denoise
         )
         found.append(codes.numpy().astype(np.int32))
     return np.concatenate(found, axis=1)
@@ -79,7 +77,7 @@ class Torch:
           state,
           torch.tensor(block).long(),
           torch.tensor(arrived),
-          denoise or None,
+          denoise,
         )
         found.append(audio.numpy())
     return np.concatenate(found, axis=1)
