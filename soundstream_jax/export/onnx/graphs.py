@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+import soundstream_jax
 from soundstream_jax import config as config_lib
 from soundstream_jax.checkpoint import exported, fingerprint
 from soundstream_jax.export import trace
@@ -51,12 +52,10 @@ class Model:
 
   def metadata(self) -> dict[str, str]:
     """Returns metadata_props: what a program asks of a file."""
-    from soundstream_jax import __version__
-
     rates = self.config.rates
     return {
       "format_version": str(FORMAT_VERSION),
-      "version": __version__,
+      "version": soundstream_jax.__version__,
       "sample_rate": str(rates.sample_rate_hz),
       "hop": str(rates.hop_samples),
       "num_quantizers": str(rates.num_quantizers),
