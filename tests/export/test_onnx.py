@@ -1,4 +1,4 @@
-"""Laws of the formats onnx and web: the same codes, in any batch and block."""
+"""Laws of the format onnx: the same codes, in any batch and block."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from soundstream_jax import config as config_lib
 from soundstream_jax.checkpoint import exported
 from soundstream_jax.export import format as format_lib
-from soundstream_jax.export import golden, web
+from soundstream_jax.export import golden
 from soundstream_jax.export.onnx import codes as codes_lib
 from soundstream_jax.export.onnx import format as onnx_format
 from soundstream_jax.export.onnx import graphs, runtime
@@ -319,44 +319,3 @@ def test_a_kind_that_came_later_is_refused_by_name(small_config, monkeypatch):
   monkeypatch.delitem(codes_lib.NEAREST, "fsq")
   reason = onnx_format.refusal(config, format_lib.Options())
   assert "quantizer.kind=fsq" in reason
-
-
-@pytest.mark.parametrize("denoise", (False, True))
-def test_the_pair_for_browsers_gives_the_same_with_a_fixed_switch(
-  made, denoise, tmp_path
-):
-  options = format_lib.Options(denoise=denoise)
-  write(tmp_path, web.files(made.model, options))
-  (pair,) = web.FORMAT.runtimes["onnxruntime"](tmp_path)
-  film = made.codec.film
-  switches = {"encoder": {}, "decoder": {}}
-  if film != "none":
-    switches[film] = {"denoise": denoise}
-  codes = made.codec.encode(made.audio, **switches["encoder"])
-  found = pair.encode(made.audio, num_quantizers=made.layers)
-  np.testing.assert_array_equal(found, codes)
-  q = max(1, made.layers - 1)
-  decoded = made.codec.decode(codes[..., :q], **switches["decoder"])
-  same_audio(pair.decode(codes[..., :q]), decoded)
-
-
-def test_the_pair_has_the_names_that_transformers_js_asks_for(paper, tmp_path):
-  write(tmp_path, web.files(paper.model, format_lib.Options()))
-  config = json.loads((tmp_path / "config.json").read_text())
-  assert config["model_type"] == "mimi"
-  assert config["architectures"] == ["MimiModel"]
-  extractor = json.loads((tmp_path / "preprocessor_config.json").read_text())
-  assert extractor["feature_extractor_type"] == "EncodecFeatureExtractor"
-  for about in (config, extractor):
-    assert about["sampling_rate"] == paper.codec.sample_rate
-  encoder, decoder = (
-    runtime.session(tmp_path / "onnx" / f"{name}_model.onnx")
-    for name in ("encoder", "decoder")
-  )
-  codes = encoder.run(
-    ["audio_codes"], {"input_values": paper.audio[:, None, :-3]}
-  )[0]
-  assert codes.dtype == np.int64
-  assert codes.shape == (2, paper.layers, FRAMES)
-  audio = decoder.run(["audio_values"], {"audio_codes": codes})[0]
-  assert audio.shape == (2, 1, paper.audio.shape[1])

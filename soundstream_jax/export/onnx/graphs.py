@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+import soundstream_jax
 from soundstream_jax import config as config_lib
 from soundstream_jax.checkpoint import exported, fingerprint
 from soundstream_jax.export import trace
@@ -51,8 +52,6 @@ class Model:
 
   def metadata(self) -> dict[str, str]:
     """Returns metadata_props: what a program asks of a file."""
-    import soundstream_jax
-
     rates = self.config.rates
     return {
       "format_version": str(FORMAT_VERSION),
