@@ -81,10 +81,12 @@ def files(
   found = {}
   for name, program in programs.items():
     known = {k: v for k, v in about.items() if k not in ("files", INT8)}
-    data = _converted(program, json.dumps(known))
-    found[f"{name}.tflite"] = data
-    known |= about[INT8]
-    found[f"{INT8}/{name}.tflite"] = _quantized(data, json.dumps(known))
+    traced = export.export(jax.jit(program.call), platforms=["cpu"])
+    text = traced(*program.inputs.values()).mlir_module()
+    found[f"{name}.tflite"] = _converted(text, program, known)
+    # Converted anew: what a .tflite says of itself cannot be changed later.
+    again = _converted(text, program, known | about[INT8])
+    found[f"{INT8}/{name}.tflite"] = _quantized(again)
   found[ABOUT] = (json.dumps(about, indent=2) + "\n").encode()
   return found
 
@@ -178,13 +180,19 @@ class LiteRt:
     return self._steps[name]
 
 
-def _converted(program: functions.Function, about: str) -> bytes:
-  """Returns a program with static sizes as .tflite."""
+def _converted(
+  text: str, program: functions.Function, about: Mapping[str, Any]
+) -> bytes:
+  """Returns a .tflite.
+
+  Args:
+    text: StableHLO of the program, with static sizes.
+    program: whose names the signature gets.
+    about: what the file says of itself: metadata `soundstream_jax`, JSON.
+  """
   from litert_converter import converter_api_ext as converter
   from litert_converter.mlir import ir, passmanager
 
-  traced = export.export(jax.jit(program.call), platforms=["cpu"])
-  text = traced(*program.inputs.values()).mlir_module()
   context = ir.Context()
   converter.prepare_mlir_context(context)
   context.allow_unregistered_dialects = True
@@ -197,7 +205,7 @@ def _converted(program: functions.Function, about: str) -> bytes:
           op.operation, SIGNATURE, list(program.inputs), list(program.outputs)
         )
     module.operation.attributes["tfl.metadata"] = ir.DictAttr.get(
-      {_METADATA: ir.StringAttr.get(about)}
+      {_METADATA: ir.StringAttr.get(json.dumps(about))}
     )
     passes = passmanager.PassManager("builtin.module")
     converter.run_convert_to_tfl_passes(
@@ -207,10 +215,8 @@ def _converted(program: functions.Function, about: str) -> bytes:
     return bytes(converter.export_flatbuffer_to_bytes(module.operation))
 
 
-def _quantized(data: bytes, about: str) -> bytes:
-  """Returns a .tflite with int8 weights, which says that it is one."""
-  from ai_edge_litert import schema_py_generated as schema
-  from ai_edge_litert.tools import flatbuffer_utils
+def _quantized(data: bytes) -> bytes:
+  """Returns a .tflite with int8 weights."""
   from ai_edge_quantizer import quantizer, recipe
 
   work = quantizer.Quantizer(bytearray(data))
@@ -218,11 +224,7 @@ def _quantized(data: bytes, about: str) -> bytes:
   # It shows its progress, whoever asks.
   quiet = io.StringIO()
   with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-    found = bytearray(work.quantize().quantized_model)
-  model = schema.ModelT.InitFromPackedBuf(found, 0)
-  (own,) = (m for m in model.metadata if m.name == _METADATA.encode())
-  model.buffers[own.buffer].data = np.frombuffer(about.encode(), np.uint8)
-  return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return bytes(work.quantize().quantized_model)
 
 
 def _about(
