@@ -129,7 +129,9 @@ class Take {
     const { encoded, hop, width } = this;
     const start = encoded * hop;
     const blocks = this.audio.map((a) => a.view(start, start + frames * hop));
-    const codes = await this.encoder(blocks);
+    const { encoder } = this;
+    const codes = await encoder(blocks);
+    if (encoder !== this.encoder) return; // begun anew meanwhile
     codes.forEach((each, i) => this.codes[i].set(each, encoded * width));
     this.encoded += frames;
   }
@@ -151,6 +153,7 @@ class Take {
     const decodeMs = await timed(async () => {
       audio = await this.decoder(codes, layers);
     });
+    if (run !== this.run) return; // begun anew meanwhile
     this.decoded += frames;
     const times = { encodeMs, decodeMs };
     const found = { id: this.id, run, first, frames, lost, codes, layers, audio };
