@@ -22,6 +22,8 @@ endif
 PLOTS := $(VENV)/.installed-plots
 TEST := $(VENV)/.installed-test
 BENCH := $(VENV)/.installed-bench
+# Runtimes that exported models are checked in.
+EXPORT := $(addprefix $(VENV)/.installed-export-,hf litert onnx stablehlo)
 
 PYTEST := $(PYTHON) -m pytest
 # What compiles no training step and no network of the paper's size.
@@ -59,7 +61,7 @@ test-fast: $(TEST) ## two minutes of tests: no training, no big network
 	$(PYTEST) -m "not slow and not slurm and not browser" $(FAST)
 
 # Two processes, the longest files first; then what minds the clock, by itself.
-test-slow: $(TEST) ## wheel, several processes, long training
+test-slow: $(TEST) $(EXPORT) ## wheel, several processes, long training
 	failed=0; \
 	$(PYTEST) -m "slow and not alone" $(PAIR) $(LONGEST) tests || failed=$$?; \
 	$(PYTEST) -m "slow and alone" || failed=$$?; \

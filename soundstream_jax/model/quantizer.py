@@ -62,7 +62,8 @@ class QuantizerOutput:
 def dequantize(codes: Array, table: Array) -> Array:
   """Sums what codes stand for: codes [B, F, q], table [Q, K, D] -> [B, F, D].
 
-  Fewer layers of codes than codebooks give the lower bitrate's latents.
+  Fewer layers of codes than codebooks give the lower bitrate's latents. B, F and
+  q may be symbolic (`jax.export`).
   """
   layers = codes.shape[-1]
 
@@ -70,7 +71,14 @@ def dequantize(codes: Array, table: Array) -> Array:
     codebook, index = layer
     return total + codebook[index], None
 
+  def add_at(index, total):
+    layer = lax.dynamic_index_in_dim(codes, index, axis=-1, keepdims=False)
+    return add(total, (table[index], layer))[0]
+
   start = jnp.zeros((*codes.shape[:-1], table.shape[-1]), table.dtype)
+  if not isinstance(layers, int):
+    # A scan wants a number of steps; the same sums, in the same order.
+    return lax.fori_loop(0, layers, add_at, start)
   total, _ = lax.scan(add, start, (table[:layers], jnp.moveaxis(codes, -1, 0)))
   return total
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from soundstream_jax.model import quantizer
 
@@ -54,6 +55,21 @@ def test_dequantized_codes_are_the_quantized_latents(latents, vectors):
     rtol=1e-5,
     atol=1e-6,
   )
+
+
+def test_one_program_dequantizes_any_number_of_layers(latents, vectors):
+  """To the bit what a program of so many layers computes."""
+  codes = quantizer.quantize(latents, vectors).codes
+  b, f, q = export.symbolic_shape("b, f, q", constraints=[f"q <= {Q}"])
+  program = export.export(jax.jit(quantizer.dequantize))(
+    jax.ShapeDtypeStruct((b, f, q), codes.dtype),
+    jax.ShapeDtypeStruct(vectors.shape, vectors.dtype),
+  )
+  for layers in range(1, Q + 1):
+    np.testing.assert_array_equal(
+      program.call(codes[..., :layers], vectors),
+      jax.jit(quantizer.dequantize)(codes[..., :layers], vectors),
+    )
 
 
 def test_first_codes_do_not_depend_on_how_many_layers_follow(latents, vectors):

@@ -32,6 +32,12 @@ class State:
   heard: Array  # [B] bool, whether any frame arrived
 
 
+def durations(frame_rate_hz: float) -> tuple[int, int]:
+  """Returns the frames of a gap that hold the sound, and that it fades in."""
+  hold, fade = (math.ceil(s * frame_rate_hz) for s in (HOLD_S, FADE_S))
+  return hold, fade
+
+
 def start(like: Array) -> State:
   """The state of new streams whose blocks of latents are like [B, F, D]."""
   return State(
@@ -56,7 +62,7 @@ def fill(
     The new state; latents [B, F, D]; and how far sound has faded away when a
     frame begins and when it ends, [B, F + 1] from 0 to 1, for `gain`.
   """
-  hold, fade = (math.ceil(s * frame_rate_hz) for s in (HOLD_S, FADE_S))
+  hold, fade = durations(frame_rate_hz)
   count = jnp.arange(1, arrived.shape[1] + 1, dtype=jnp.int32)[None]
   # The newest frame of this block that arrived, from 1 on.
   newest = lax.cummax(jnp.where(arrived, count, 0), axis=1)
@@ -89,4 +95,4 @@ def gain(faded: Array, hop_samples: int) -> Array:
   time = jnp.arange(1, hop_samples + 1, dtype=jnp.float32) / hop_samples
   begin, end = faded[:, :-1, None], faded[:, 1:, None]
   way = begin + (end - begin) * time.reshape((1, 1, -1))
-  return (0.5 + 0.5 * jnp.cos(math.pi * way)).reshape(len(faded), -1)
+  return (0.5 + 0.5 * jnp.cos(math.pi * way)).reshape(faded.shape[0], -1)

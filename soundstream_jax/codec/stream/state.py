@@ -68,6 +68,8 @@ def unpack(state: State) -> Any:
   for like in layout:
     end = start + math.prod(like.shape[1:])
     values = state.values[:, start:end]
-    leaves.append(values.reshape(like.shape).astype(like.dtype))
+    # As many streams as there are: a layout fits any number of them.
+    shape = (values.shape[0], *like.shape[1:])
+    leaves.append(values.reshape(shape).astype(like.dtype))
     start = end
   return jax.tree.unflatten(treedef, leaves)

@@ -37,7 +37,7 @@ class Stream(plain.Plain):
 
   def convolve(self, spec, x, parameters, memory):
     values, inputs = x.values, x.channels
-    batch = len(values)
+    batch = values.shape[0]  # which may be symbolic, as a length may not
     matrix_of = matrices.of(spec)
     if spec.past:
       shape = (batch, spec.past * inputs)

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax import export
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.codec.stream import concealment
 from soundstream_jax.codec.stream import decoder as decoder_lib
+from soundstream_jax.codec.stream import step as step_lib
 from soundstream_jax.model import soundstream
 
 # 100 frames per second: 8 are held, 4 fade away.
@@ -235,6 +237,48 @@ def test_what_a_lost_frame_would_have_been_is_not_looked_at():
   ]
   for one, other in zip(*map(jax.tree.leaves, results), strict=True):
     np.testing.assert_array_equal(one, other)
+
+
+def test_one_program_decodes_any_number_of_streams(codec):
+  """Step and concealment, traced once for a number that is not known."""
+  (b,) = export.symbolic_shape("b")
+  net = step_lib.network(CONFIG)
+  # Of two streams: a matrix may lie otherwise where there is one alone.
+  variables, state = codec.model.start_streams(
+    "decoder", streams=2, block_frames=3
+  )
+
+  def step(values, codes, layers, denoise):
+    before = state.replace(values=values)
+    after, audio = step_lib.decode_step(
+      net, 100.0, variables, before, codes, layers, denoise
+    )
+    return after.values, audio
+
+  size = state.values.shape[1]
+  program = export.export(jax.jit(step))(
+    jax.ShapeDtypeStruct((b, size), jnp.float32),
+    jax.ShapeDtypeStruct((b, 3, LAYERS), jnp.int32),
+    jax.ShapeDtypeStruct((b, 3), jnp.int32),
+    jax.ShapeDtypeStruct((b,), jnp.bool_),
+  )
+  random = np.random.default_rng(8)
+  for streams in (1, 2, 5):
+    codes = random.integers(0, 16, (streams, 60, LAYERS)).astype(np.int32)
+    lost = _gilbert(9, (streams, 60), rate=0.3)
+    layers = np.where(lost, 0, LAYERS).astype(np.int32)
+    values, audio = jnp.zeros((streams, size)), []
+    for start in range(0, 60, 3):
+      block = slice(start, start + 3)
+      values, heard = program.call(
+        values, codes[:, block], layers[:, block], np.zeros(streams, bool)
+      )
+      audio.append(heard)
+    for found, one, arrived in zip(
+      np.concatenate(audio, axis=1), codes, layers, strict=True
+    ):
+      expected = _decode(codec, one, arrived)
+      np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
