@@ -128,10 +128,10 @@ async function openSound(name, buffer) {
   const header = headerOf(about, sound);
   const width = about.layers;
   const made = { name: stem(name), about, channels: channels.length, width };
-  open(new Take({ ...made, header, hasOriginal: true }), channels[0].length);
-  take.hear(channels);
-  listening.open(take);
-  const { id } = take;
+  const found = new Take({ ...made, header, hasOriginal: true });
+  found.hear(channels);
+  open(found, channels[0].length);
+  const { id } = found;
   begin();
   worker.postMessage({ do: "push", id, audio: channels });
   worker.postMessage({ do: "end", id });
