@@ -3,13 +3,14 @@
  */
 
 import { SoundError, listen, readSound } from "./audio.js";
+import * as facts from "./facts.js";
 import { Listening } from "./listening.js";
-import { packetBytes } from "./packets.js";
 import { Pictures } from "./pictures.js";
 import * as sstr from "./sstr.js";
 import { Take, headerOf } from "./take.js";
 
 const PACKET_FRAMES = [1, 2, 4, 8];
+const FIRST_PACKET_FRAMES = 4;
 const MODEL = "./model/";
 
 const find = (id) => document.getElementById(id);
@@ -48,7 +49,7 @@ const HEAR = {
   done({ id, run }) {
     if (id !== take?.id || run !== take.run) return;
     take.isDone = true;
-    say(`${take.name}: ${seconds(take.samples / about.rateHz)}.`);
+    say(`${take.name}: ${facts.seconds(take.samples / about.rateHz)}.`);
     pictures.change();
     describe();
     enable();
@@ -65,19 +66,17 @@ worker.postMessage({ do: "load", folder: new URL(MODEL, location.href).href });
 
 /** A model has come: the controls get its limits. */
 function prepare() {
-  const { rateHz, hop, layers, codebookSize, fingerprint } = about;
-  find("layers").max = find("layers").value = layers;
-  const ms = (1000 * hop) / rateHz;
+  find("layers").max = about.layers;
+  find("layers").value = about.layers;
   for (const frames of PACKET_FRAMES) {
-    const said = `${frames} ${frames === 1 ? "frame" : "frames"}, `;
-    const option = new Option(`${said}${Math.round(frames * ms)} ms`, frames);
-    find("packet").add(option);
+    find("packet").add(new Option(facts.ofPacket(about, frames), frames));
   }
-  find("packet").value = 4;
+  find("packet").value = FIRST_PACKET_FRAMES;
   find("denoise-control").hidden = about.film === "none";
-  find("model").textContent =
-    `${rateHz / 1000} kHz, frames of ${ms.toFixed(1)} ms, ${layers} layers of ` +
-    `${codebookSize} codes. Model ${fingerprint.slice(0, 12)}.`;
+  find("model").textContent = facts.ofModel(about);
+  for (const range of document.querySelectorAll(".range")) {
+    range.textContent = `, 0 to ${about.rateHz / 2000} kHz`;
+  }
   fetch(`${MODEL}example.wav`, { method: "HEAD" }).then(
     ({ ok }) => (find("example").hidden = !ok),
   );
@@ -96,7 +95,7 @@ function open(made, samples) {
   find("damages").replaceChildren(
     ...take.damages.map(({ seconds: at, text }) => {
       const item = document.createElement("li");
-      item.textContent = `At ${seconds(at)}: ${text}.`;
+      item.textContent = `At ${facts.seconds(at)}: ${text}.`;
       return item;
     }),
   );
@@ -174,7 +173,7 @@ async function record() {
     recorded.hear([samples]);
     const { id } = recorded;
     worker.postMessage({ do: "push", id, audio: [samples] });
-    say(`Recording: ${seconds(recorded.original[0].length / rateHz)}.`);
+    say(`Recording: ${facts.seconds(recorded.original[0].length / rateHz)}.`);
   };
   listening.pause();
   open(recorded, null);
@@ -204,45 +203,30 @@ async function stop() {
 // What is said and shown.
 
 function describe() {
-  const { layers, packet } = settings();
+  const chosen = settings();
+  const { layers } = chosen;
   const width = take ? Math.min(layers, take.width) : layers;
-  const { rateHz, hop, codebookSize } = about;
-  const channels = take?.channels ?? 1;
-  const bits = Math.log2(codebookSize);
-  const bps = (channels * width * bits * rateHz) / hop;
-  const bytes = packetBytes({ frames: packet, channels, layers: width, bits });
-  find("bitrate").textContent = `${grouped(Math.round(bps))} bit/s`;
+  find("bitrate").textContent = facts.bitrate(about, width, take?.channels);
   if (!take) return;
-  find("packets-said").textContent =
-    `${grouped(take.packets)} of ${bytes} bytes, ${grouped(take.lost)} lost`;
-  const { sourceSamples } = take.header;
-  if (take.samples === null) find("size").textContent = "–";
-  else {
-    const wav = 44 + 2 * sourceSamples * take.header.sourceChannels;
-    const size = take.sstrBytes(layers);
-    const times = Math.round(wav / size);
-    find("size").textContent =
-      `${grouped(size)} bytes` + (times > 1 ? `, 1/${times} of a wav file` : "");
-  }
-  const { encode, decode } = take.times;
-  if (decode === null) return;
-  const frameMs = (1000 * hop) / rateHz;
-  const sum = (encode ?? 0) + decode;
-  const encoding = encode === null ? "" : `${encode.toFixed(1)} + `;
-  find("speed").textContent =
-    `${encoding}${decode.toFixed(1)} of ${frameMs.toFixed(1)} ms`;
-  find("speed").parentElement.classList.toggle("late", sum > frameMs / 2);
+  find("packets-said").textContent = facts.ofPackets(take, chosen);
+  const isKnown = take.samples !== null;
+  find("size").textContent = isKnown ? facts.ofSize(take, chosen) : "–";
+  if (!take.packets) return;
+  const { text, isLate } = facts.ofSpeed(take);
+  find("speed").textContent = text;
+  find("speed").parentElement.classList.toggle("late", isLate);
 }
 
 function showSettings() {
   const { layers, loss } = settings();
-  const { rateHz, hop, codebookSize } = about;
-  const bps = (layers * Math.log2(codebookSize) * rateHz) / hop;
-  find("layers-said").value =
-    `${grouped(Math.round(bps))} bit/s, ${layers} of ${about.layers} layers`;
-  find("layers").setAttribute("aria-valuetext", find("layers-said").value);
-  find("loss-said").value = `${Math.round(100 * loss)} %`;
-  find("loss").setAttribute("aria-valuetext", find("loss-said").value);
+  const told = {
+    layers: facts.ofLayers(about, layers),
+    loss: `${Math.round(100 * loss)} %`,
+  };
+  for (const [id, text] of Object.entries(told)) {
+    find(`${id}-said`).value = text;
+    find(id).setAttribute("aria-valuetext", text);
+  }
   describe();
 }
 
@@ -254,8 +238,8 @@ function showPlace(now) {
   find("play").textContent = now.playing ? "Pause" : "Play";
   find("seek").max = Math.max(end, 0.01);
   find("seek").value = at;
-  find("seek").setAttribute("aria-valuetext", seconds(at));
-  find("time").value = `${at.toFixed(1)} of ${seconds(end)}`;
+  find("seek").setAttribute("aria-valuetext", facts.seconds(at));
+  find("time").value = `${at.toFixed(1)} of ${facts.seconds(end)}`;
   const share = whole ? now.position / whole : 0;
   find("listen").style.setProperty("--at", share);
 }
@@ -303,8 +287,6 @@ function save(suffix, bytes) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-const grouped = (number) => number.toLocaleString("en");
-const seconds = (number) => `${number.toFixed(1)} s`;
 const stem = (name) => name.replace(/\.[^.]*$/, "");
 
 // What is pressed.
