@@ -66,11 +66,14 @@ def install(packages: pathlib.Path) -> pathlib.Path:
     InputError: there is no npm, or it fails.
   """
   installed = packages / "node_modules"
-  if all(
-    (packages / name).is_file()
-    and (packages / name).read_bytes() == (HERE / name).read_bytes()
-    for name in NPM_FILES
-  ) and (installed / ".package-lock.json").is_file():
+  if (
+    all(
+      (packages / name).is_file()
+      and (packages / name).read_bytes() == (HERE / name).read_bytes()
+      for name in NPM_FILES
+    )
+    and (installed / ".package-lock.json").is_file()
+  ):
     return installed
   if not shutil.which("npm"):
     raise errors.InputError(

@@ -231,16 +231,16 @@ function showSettings() {
 }
 
 function showPlace(now) {
-  place = now;
   const whole = take?.samples ?? 0;
-  const at = now.position / (about?.rateHz ?? 1);
+  place = whole ? now : { position: 0, playing: false };
+  const at = place.position / (about?.rateHz ?? 1);
   const end = whole / (about?.rateHz ?? 1);
-  find("play").textContent = now.playing ? "Pause" : "Play";
+  find("play").textContent = place.playing ? "Pause" : "Play";
   find("seek").max = Math.max(end, 0.01);
   find("seek").value = at;
   find("seek").setAttribute("aria-valuetext", facts.seconds(at));
   find("time").value = `${at.toFixed(1)} of ${facts.seconds(end)}`;
-  const share = whole ? now.position / whole : 0;
+  const share = whole ? place.position / whole : 0;
   find("listen").style.setProperty("--at", share);
 }
 
