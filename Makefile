@@ -43,8 +43,8 @@ SHORT := $(filter-out $(LONG) tests/__pycache__, \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-slow test-slurm test-browser bench \
-  bench-faults lint format clean constraints
+.PHONY: help demo browser test test-fast test-slow test-slurm test-browser \
+  bench bench-faults lint format clean constraints
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' \
@@ -52,6 +52,14 @@ help: ## what can be made
 
 demo: $(PLOTS) ## train a small codec on synthetic sound and decode clips
 	$(PYTHON) -m soundstream_jax.launch.demo --out=out/demo
+
+# A model, or a folder of `soundstream export --format=onnx`.
+MODEL := out/demo/workdir
+PORT := 8000
+
+browser: $(VENV)/.installed-export-onnx ## a codec in a page: MODEL=FOLDER, PORT=8000
+	$(PYTHON) examples/browser/build.py --model=$(MODEL) --out=out/browser
+	$(PYTHON) examples/browser/serve.py out/browser/page --port=$(PORT)
 
 test: $(TEST) ## all tests but the slow ones
 	$(PYTEST) -m "not slow and not slurm and not browser" $(PAIR) \
@@ -70,8 +78,8 @@ test-slow: $(TEST) $(EXPORT) ## wheel, several processes, long training
 test-slurm: $(TEST) ## a real SLURM of two nodes, where it is installed
 	$(PYTEST) -m slurm tests/launch
 
-test-browser: $(TEST) ## the report's page in Chromium, where it is installed
-	$(PYTEST) -m browser tests/evaluate
+test-browser: $(TEST) $(VENV)/.installed-export-onnx ## the pages in Chromium, where it is installed
+	$(PYTEST) -m browser tests/evaluate tests/browser
 
 bench: $(BENCH) ## speed on this CPU, beside PyTorch
 	$(PYTHON) -m benchmarks.cpu
