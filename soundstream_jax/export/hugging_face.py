@@ -21,16 +21,18 @@ weight_v alone, which transformers reads, too.
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from soundstream_jax import config as config_lib
-from soundstream_jax.checkpoint import exported
+from soundstream_jax.checkpoint import array_file, exported
+from soundstream_jax.export import digests
 from soundstream_jax.export import format as format_lib
 from soundstream_jax.export.torch import names as torch_names
-from soundstream_jax.export.torch import weights
+from soundstream_jax.export.torch import runtime
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _EXTRACTOR = "preprocessor_config.json"
@@ -40,6 +42,22 @@ _LAST_TAPS = 7
 # Shorter weights of an output have no direction in float32.
 _SHORTEST = 1e-15
 
+_CONSUMER = """\
+import numpy as np
+import torch
+import transformers
+
+golden = np.load("golden.npz")
+model = transformers.EncodecModel.from_pretrained(".")
+audio = torch.tensor(golden["audio"])[None, None]
+found = model.encode(audio, bandwidth=model.config.target_bandwidths[-1])
+codes = found.audio_codes  # [1, batch, layers, frames]
+assert np.array_equal(codes[0, 0].T, golden["codes"])
+with torch.no_grad():
+  again = model.decode(codes, found.audio_scales).audio_values[0, 0]
+assert np.abs(again.numpy() - golden["decoded"]).max() < 1e-5
+"""
+
 
 def refusal(
   config: config_lib.Config, options: format_lib.Options
@@ -48,7 +66,6 @@ def refusal(
   del options
   m, q = config.model, config.quantizer
   for name, value, wanted, why in (
-    ("model.compute_dtype", m.compute_dtype, "float32", "computes in it"),
     ("model.encoder", m.encoder, "learned", "has no mel filters"),
     ("model.activation", m.activation, "elu", "has ELU alone"),
     ("quantizer.kind", q.kind, "ema", "has no projections and no grid"),
@@ -92,7 +109,6 @@ def files(
   """Returns the folder: two of JSON, and the weights."""
   from safetensors import numpy as safetensors
 
-  model = weights.rounded(model, options)
   state = _state_dict(model, denoise=options.denoise)
   extractor = {
     "feature_extractor_type": "EncodecFeatureExtractor",
@@ -165,7 +181,7 @@ def _state_dict(
   model: exported.Exported, *, denoise: bool
 ) -> dict[str, np.ndarray]:
   config = model.config
-  arrays = torch_names.arrays(_folded(model, denoise=denoise))
+  arrays = exported.flat(_folded(model, denoise=denoise))
   vectors = arrays.pop(torch_names.VECTORS)
   state = {}
   for path, array in arrays.items():
@@ -269,3 +285,63 @@ def _layer(side: str, name: str, stages: int) -> int:
   else:
     within = 5 if side == "encoder" else 3
   return 5 * int(stage) + within
+
+
+def _tensors(folder: pathlib.Path) -> Mapping[str, Mapping[str, str]]:
+  arrays, _ = array_file.load(folder / _WEIGHTS)
+  return {_WEIGHTS: digests.of(arrays)}
+
+
+def _open(folder: pathlib.Path) -> Sequence[format_lib.Runtime]:
+  return (_EnCodec(folder),)
+
+
+class _EnCodec:
+  """A `format.Runtime`: transformers.EncodecModel, on one thread."""
+
+  name = "transformers"
+  lossy = False
+  blocks: tuple[int, ...] | None = None
+  switches = False
+
+  def __init__(self, folder: pathlib.Path):
+    import transformers
+
+    self.version = transformers.__version__
+    self._model = transformers.EncodecModel.from_pretrained(
+      folder, local_files_only=True
+    ).eval()
+
+  def encode(
+    self, audio: np.ndarray, *, num_quantizers: int, denoise: bool = False
+  ) -> np.ndarray:
+    bandwidth = self._model.config.target_bandwidths[num_quantizers - 1]
+    with runtime.one_thread() as torch:
+      found = self._model.encode(
+        torch.tensor(audio)[:, None], bandwidth=bandwidth
+      )
+    # [1, B, q, F]
+    return found.audio_codes[0].numpy().transpose(0, 2, 1).astype(np.int32)
+
+  def decode(self, codes: np.ndarray, *, denoise: bool = False) -> np.ndarray:
+    codes = np.ascontiguousarray(codes.transpose(0, 2, 1)[None])
+    with runtime.one_thread() as torch:
+      found = self._model.decode(torch.tensor(codes).long(), [None])
+    return found.audio_values[:, 0].numpy()
+
+  def encode_stream(self, *arguments, **options):
+    raise NotImplementedError("EncodecModel keeps no past: it has no streams.")
+
+  decode_stream = encode_stream
+
+
+FORMAT = format_lib.Format(
+  about="a folder for transformers.EncodecModel.from_pretrained, and candle",
+  packages=(),
+  extra="",
+  refusal=refusal,
+  files=files,
+  tensors=_tensors,
+  runtimes={"transformers": _open},
+  consumer=_CONSUMER,
+)

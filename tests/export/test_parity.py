@@ -1,22 +1,22 @@
 """Laws of every format: a trained model's codes and audio are ours elsewhere."""
 
+import functools
 import pathlib
 
 import numpy as np
 import pytest
 
-from soundstream_jax.checkpoint import exported
 from soundstream_jax.codec import trained_model
 from soundstream_jax.export import folder as folder_lib
 from soundstream_jax.export import format as format_lib
-from soundstream_jax.export import formats, parity
+from soundstream_jax.export import formats, golden, parity
 from tests.export import trained
 
 # What takes seconds to import, or to convert.
 HEAVY = {"torch", "hf", "litert"}
-# Ways to use a runtime; those without streams have the first ones.
+# Ways that every runtime has.
 WHOLE = {"encode", "first layers", "decode", "batch"}
-STREAMS = {"stream", "lost frames"}
+OPTIONS = format_lib.Options()
 
 
 def marked(name):
@@ -33,21 +33,34 @@ def model(workdir):
   return trained_model.read(workdir)
 
 
-@pytest.mark.parametrize("name", map(marked, formats.FORMATS))
+@pytest.fixture(scope="module")
+def written(model, workdir, tmp_path_factory):
+  """Returns written(name) -> a folder of the format, with golden values."""
+
+  @functools.cache
+  def write(name):
+    path = tmp_path_factory.mktemp(name)
+    assert formats.refusal(name, model.config, OPTIONS) is None
+    files = dict(formats.FORMATS[name].files(model, OPTIONS))
+    files[golden.NAME] = golden.to_bytes(trained.values_of(workdir, 2))
+    for relative, data in files.items():
+      (path / relative).parent.mkdir(parents=True, exist_ok=True)
+      (path / relative).write_bytes(data)
+    return path
+
+  return write
+
+
+@pytest.mark.parametrize("name", [*map(marked, formats.FORMATS)])
 def test_a_minute_has_the_same_codes_and_audio_in_every_runtime(
-  name, workdir, model, tmp_path
+  name, workdir, written
 ):
-  options = format_lib.Options()
-  written = formats.FORMATS[name]
-  assert formats.refusal(name, model.config, options) is None
-  for path, data in written.files(model, options).items():
-    file = tmp_path / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(data)
   rows = folder_lib.rows_of(
-    tmp_path, written, trained.values_of(workdir), denoise=False
+    written(name),
+    formats.FORMATS[name],
+    trained.values_of(workdir, 60),
+    denoise=False,
   )
-  assert {row.runtime.split()[0] for row in rows} and rows
   exact = [row for row in rows if not row.lossy]
   assert exact
   for row in rows:
@@ -62,16 +75,11 @@ def test_a_minute_has_the_same_codes_and_audio_in_every_runtime(
     assert row.snr_db > 100
 
 
-@pytest.mark.parametrize("name", map(marked, formats.FORMATS))
-def test_the_readme_of_a_folder_runs_as_printed(name, model, tmp_path):
-  small = exported.first_layers(model, 2)
-  folder_lib.write(
-    tmp_path / "out", name, small, format_lib.Options(), beside={}
-  )
-  text = (tmp_path / "out" / folder_lib.README).read_text()
-  code = text.split("```python\n")[1].split("```")[0]
+@pytest.mark.parametrize("name", [*map(marked, formats.FORMATS)])
+def test_ten_lines_of_a_consumer_run_as_the_readme_prints_them(name, written):
+  code = formats.FORMATS[name].consumer
   assert len(code.splitlines()) <= 16
-  trained.run_code(code, tmp_path / "out")
+  trained.run_code(code, written(name))
 
 
 def test_a_code_that_differs_is_counted_and_excused_at_near_ties_alone():

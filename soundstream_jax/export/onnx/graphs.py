@@ -51,12 +51,12 @@ class Model:
 
   def metadata(self) -> dict[str, str]:
     """Returns metadata_props: what a program asks of a file."""
-    from soundstream_jax import __version__
+    import soundstream_jax
 
     rates = self.config.rates
     return {
       "format_version": str(FORMAT_VERSION),
-      "version": __version__,
+      "version": soundstream_jax.__version__,
       "sample_rate": str(rates.sample_rate_hz),
       "hop": str(rates.hop_samples),
       "num_quantizers": str(rates.num_quantizers),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def version() -> str:
   return onnxruntime.__version__
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class OnnxRuntime:
   """A `format.Runtime` of the four graphs.
 
@@ -108,7 +108,7 @@ class OnnxRuntime:
     return int(meta[name])
 
 
-def open_folder(folder: pathlib.Path, graphs: Sequence[str]) -> OnnxRuntime:
+def open_folder(folder: pathlib.Path, graphs: Iterable[str]) -> OnnxRuntime:
   """Opens the graphs of a folder, each of a file of its name."""
   sessions = {name: session(folder / f"{name}.onnx") for name in graphs}
   inputs = [i.name for s in sessions.values() for i in s.get_inputs()]

@@ -32,6 +32,7 @@ def of(path: str) -> str:
     return "quantizer.vectors"
   path = re.sub(r"stage(\d+)_unit(\d+)", r"stages/\1/units/\2", path)
   path = re.sub(r"stage(\d+)_", r"stages/\1/", path)
+  path = re.sub(r"_snake/alpha$", "_activation/alpha", path)
   path = re.sub(r"/kernel$", "/weight", path)
   return path.removeprefix("params/").replace("/", ".")
 
@@ -39,26 +40,17 @@ def of(path: str) -> str:
 def shapes(config: config_lib.Config) -> dict[str, tuple[int, ...]]:
   """Returns our path -> our shape of every tensor of a configuration's model."""
   declared = nn.meta.unbox(soundstream.declare(config))
-  found = {
-    path: tuple(leaf.shape) for path, leaf in _flat(params=declared).items()
-  }
+  leaves = flax.traverse_util.flatten_dict({"params": declared}, sep="/")
+  found = {path: tuple(leaf.shape) for path, leaf in leaves.items()}
   found[VECTORS] = quantizers.codebooks_shape(config)
   return found
-
-
-def arrays(model: exported.Exported) -> dict[str, np.ndarray]:
-  """Returns our path -> array of every tensor of a model."""
-  found = _flat(params=model.params)
-  return {
-    **{path: np.asarray(array) for path, array in found.items()},
-    VECTORS: np.asarray(model.vectors),
-  }
 
 
 def to_torch(model: exported.Exported) -> dict[str, np.ndarray]:
   """Returns the state dict, in PyTorch's layouts."""
   return {
-    of(path): transposed(path, array) for path, array in arrays(model).items()
+    of(path): transposed(path, array)
+    for path, array in exported.flat(model).items()
   }
 
 
@@ -113,7 +105,3 @@ def _axes(path: str, axes: int) -> tuple[int, ...]:
   if not path.endswith("/kernel"):
     return tuple(range(axes))
   return _TRANSPOSED if path.endswith("_up/kernel") else _CONV
-
-
-def _flat(**tree: Any) -> dict[str, Any]:
-  return flax.traverse_util.flatten_dict(tree, sep="/")
