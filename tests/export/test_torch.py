@@ -38,7 +38,7 @@ def small(small_config, tmp_path_factory):
 
   folder = tmp_path_factory.mktemp("small")
   codec, _ = variants.opened(torch_format.FORMAT, small_config(), folder)
-  return codec, runtime._module(folder / "model.py"), folder
+  return codec, runtime._module(), folder
 
 
 def switches(codec, side):
@@ -265,3 +265,12 @@ def test_what_is_written_is_the_module_as_it_is(small_config):
   assert files["model.py"] == SOURCE.read_bytes()
   state = safetensors.load(files["model.safetensors"])
   assert {array.dtype.name for array in state.values()} == {"float32"}
+
+
+def test_a_module_that_somebody_changed_is_not_run(tmp_path):
+  mark = tmp_path / "mark"
+  text = runtime.SOURCE.read_text()
+  (tmp_path / "model.py").write_text(f"open({str(mark)!r}, 'w')\n{text}")
+  with pytest.raises(errors.InputError, match="it is not run"):
+    runtime.open_folder(tmp_path)
+  assert not mark.exists()
