@@ -186,9 +186,8 @@ def test_the_switch_turns_each_clip_by_itself(
   }
   graph, inputs = given[side]
   code = {"encoder": made.codec.encode, "decoder": made.codec.decode}[side]
-  (found,) = made.opened.sessions[graph].run(
-    None, {**inputs, "denoise": np.array([True, False])}
-  )
+  inputs["denoise"] = np.array([True, False])
+  (found,) = made.opened.sessions[graph].run(None, inputs)
   expected = [
     code(clip, denoise=denoise)
     for clip, denoise in zip(
@@ -241,10 +240,9 @@ def test_a_gap_is_counted_up_to_the_end_of_its_fade_alone(paper):
   session = paper.opened.sessions["decode_step"]
   size = session.get_inputs()[0].shape[1]
   state = np.zeros((2, size), np.float32)
-  rate = float(paper.codec.frame_rate)
-  longest = sum(concealment.durations(rate))
-  some, none = (np.full((2, 20), n, np.int32) for n in (1, 0))
-  for layers in [some] + [none] * (2 * longest // 20 + 2):
+  longest = sum(concealment.durations(float(paper.codec.frame_rate)))
+  for heard in [1] + [0] * (2 * longest // 20 + 2):
+    layers = np.full((2, 20), heard, np.int32)
     inputs = {"codes": paper.codes[:, :20], "layers": layers, "state": state}
     state, audio = session.run(None, inputs)
   dim = paper.codec.config.model.embedding_dim
@@ -263,6 +261,9 @@ def test_files_say_what_a_program_has_to_know(made):
     assert int(about["codebook_size"]) == rates.codebook_size
     assert about["film"] == made.codec.film
     assert about["state"] == "zeros [B, S]"
+    for side, step in (("encoder", "encode_step"), ("decoder", "decode_step")):
+      state = made.opened.sessions[step].get_inputs()[0]
+      assert int(about[f"{side}_state_size"]) == state.shape[1]
     assert bytes.fromhex(about["fingerprint"]) == made.codec.fingerprint
     config = config_lib.from_dict(json.loads(about["config"]))
     assert config == made.codec.config
