@@ -33,7 +33,7 @@ HEADERS = {
 class Handler(http.server.SimpleHTTPRequestHandler):
   """Files with the types that modules and wasm need, whatever the system."""
 
-  extensions_map: ClassVar[dict[str, str]] = {
+  extensions_map: ClassVar = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
