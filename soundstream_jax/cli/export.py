@@ -190,13 +190,8 @@ def _options(arguments: argparse.Namespace):
 
 
 def _arrays(model, arguments: argparse.Namespace):
-  """Returns the model to write, and refuses a switch that it has not."""
+  """Returns the model to write."""
   arrays = model.to_host()
-  if arguments.denoise and arrays.config.model.film == "none":
-    raise errors.InputError(
-      "--denoise: this model was trained without denoising (model.film=none). "
-      "Leave --denoise out."
-    )
   if arguments.compute_dtype:
     config = arrays.config
     changed = dataclasses.replace(

@@ -86,11 +86,13 @@ def write(
   before, model = model, chosen(model, options)
   files = {**written.files(model, options), **beside}
   codec = _codec(model)
-  values = golden.make(codec)
+  values = golden.make(
+    codec, fixed=options.denoise if written.fixed_switch else None
+  )
   files[golden.NAME] = golden.to_bytes(values)
   files[LICENCE] = _licence(options).encode()
   with _staged(files) as stage:
-    rows = rows_of(stage, written, values, denoise=options.denoise)
+    rows = rows_of(stage, written, values)
     tensors = written.tensors(stage)
   if options.dtype != "float32":
     rows.append(_rounding(before, codec, options))
@@ -108,18 +110,14 @@ def write(
 
 
 def rows_of(
-  folder: pathlib.Path,
-  written: format_lib.Format,
-  values: golden.Golden,
-  *,
-  denoise: bool,
+  folder: pathlib.Path, written: format_lib.Format, values: golden.Golden
 ) -> list[parity.Row]:
   """Returns a row for each runtime that is installed."""
   rows = []
   for package, opened in written.runtimes.items():
     if not formats.missing_packages([package]):
       for runtime in opened(folder):
-        rows.append(parity.measure(runtime, values, denoise=denoise))
+        rows.append(parity.measure(runtime, values))
   return rows
 
 

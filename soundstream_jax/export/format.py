@@ -106,6 +106,7 @@ class Format:
     runtimes: module that opens the folder -> how.
     consumer: Python that opens the folder `.` and codes golden.npz, about ten
       lines, which the folder's README holds and a test runs.
+    fixed_switch: whether the switch for denoising stands as it was written.
   """
 
   about: str
@@ -116,3 +117,4 @@ class Format:
   tensors: Callable[[pathlib.Path], Mapping[str, Mapping[str, str]]]
   runtimes: Mapping[str, Callable[[pathlib.Path], Sequence[Runtime]]]
   consumer: str
+  fixed_switch: bool = False
