@@ -22,6 +22,8 @@ endif
 PLOTS := $(VENV)/.installed-plots
 TEST := $(VENV)/.installed-test
 BENCH := $(VENV)/.installed-bench
+# Runtimes that exported models are checked in.
+EXPORT := $(addprefix $(VENV)/.installed-export-,hf litert onnx stablehlo)
 
 PYTEST := $(PYTHON) -m pytest
 # What compiles no training step and no network of the paper's size.
@@ -41,8 +43,8 @@ SHORT := $(filter-out $(LONG) tests/__pycache__, \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-slow test-slurm test-browser bench \
-  bench-faults lint format clean constraints
+.PHONY: help demo browser test test-fast test-slow test-slurm test-browser \
+  bench bench-faults lint format clean constraints
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' \
@@ -50,6 +52,14 @@ help: ## what can be made
 
 demo: $(PLOTS) ## train a small codec on synthetic sound and decode clips
 	$(PYTHON) -m soundstream_jax.launch.demo --out=out/demo
+
+# A model, or a folder of `soundstream export --format=onnx`.
+MODEL := out/demo/workdir
+PORT := 8000
+
+browser: $(VENV)/.installed-export-onnx ## a codec in a page: MODEL=FOLDER, PORT=8000
+	$(PYTHON) examples/browser/build.py --model=$(MODEL) --out=out/browser
+	$(PYTHON) examples/browser/serve.py out/browser/page --port=$(PORT)
 
 test: $(TEST) ## all tests but the slow ones
 	$(PYTEST) -m "not slow and not slurm and not browser" $(PAIR) \
@@ -59,7 +69,7 @@ test-fast: $(TEST) ## two minutes of tests: no training, no big network
 	$(PYTEST) -m "not slow and not slurm and not browser" $(FAST)
 
 # Two processes, the longest files first; then what minds the clock, by itself.
-test-slow: $(TEST) ## wheel, several processes, long training
+test-slow: $(TEST) $(EXPORT) ## wheel, several processes, long training
 	failed=0; \
 	$(PYTEST) -m "slow and not alone" $(PAIR) $(LONGEST) tests || failed=$$?; \
 	$(PYTEST) -m "slow and alone" || failed=$$?; \
@@ -68,8 +78,8 @@ test-slow: $(TEST) ## wheel, several processes, long training
 test-slurm: $(TEST) ## a real SLURM of two nodes, where it is installed
 	$(PYTEST) -m slurm tests/launch
 
-test-browser: $(TEST) ## the report's page in Chromium, where it is installed
-	$(PYTEST) -m browser tests/evaluate
+test-browser: $(TEST) $(VENV)/.installed-export-onnx ## the pages in Chromium, where it is installed
+	$(PYTEST) -m browser tests/evaluate tests/browser
 
 bench: $(BENCH) ## speed on this CPU, beside PyTorch
 	$(PYTHON) -m benchmarks.cpu

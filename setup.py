@@ -35,6 +35,7 @@ setup(
     "soundstream_jax.data_pipelines": ["*.md", "*.txt"],
     "soundstream_jax.evaluate.systems": ["*.json", "*.mjs"],
     "soundstream_jax.evaluate.report": ["*.css", "*.html", "*.js"],
+    "soundstream_jax.export.torch": ["*.txt"],
     "soundstream_jax.launch": ["*.md", "*.sbatch", "*.sh", "*.txt", "*.yaml"],
   },
   install_requires=[
@@ -72,6 +73,17 @@ setup(
     # What `make bench` measures against. Only this version is built for CPUs
     # alone on every index; a plain `torch` brings gigabytes of CUDA.
     "bench": ["torch==2.13.0"],
+    # What `soundstream export` writes with, and checks with.
+    "export-onnx": ["onnx>=1.20", "onnxruntime>=1.22"],
+    "export-stablehlo": ["flatbuffers>=25.1"],
+    # The converter's interface is not documented: one version of each fits.
+    "export-litert": [
+      "litert-converter==0.5.0",
+      "ai-edge-litert==2.3.0",
+      "ai-edge-quantizer==0.10.0",
+      "flatbuffers>=25.1",
+    ],
+    "export-hf": ["torch==2.13.0", "transformers>=5.24"],
     # The compiler for TPUs, and what runs on them. Not by jax[tpu]: that of jax
     # 0.10.2 wants libtpu 0.0.42, which crashes over a step for v6e.
     "tpu": ["libtpu>=0.0.52", "requests>=2.32"],
@@ -79,8 +91,11 @@ setup(
       "build",
       "hypothesis>=6.100",
       "imageio-ffmpeg>=0.6",  # an ffmpeg to run, whatever the machine has
+      "flatbuffers>=25.1",
       "kubeflow-trainer-api>=2.3",
       "matplotlib>=3.9",
+      "onnx>=1.20",
+      "onnxruntime>=1.22",
       "packaging>=24.0",
       "pesq>=0.0.4",
       "pydantic>=2.0",

@@ -16,7 +16,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 OLDEST = (3, 11)
 # Beam wants older versions than the rest.
 EXTRAS = {
-  "launch/constraints.txt": "bench,metrics,plots,test,tpu",
+  "launch/constraints.txt": "bench,export-hf,export-litert,export-onnx,"
+  "export-stablehlo,metrics,plots,test,tpu",
   "data_pipelines/constraints.txt": "beam",
 }
 

@@ -164,10 +164,10 @@ def _encode_and_decode(
 ) -> None:
   """Codes a sound and decodes it to a .wav beside its .sstr."""
   model = f"--model={workdir}"
-  codec = _module("codec")
-  _run(*codec, "encode", original, coded, model, f"--bitrate={bitrate}")
-  _run(*codec, "info", coded)
-  _run(*codec, "decode", coded, coded.with_suffix(".wav"), model)
+  command = _module("cli")
+  _run(*command, "encode", original, coded, model, f"--bitrate={bitrate}")
+  _run(*command, "info", coded)
+  _run(*command, "decode", coded, coded.with_suffix(".wav"), model)
 
 
 def _module(name: str) -> list[str]:

@@ -13,7 +13,7 @@ from soundstream_jax.devices import backend
 
 FROZEN = pathlib.Path(__file__).parent / "frozen/v0_1"
 CODEC = (
-  "soundstream_jax.codec",
+  "soundstream_jax.cli",
   "decode",
   FROZEN / "speech.sstr",
   "a.wav",

@@ -32,7 +32,7 @@ sys.addaudithook(hook)
 sys.argv = [module, *rest]
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
-CODEC = "soundstream_jax.codec"
+CODEC = "soundstream_jax.cli"
 DECODE = (CODEC, "decode", FROZEN / "speech.sstr", "a.wav", MODEL)
 DEMO = ("soundstream_jax.launch.demo", "--out=out")
 EVALUATE = ("soundstream_jax.evaluate", "--workdir=none", "--out=out")

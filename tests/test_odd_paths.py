@@ -171,18 +171,20 @@ READING = [
   "launch.check -- --config={}/p.py --workdir=new",
   "launch.sweep --sweep={}/p.py --preset=tiny --out=new",
   "launch.sweep --status --out={}",
-  "codec encode {}/a.wav new.sstr --model=model",
-  "codec encode a.wav new.sstr --model={}",
-  "codec decode {}/a.sstr new.wav --model=model",
-  "codec decode a.sstr new.wav --model={}",
-  "codec transcode {}/a.sstr new.sstr --bitrate=1000",
-  "codec info {}/a.sstr",
-  "codec stream --model={}",
-  "codec export new --model={}",
-  "codec pin --model={} --step=1",
-  "codec tables --model=model --data={}",
-  "codec tokens --model={} --data=sounds --out=new",
-  "codec tokens --model=model --data={} --out=new",
+  "cli encode {}/a.wav new.sstr --model=model",
+  "cli encode a.wav new.sstr --model={}",
+  "cli decode {}/a.sstr new.wav --model=model",
+  "cli decode a.sstr new.wav --model={}",
+  "cli transcode {}/a.sstr new.sstr --bitrate=1000",
+  "cli info {}/a.sstr",
+  "cli stream --model={}",
+  "cli export new --model={}",
+  "cli import-torch new --from={}",
+  "cli import-torch new --from=model --weights_file={}",
+  "cli pin --model={} --step=1",
+  "cli tables --model=model --data={}",
+  "cli tokens --model={} --data=sounds --out=new",
+  "cli tokens --model=model --data={} --out=new",
 ]
 # A link may lead to a disk that only the nodes have.
 ON_NODES = (
@@ -202,12 +204,13 @@ WRITING = [
   " --workdir=new --config.data.sources=none",
   "launch.sweep --sweep=seeds --preset=tiny --out={}/new --"
   " --config.data.sources=none",
-  "codec export {}/new --model=model",
-  "codec tables --model={} --data=none",
-  "codec encode a.wav {}/new.sstr --model=model",
-  "codec decode a.sstr {}/new.wav --model=model",
-  "codec transcode a.sstr {}/new.sstr --bitrate=600",
-  "codec tokens --model=model --data=sounds --out={}/new",
+  "cli export {}/new --model=model",
+  "cli import-torch {}/new --from=model",
+  "cli tables --model={} --data=none",
+  "cli encode a.wav {}/new.sstr --model=model",
+  "cli decode a.sstr {}/new.wav --model=model",
+  "cli transcode a.sstr {}/new.sstr --bitrate=600",
+  "cli tokens --model=model --data=sounds --out={}/new",
 ]
 BAD = ["../closed", "loop", "dangling", "file", "x" * 300]
 
@@ -235,7 +238,7 @@ def test_a_path_that_is_refused_is_one_line_before_any_long_work(
 
 def test_the_stranger_is_refused_what_root_is_not(run):
   # Else all that is above would pass for root without a look at rights.
-  words = ("codec", "info", "../closed/a.sstr")
+  words = ("cli", "info", "../closed/a.sstr")
   assert run(*words, closed=True)[0] == 2
   if os.getuid() == 0:
     assert run(*words, closed=False)[0] == 0
@@ -246,10 +249,10 @@ CONTROLS = "n\nNEXT ü\u202e\u200f\x1b[31m\x9b1m\r"
 HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200f\u202e]|(?m:^NEXT)")
 # They end well, and say the name.
 SAYING = [
-  "codec encode {}.wav {}1.sstr --model=model",
-  "codec decode {}.sstr {}1.wav --model=model",
-  "codec info {}.sstr",
-  "codec transcode {}.sstr {}2.sstr --bitrate=600",
+  "cli encode {}.wav {}1.sstr --model=model",
+  "cli decode {}.sstr {}1.wav --model=model",
+  "cli info {}.sstr",
+  "cli transcode {}.sstr {}2.sstr --bitrate=600",
 ]
 # They end with an error, or well.
 ANSWERING = [
@@ -278,12 +281,13 @@ ANSWERING = [
   "launch.sweep --sweep={}.py --preset=tiny --out={}s",
   "launch.sweep --status --out={}",
   "launch.sweep.point --{}",
-  "codec export {}x --model=model",
-  "codec export {}y --model={}",
-  "codec pin --model={} --step=1",
-  "codec tables --model={} --data={}",
-  "codec tokens --model=model --data={} --out={}t",
-  "codec {}",
+  "cli export {}x --model=model",
+  "cli export {}y --model={}",
+  "cli import-torch {}z --from={}",
+  "cli pin --model={} --step=1",
+  "cli tables --model={} --data={}",
+  "cli tokens --model=model --data={} --out={}t",
+  "cli {}",
 ]
 
 
@@ -327,7 +331,7 @@ def test_any_name_is_printed_in_one_line_and_the_command_goes_on(
 def test_the_commands_are_all_that_there_are():
   tried = " ".join([*READING, ON_NODES, *WRITING, *ANSWERING, *SAYING])
   for name in cli.COMMANDS:
-    assert f"codec {name} " in tried
+    assert f"cli {name} " in tried
   for name, path in test_imports.FILES.items():
     module = name.removeprefix("soundstream_jax.").removesuffix(".__main__")
     # Workers and Beam are started as the others are; `local` checks as

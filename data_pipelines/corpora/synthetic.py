@@ -13,10 +13,10 @@ import numpy as np
 
 from soundstream_jax import errors
 from soundstream_jax.audio import waveform
+from soundstream_jax.audio.synthetic import instruments, noises, voices
 from soundstream_jax.data_pipelines import corpus
 from soundstream_jax.data_pipelines.audio import measure
 from soundstream_jax.data_pipelines.preparation import records
-from soundstream_jax.data_pipelines.synthetic import instruments, noises, voices
 
 # Order matters: a kind's place is part of the seed.
 KINDS = {

@@ -36,13 +36,16 @@ def check(
   path: pathlib.Path,
   arrays: Mapping[str, np.ndarray],
   shapes: Mapping[str, tuple[int, ...]],
+  *,
+  dtype: str = "float32",
 ) -> None:
   """Refuses arrays that are not those of a model, no more, no less.
 
   Args:
     path: where they were read, for the error.
     arrays: by name.
-    shapes: that they must have; all are float32.
+    shapes: that they must have.
+    dtype: likewise, of all.
 
   Raises:
     InputError: with the first one that is missing, too many or another.
@@ -53,8 +56,8 @@ def check(
     if found is None or wanted is None:
       problem = "is missing" if found is None else "does not belong there"
       raise errors.InputError(f"{path}: the array {name} {problem}. {_FIX}")
-    if found.shape != wanted or found.dtype != np.float32:
+    if found.shape != wanted or found.dtype != np.dtype(dtype):
       raise errors.InputError(
-        f"{path}: {name} is {found.dtype} {found.shape}, not float32 {wanted}. "
+        f"{path}: {name} is {found.dtype} {found.shape}, not {dtype} {wanted}. "
         f"{_FIX}"
       )

@@ -1,24 +1,34 @@
-"""An exported model: a folder of two files, without optimizers or Orbax.
+"""An exported model: two files in a folder, without optimizers or Orbax.
 
-    FOLDER/model.safetensors   float32 arrays: `params/...`, `codebooks/vectors`
+    FOLDER/model.safetensors   arrays: `params/...`, `codebooks/vectors`
     FOLDER/model.json          format version, configuration, step, weights,
-                               fingerprint
+                               fingerprint, dtype, tensors, notes
 
 Beside them lies, on request, what a run needs to go on (see `training_file`).
 Names and shapes of the arrays are those of the checkpoint, paths joined by "/".
-Reading runs no code, and the fingerprint shows that nothing was changed.
+They are float32, or float16, which is read as float32: then the model is the
+rounded one, and the fingerprint is that of the rounded numbers. Reading runs no
+code, and the fingerprint shows that nothing was changed.
+
+`tensors` lists each array: path, shape, dtype, SHA-256 of its bytes in the file
+(little-endian, C order), and what the writer knew of it beside, such as names in
+other software. Version 1 has neither dtype, which is float32, nor tensors, nor
+notes (on licence and data); it is read for ever.
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import flax.traverse_util
+import jax
 import numpy as np
 
 from soundstream_jax import config as config_lib
@@ -29,7 +39,10 @@ from soundstream_jax.model import quantizers, soundstream
 
 ARRAYS = "model.safetensors"
 ABOUT = "model.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
+DTYPES = ("float32", "float16")
+_NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 _VECTORS = "codebooks/vectors"
 
 
@@ -42,6 +55,11 @@ class Exported:
   vectors: np.ndarray  # float32 [Q, K, C]
   step: int
   weights: str  # 'ema' or 'raw'
+
+
+def fingerprint_of(model: Exported) -> bytes:
+  """Returns the 32 bytes that name a model; see `fingerprint`."""
+  return fingerprint.compute(model.config, model.params, model.vectors)
 
 
 def is_exported(folder: str | os.PathLike) -> bool:
@@ -57,17 +75,36 @@ def write(
   folder: str | os.PathLike,
   model: Exported,
   *,
-  beside: Mapping[str, bytes] = types.MappingProxyType({}),
+  beside: Mapping[str, bytes] = _NOTHING,
 ) -> int:
   """Writes a model's two files and returns their size in bytes.
-
-  model.json comes last, so a folder without it is not a model. Of several
-  that write one folder at once, the first one does.
 
   Args:
     folder: made where need be.
     model: to write.
-    beside: path below the folder -> content of other files that belong to it.
+    beside: as `to_files`' result, other files that belong to it.
+
+  Raises:
+    DiskError, InputError: as `write_files`.
+  """
+  files = to_files(model)
+  write_files(folder, {**beside, **files}, last=(ARRAYS, ABOUT))
+  return sum(map(len, files.values()))
+
+
+def write_files(
+  folder: str | os.PathLike,
+  files: Mapping[str, bytes],
+  *,
+  last: Sequence[str],
+) -> None:
+  """Writes the files of an export; of several at once, the first one does.
+
+  Args:
+    folder: made where need be.
+    files: path below the folder -> content.
+    last: names among them that get theirs when all others have: a folder
+      without them is none. Of two, both are on the disk before.
 
   Raises:
     InputError: the folder holds a model or a run already, or there can be
@@ -80,46 +117,138 @@ def write(
     raise errors.InputError(
       f"{folder} is the workdir of a run. Name another folder."
     )
-  arrays, about = _to_bytes(model)
   with errors.writing("the model", folder):
     folder.mkdir(parents=True, exist_ok=True)
-    with folder_lock.waited_for(folder):
-      if is_exported(folder):
+    with folder_lock.waited_for(folder), contextlib.ExitStack() as stack:
+      if is_exported(folder) or (folder / last[-1]).is_file():
         raise errors.InputError(
           f"{folder} holds an exported model already. Name another folder."
         )
-      for name, data in beside.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        whole_files.write(folder / name, data)
-      # Both are on the disk before the first gets its name.
-      with (
-        whole_files.opened(folder / ABOUT) as last,
-        whole_files.opened(folder / ARRAYS) as first,
-      ):
-        first.write(arrays)
-        last.write(about)
-        last.flush()
-  return len(arrays) + len(about)
+      for name, data in files.items():
+        if name not in last:
+          (folder / name).parent.mkdir(parents=True, exist_ok=True)
+          whole_files.write(folder / name, data)
+      for name in reversed(last):
+        file = stack.enter_context(whole_files.opened(folder / name))
+        file.write(files[name])
+        file.flush()
 
 
-def _to_bytes(model: Exported) -> tuple[bytes, bytes]:
-  """Returns the content of ARRAYS and of ABOUT."""
+def to_files(
+  model: Exported,
+  *,
+  dtype: str = "float32",
+  described: Mapping[str, Mapping[str, Any]] = _NOTHING,
+  notes: Mapping[str, str] = _NOTHING,
+) -> dict[str, bytes]:
+  """Returns name -> content of a model's two files.
+
+  Args:
+    model: to write; of 'float16' its numbers are rounded already (`rounded`).
+    dtype: one of DTYPES, of the arrays in the file.
+    described: path of an array -> what else is known of it.
+    notes: on licence and data.
+  """
   from safetensors import numpy as safetensors
 
-  arrays = flax.traverse_util.flatten_dict({"params": model.params}, sep="/")
-  arrays = {name: np.asarray(array) for name, array in arrays.items()}
-  arrays[_VECTORS] = np.asarray(model.vectors)
+  arrays = {
+    name: np.ascontiguousarray(array, dtype)
+    for name, array in flat(model).items()
+  }
   about = {
     "format_version": FORMAT_VERSION,
     "step": model.step,
     "weights": model.weights,
-    "fingerprint": fingerprint.compute(
-      model.config, model.params, model.vectors
-    ).hex(),
+    "fingerprint": fingerprint_of(model).hex(),
+    "dtype": dtype,
+    **notes,
     "config": config_lib.to_dict(model.config),
+    "tensors": [
+      {
+        "path": name,
+        "shape": list(array.shape),
+        "dtype": dtype,
+        **described.get(name, {}),
+        "sha256": _digest(array),
+      }
+      for name, array in sorted(arrays.items())
+    ],
   }
   text = json.dumps(about, indent=2) + "\n"
-  return safetensors.save(arrays), text.encode()
+  return {ARRAYS: safetensors.save(arrays), ABOUT: text.encode()}
+
+
+def flat(model: Exported) -> dict[str, np.ndarray]:
+  """Returns a model's arrays by their paths."""
+  arrays = flax.traverse_util.flatten_dict({"params": model.params}, sep="/")
+  arrays = {name: np.asarray(array) for name, array in arrays.items()}
+  arrays[_VECTORS] = np.asarray(model.vectors)
+  return arrays
+
+
+def first_layers(model: Exported, num_quantizers: int) -> Exported:
+  """Returns the model of the first quantizer layers alone.
+
+  Raises:
+    InputError: it does not have so many.
+  """
+  has = model.config.quantizer.num_quantizers
+  if not 1 <= num_quantizers <= has:
+    raise errors.InputError(
+      f"--num_quantizers={num_quantizers} must be from 1 to the {has} layers of "
+      "the model."
+    )
+  quantizer = dataclasses.replace(
+    model.config.quantizer,
+    num_quantizers=num_quantizers,
+    dropout_depths=tuple(
+      depth
+      for depth in model.config.quantizer.dropout_depths
+      if depth <= num_quantizers
+    ),
+  )
+  params = dict(model.params)
+  if "quantizer" in params:
+    params["quantizer"] = {
+      name: array[:num_quantizers]
+      for name, array in params["quantizer"].items()
+    }
+  return dataclasses.replace(
+    model,
+    config=dataclasses.replace(model.config, quantizer=quantizer),
+    params=params,
+    vectors=model.vectors[:num_quantizers],
+  )
+
+
+def rounded(model: Exported, dtype: str) -> Exported:
+  """Returns the model whose numbers are those of a dtype, kept as float32.
+
+  Raises:
+    InputError: an array has a number that the dtype does not reach.
+  """
+  largest = np.finfo(dtype).max
+  for name, array in flat(model).items():
+    reached = np.abs(array).max(initial=0)
+    if reached > largest:
+      raise errors.InputError(
+        f"{name} reaches {reached:g}, beyond {dtype}'s {largest:g}. Export "
+        "float32."
+      )
+
+  def round_(array):
+    return np.asarray(array).astype(dtype).astype(np.float32)
+
+  return dataclasses.replace(
+    model,
+    params=jax.tree.map(round_, model.params),
+    vectors=round_(model.vectors),
+  )
+
+
+def _digest(array: np.ndarray) -> str:
+  little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+  return hashlib.sha256(little.tobytes()).hexdigest()
 
 
 def read(
@@ -147,19 +276,24 @@ def read(
     config = config_lib.from_dict(about["config"])
     kept = int(about["step"]), str(about["weights"])
     expected = str(about["fingerprint"])
+    dtype = str(about.get("dtype", "float32"))
+    sums = {t["path"]: t["sha256"] for t in about.get("tensors", ())}
   except (KeyError, TypeError, ValueError) as error:
     raise errors.InputError(
       f"{folder / ABOUT} is damaged ({error}). Export the model again."
     ) from None
-  arrays = _arrays(folder / ARRAYS, config)
+  stored = _arrays(folder / ARRAYS, config, dtype)
+  arrays = {name: array.astype(np.float32) for name, array in stored.items()}
   vectors = arrays.pop(_VECTORS)
   params = flax.traverse_util.unflatten_dict(arrays, sep="/")["params"]
   found = fingerprint.compute(config, params, vectors).hex()
   if found != expected:
+    changed = sorted(n for n in sums if sums[n] != _digest(stored[n]))
+    which = f"the array {changed[0]}" if changed else "one of its files"
     raise errors.InputError(
       f"{folder}: the fingerprint of its arrays is {found[:12]}, not the "
-      f"{expected[:12]} of {ABOUT}: one of its files was changed. Export the "
-      "model again."
+      f"{expected[:12]} of {ABOUT}: {which} was changed. Export the model "
+      "again."
     )
   model = Exported(config, params, vectors, *kept)
   for name, asked, has in (
@@ -182,16 +316,17 @@ def _about(path: pathlib.Path) -> dict[str, Any]:
     raise errors.InputError(
       f"{path} cannot be read ({error}). Export the model again."
     ) from None
-  if version != FORMAT_VERSION:
+  if version not in READ_VERSIONS:
+    known = " and ".join(map(str, READ_VERSIONS))
     raise errors.InputError(
-      f"{path} has format version {version}; this version reads "
-      f"{FORMAT_VERSION}. A newer soundstream_jax may read it."
+      f"{path} has format version {version}; this version reads {known}. A "
+      "newer soundstream_jax may read it."
     )
   return about
 
 
 def _arrays(
-  path: pathlib.Path, config: config_lib.Config
+  path: pathlib.Path, config: config_lib.Config, dtype: str
 ) -> dict[str, np.ndarray]:
   """Reads the arrays that the configuration's model has, no more, no less."""
   params = nn.meta.unbox(soundstream.declare(config))
@@ -203,5 +338,5 @@ def _arrays(
   }
   shapes[_VECTORS] = quantizers.codebooks_shape(config)
   arrays, _ = array_file.load(path)
-  array_file.check(path, arrays, shapes)
+  array_file.check(path, arrays, shapes, dtype=dtype)
   return arrays

@@ -20,6 +20,7 @@ COMMANDS = (
   "info",
   "tables",
   "export",
+  "import-torch",
   "pin",
   "tokens",
 )
@@ -32,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def module_of(command: str) -> ModuleType:
   """Returns the module of one of COMMANDS."""
-  return importlib.import_module(f"soundstream_jax.cli.{command}")
+  name = command.replace("-", "_")
+  return importlib.import_module(f"soundstream_jax.cli.{name}")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

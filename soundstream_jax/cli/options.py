@@ -44,11 +44,11 @@ def add_files(parser: Parser) -> None:
   )
 
 
-def add_model(parser: Parser) -> None:
+def add_model(parser: Parser, *, required: bool = True) -> None:
   """Adds --model, --step and --weights."""
   parser.add_argument(
     "--model",
-    required=True,
+    required=required,
     type=path,
     metavar="FOLDER",
     help=f"{WORKDIR}, or an exported model",

@@ -19,11 +19,23 @@ class Options:
     num_quantizers: first layers that are written; None is all.
     dtype: 'float32' or 'float16', of stored weights.
     denoise: how the switch stands in formats that cannot turn it.
+    licence: of the weights, in the user's words.
+    data: that they were trained on, likewise.
   """
 
   num_quantizers: int | None = None
   dtype: str = "float32"
   denoise: bool = False
+  licence: str = ""
+  data: str = ""
+
+  @property
+  def notes(self) -> dict[str, str]:
+    """Licence and data, by the names that they have in files."""
+    return {
+      "licence": self.licence or "not stated: ask whoever trained the model",
+      "data": self.data or "not stated",
+    }
 
 
 class Runtime(Protocol):

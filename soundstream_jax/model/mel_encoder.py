@@ -73,7 +73,7 @@ class MelEncoder(nn.Module):
       x = _Fixed(spectrum, self._fourier, dtype=wide, name="spectrum")(audio)
       x = x.map(jnp.square)
       x = _Fixed(filters, self._filters, dtype=wide, name="filters")(x)
-    x = x.map(_scaled_log)
+    x = x.map(scaled_log)
     return x.replace(values=x.values.astype(self.dtype))
 
   def _fourier(self, dtype) -> tuple[Array, Array]:
@@ -121,6 +121,7 @@ class _Fixed(nn.Module):
     )
 
 
-def _scaled_log(power: Array) -> Array:
+def scaled_log(power: Array) -> Array:
+  """Power with POWER_FLOOR -> latents, as LARGEST says."""
   middle = 0.5 * float(np.log(POWER_FLOOR))
   return (jnp.log(power) - middle) * (LARGEST / -middle)

@@ -18,6 +18,11 @@ def test_an_exported_model_is_the_checkpoint(
   assert {path.name for path in folder.iterdir()} == {
     "model.json",
     "model.safetensors",
+    "LICENSE",
+    "README.md",
+    "export.json",
+    "golden.npz",
+    "parity.json",
   }
   model = f"--model={folder}"
   run("encode", wav(), tmp_path / "b.sstr", model)

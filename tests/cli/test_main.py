@@ -59,7 +59,7 @@ def test_help_and_version_print_and_succeed(argv, capsys):
 def test_a_command_is_one_module_with_its_flags_help_and_run():
   folder = pathlib.Path(main.__file__).parent
   found = {
-    path.stem
+    path.stem.replace("_", "-")
     for path in folder.glob("*.py")
     if "\ndef run(" in path.read_text()
   }

@@ -12,7 +12,7 @@ import pytest
 from soundstream_jax import errors, whole_files
 from soundstream_jax.cli import __main__ as command
 
-FROZEN = pathlib.Path(__file__).parents[2] / "frozen/v0_1"
+FROZEN = pathlib.Path(__file__).parents[1] / "frozen/v0_1"
 SPEECH = FROZEN / "speech.sstr"
 # In a folder D; IN is a folder of audio, X a coded file.
 COMMANDS = {
@@ -85,7 +85,7 @@ def test_of_two_exports_the_first_is_there_and_the_second_is_told(
   def other_step(path):
     monkeypatch.setattr(whole_files, "sync", sync)
     second = subprocess.Popen(
-      [sys.executable, "-m", "soundstream_jax.codec", *words, "--step=10"],
+      [sys.executable, "-m", "soundstream_jax.cli", *words, "--step=10"],
       stderr=subprocess.PIPE,
       text=True,
     )
@@ -120,7 +120,7 @@ def start(request):
 
   def run(words, stdout):
     return subprocess.Popen(
-      [sys.executable, "-m", "soundstream_jax.codec", *map(str, words)],
+      [sys.executable, "-m", "soundstream_jax.cli", *map(str, words)],
       stdout=stdout,
       stderr=subprocess.PIPE,
       text=True,
@@ -152,7 +152,7 @@ def test_a_reader_that_goes_is_silent_and_no_success(words, start):
 
 @pytest.mark.parametrize("words", TO_STDOUT)
 def test_a_standard_output_that_is_closed_is_one_line(words):
-  line = [sys.executable, "-m", "soundstream_jax.codec", *map(str, words)]
+  line = [sys.executable, "-m", "soundstream_jax.cli", *map(str, words)]
   done = subprocess.run(
     ["sh", "-c", '"$@" >&-', "sh", *line],
     stderr=subprocess.PIPE,
@@ -172,7 +172,7 @@ def test_a_signal_ends_a_stream_as_its_input_does(workdir, tmp_path):
       [
         sys.executable,
         "-m",
-        "soundstream_jax.codec",
+        "soundstream_jax.cli",
         "stream",
         f"--model={workdir}",
       ],
@@ -195,7 +195,7 @@ def test_a_signal_ends_a_stream_as_its_input_does(workdir, tmp_path):
   assert (
     "32000 samples"
     in subprocess.run(
-      [sys.executable, "-m", "soundstream_jax.codec", "info", out],
+      [sys.executable, "-m", "soundstream_jax.cli", "info", out],
       capture_output=True,
       text=True,
       check=True,

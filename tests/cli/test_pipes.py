@@ -38,7 +38,7 @@ def files(encoded, wav, workdir, tmp_path, capsys):
 
 def _process(*words, **how):
   return subprocess.run(
-    [sys.executable, "-m", "soundstream_jax.codec", *map(str, words)],
+    [sys.executable, "-m", "soundstream_jax.cli", *map(str, words)],
     env=os.environ | {"JAX_PLATFORMS": "cpu"},
     capture_output=True,
     timeout=120,
@@ -195,7 +195,7 @@ def test_a_device_of_ones_own_is_written_through(files, tmp_path):
 
 
 def test_a_closed_standard_input_and_a_terminal_are_one_line(workdir):
-  line = [sys.executable, "-m", "soundstream_jax.codec", "encode", "-", "-"]
+  line = [sys.executable, "-m", "soundstream_jax.cli", "encode", "-", "-"]
   line.append(f"--model={workdir}")
   closed = subprocess.run(
     ["sh", "-c", '"$@" <&-', "sh", *line],
@@ -226,7 +226,7 @@ def test_nothing_is_left_of_a_pipe_that_was_copied(files, tmp_path):
   environment = os.environ | {"TMPDIR": str(folder)}
   done = subprocess.run(
     [
-      *(sys.executable, "-m", "soundstream_jax.codec", "encode", "-", "-"),
+      *(sys.executable, "-m", "soundstream_jax.cli", "encode", "-", "-"),
       *map(str, options),
     ],
     input=source.read_bytes(),

@@ -184,7 +184,7 @@ def test_what_cannot_be_is_one_line(options, match, piped):
 
 def test_real_pipes_carry_sound_from_one_process_to_another(workdir):
   """As in a shell: encode | decode, the reader at the end gets every sample."""
-  program = [sys.executable, "-m", "soundstream_jax.codec", "stream"]
+  program = [sys.executable, "-m", "soundstream_jax.cli", "stream"]
   model = f"--model={workdir}"
   environment = os.environ | {"JAX_PLATFORMS": "cpu"}
   encode = subprocess.Popen(

@@ -17,7 +17,7 @@ def test_transcode_equals_encode_at_that_bitrate_byte_for_byte(
   assert piped.read_bytes() == low.read_bytes()
   argv = ("transcode", "--bitrate=500", "-", "-")
   result = subprocess.run(
-    [sys.executable, "-m", "soundstream_jax.codec", *argv],
+    [sys.executable, "-m", "soundstream_jax.cli", *argv],
     input=high.read_bytes(),
     capture_output=True,
     check=True,

@@ -88,7 +88,7 @@ def _other_model(folder):
 @pytest.mark.parametrize(
   ("damage", "match"),
   [
-    (_flip, "one of its files was changed"),
+    (_flip, "the array params.* was changed"),
     (_other_model, r"is float32 \(.*, not float32 \("),
     (lambda f: _rewrite(f, format_version=9), "format version 9"),
     (lambda f: _rewrite(f, config={}), r"not float32 \(24, 1024"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soundstream_jax.data_pipelines.synthetic import voices
+from soundstream_jax.audio.synthetic import voices
 
 RATE_HZ = 24_000
 

@@ -31,6 +31,12 @@ class State:
   heard: Array  # [B] bool, whether any frame arrived
 
 
+def durations(frame_rate_hz: float) -> tuple[int, int]:
+  """Returns the frames of a gap that hold the sound, and that it fades in."""
+  hold, fade = (math.ceil(s * frame_rate_hz) for s in (HOLD_S, FADE_S))
+  return hold, fade
+
+
 def start(like: Array) -> State:
   """The state of new streams whose blocks of latents are like [B, F, D]."""
   return State(
@@ -55,7 +61,7 @@ def fill(
     The new state; latents [B, F, D]; and how far sound has faded away when a
     frame begins and when it ends, [B, F + 1] from 0 to 1, for `gain`.
   """
-  hold, fade = (math.ceil(s * frame_rate_hz) for s in (HOLD_S, FADE_S))
+  hold, fade = durations(frame_rate_hz)
   count = jnp.arange(1, arrived.shape[1] + 1, dtype=jnp.int32)[None]
   # The newest frame of this block that arrived, from 1 on. The largest of each
   # frame and those before it; every compiler knows this, not all a running one.

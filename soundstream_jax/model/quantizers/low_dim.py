@@ -22,7 +22,7 @@ from soundstream_jax.model.quantizers import projection
 Array = jax.Array
 
 # Below the length of anything that is not zero for good.
-_SHORTEST = 1e-12
+SHORTEST = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,4 +40,4 @@ class LowDim(projection.Projected):
   def placed(self, vectors: Array) -> Array:
     """Returns vectors of length 1; zeros stay zeros."""
     squares = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
-    return vectors / jnp.maximum(jnp.sqrt(squares), _SHORTEST)
+    return vectors / jnp.maximum(jnp.sqrt(squares), SHORTEST)

@@ -269,7 +269,7 @@ def test_a_killed_command_is_resumed_by_two_others(
   voices, complete, content, model_folder, tmp_path
 ):
   out = tmp_path / "tokens"
-  argv = [sys.executable, "-m", "soundstream_jax.codec", "tokens"]
+  argv = [sys.executable, "-m", "soundstream_jax.cli", "tokens"]
   argv += [f"--data={voices}", f"--model={model_folder}", f"--out={out}"]
   argv += ["--workers=1"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from soundstream_jax.data_pipelines.synthetic import contours
+from soundstream_jax.audio.synthetic import contours
 
 _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from soundstream_jax.data_pipelines.synthetic import contours
+from soundstream_jax.audio.synthetic import contours
 
 
 def synthesize(

@@ -6,7 +6,7 @@ other; fricatives, plosives and nasals; syllables, phrases and pauses.
 
 import numpy as np
 
-from soundstream_jax.data_pipelines.synthetic import contours
+from soundstream_jax.audio.synthetic import contours
 
 # First three formants in Hz of an average adult: i e a o u and a central one.
 _VOWELS_HZ = np.array(

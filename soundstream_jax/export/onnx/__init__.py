@@ -1,0 +1,1 @@
+"""The model as ONNX files: whole clips, and blocks of streams."""

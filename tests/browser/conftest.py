@@ -1,0 +1,96 @@
+"""A trained model, the page built for it, and a Chromium that opens it."""
+
+import pathlib
+import shutil
+import subprocess
+import threading
+
+import pytest
+
+from examples.browser import build, serve
+from soundstream_jax import errors
+from soundstream_jax.codec import codec as codec_lib
+from tests.browser import driving
+from tests.export import trained
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def workdir(tmp_path_factory):
+  return trained.train(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def codec(workdir):
+  return codec_lib.Codec.load(workdir)
+
+
+@pytest.fixture(scope="session")
+def registry():
+  """Skips by name without npm or a registry that answers."""
+  if not shutil.which("npm"):
+    pytest.skip("npm is not installed (apt-get install nodejs npm)")
+  answers = subprocess.run(
+    ["npm", "ping", "--fetch-retries=0", "--fetch-timeout=10000"],
+    capture_output=True,
+  )
+  if answers.returncode:
+    pytest.skip("no registry of npm answers")
+
+
+@pytest.fixture(scope="session")
+def site(workdir, registry, tmp_path_factory):
+  """The folder that `make browser MODEL=WORKDIR` builds."""
+  out = tmp_path_factory.mktemp("site")
+  try:
+    build.main([f"--model={workdir}", f"--out={out}"])
+  except errors.InputError as error:
+    pytest.fail(str(error))
+  return out
+
+
+@pytest.fixture(scope="session")
+def served(site):
+  """Returns served(folder) -> the address it has."""
+  servers = []
+
+  def start(folder):
+    server = serve.start(folder, 0)
+    servers.append(server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return "http://{}:{}/".format(*server.server_address)
+
+  yield start
+  for server in servers:
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def address(site, served):
+  return served(site / "page")
+
+
+@pytest.fixture(scope="session")
+def downloads(tmp_path_factory):
+  return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="session")
+def browser(site, downloads):
+  """A Chromium without a window, whose microphone hears the example."""
+  started = driving.start(
+    downloads=downloads, heard=site / "page/model/example.wav"
+  )
+  yield started
+  started.quit()
+
+
+@pytest.fixture
+def page(browser, address, downloads):
+  """The page, just opened; at the end it asked its own origin alone."""
+  opened = driving.Page(browser, downloads)
+  opened.open(address)
+  yield opened
+  opened.check_quiet(address)
