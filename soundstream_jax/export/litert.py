@@ -81,12 +81,10 @@ def files(
   found = {}
   for name, program in programs.items():
     known = {k: v for k, v in about.items() if k not in ("files", INT8)}
-    traced = export.export(jax.jit(program.call), platforms=["cpu"])
-    text = traced(*program.inputs.values()).mlir_module()
-    found[f"{name}.tflite"] = _converted(text, program, known)
-    # Converted anew: what a .tflite says of itself cannot be changed later.
-    again = _converted(text, program, known | about[INT8])
-    found[f"{INT8}/{name}.tflite"] = _quantized(again)
+    # Converted twice: what a .tflite says of itself cannot be changed later.
+    data, to_round = tflite(program, known, known | about[INT8])
+    found[f"{name}.tflite"] = data
+    found[f"{INT8}/{name}.tflite"] = _quantized(to_round)
   found[ABOUT] = (json.dumps(about, indent=2) + "\n").encode()
   return found
 
@@ -180,16 +178,23 @@ class LiteRt:
     return self._steps[name]
 
 
+def tflite(
+  program: functions.Function, *abouts: Mapping[str, Any]
+) -> list[bytes]:
+  """Returns a program with static sizes as .tflite, once for each of `abouts`.
+
+  Args:
+    abouts: what a file says of itself: its metadata `soundstream_jax`, JSON.
+  """
+  traced = export.export(jax.jit(program.call), platforms=["cpu"])
+  text = traced(*program.inputs.values()).mlir_module()
+  return [_converted(text, program, about) for about in abouts]
+
+
 def _converted(
   text: str, program: functions.Function, about: Mapping[str, Any]
 ) -> bytes:
-  """Returns a .tflite.
-
-  Args:
-    text: StableHLO of the program, with static sizes.
-    program: whose names the signature gets.
-    about: what the file says of itself: metadata `soundstream_jax`, JSON.
-  """
+  """Returns the .tflite of StableHLO, with the names of the program."""
   from litert_converter import converter_api_ext as converter
   from litert_converter.mlir import ir, passmanager
 
