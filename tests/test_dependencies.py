@@ -22,6 +22,12 @@ OPTIONAL = {"matplotlib": "plots", "apache-beam": "beam"}
 OPTIONAL |= dict.fromkeys(
   ("pesq", "pystoi", "visqol-python", "zimtohrli"), "metrics"
 )
+OPTIONAL |= dict.fromkeys(("onnx", "onnxruntime"), "export-onnx")
+OPTIONAL |= dict.fromkeys(("torch", "transformers"), "export-hf")
+OPTIONAL |= dict.fromkeys(
+  ("litert-converter", "ai-edge-litert", "ai-edge-quantizer"), "export-litert"
+)
+OPTIONAL |= {"flatbuffers": "export-stablehlo"}
 # What is declared and not imported by our code, and why.
 FOR_OTHERS = {"librosa": "the reference of the tests"}
 

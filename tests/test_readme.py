@@ -105,7 +105,7 @@ def test_every_command_of_the_readme_works_in_order(tmp_path, small_overrides):
     )
     assert result.returncode == 0, f"{command}\n{result.stderr[-3000:]}"
     ran += 1
-  assert ran == 18
+  assert ran == 20
   assert len(list((tmp_path / "coded").rglob("*.sstr"))) == 12
   assert (tmp_path / "heard").stat().st_size == len(pcm)
   assert (tmp_path / "decoded.wav").exists()

@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.export import format as format_lib
-from soundstream_jax.export import params, web
+from soundstream_jax.export import litert, params, stablehlo, web
+from soundstream_jax.export.hugging_face import format as hugging_face
 from soundstream_jax.export.onnx import format as onnx
 from soundstream_jax.export.torch import format as torch
 
 FORMATS: dict[str, format_lib.Format] = {
   "params": params.FORMAT,
   "onnx": onnx.FORMAT,
+  "litert": litert.FORMAT,
+  "stablehlo": stablehlo.FORMAT,
   "torch": torch.FORMAT,
+  "hf": hugging_face.FORMAT,
   "web": web.FORMAT,
 }
 

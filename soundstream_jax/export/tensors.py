@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from soundstream_jax import config as config_lib
 from soundstream_jax.export import format as format_lib
-from soundstream_jax.export import hugging_face
+from soundstream_jax.export.hugging_face import format as hugging_face
+from soundstream_jax.export.hugging_face import state_dict
 from soundstream_jax.export.torch import names
 from soundstream_jax.model import layers
 
@@ -52,7 +53,7 @@ def table(config: config_lib.Config) -> tuple[Tensor, ...]:
       role=role,
       paper=paper,
       torch=(names.of(path),),
-      hugging_face=() if refused else hugging_face.names(path, config),
+      hugging_face=() if refused else state_dict.names(path, config),
     )
     for path, layout, role, paper in _all(config)
   )

@@ -12,7 +12,7 @@ import pytest
 from soundstream_jax import errors, whole_files
 from soundstream_jax.cli import __main__ as command
 
-FROZEN = pathlib.Path(__file__).parents[2] / "frozen/v0_1"
+FROZEN = pathlib.Path(__file__).parents[1] / "frozen/v0_1"
 SPEECH = FROZEN / "speech.sstr"
 # In a folder D; IN is a folder of audio, X a coded file.
 COMMANDS = {

@@ -88,8 +88,7 @@ def test_every_layout_has_the_alpha_of_its_channels(method):
 
 
 @pytest.mark.parametrize("longest", [stream.LINE, 1])
-def test_a_stream_asks_for_alpha_once(longest, monkeypatch):
-  monkeypatch.setattr(stream, "LINE", longest)
+def test_a_stream_asks_for_alpha_once(longest):
   x, alpha = X.astype(np.float32), ALPHA.astype(np.float32)
   kept = {}
 
@@ -109,7 +108,7 @@ def test_a_stream_asks_for_alpha_once(longest, monkeypatch):
 
   asked = []
   for _ in range(2):
-    entered = signal.enter(x, stream.Stream(), channels=4, granule=1)
+    entered = signal.enter(x, stream.Stream(longest), channels=4, granule=1)
     y = entered.snake(parameters, memory).leave()
     np.testing.assert_array_equal(y, snake.snake(x, alpha))
   assert len(asked) == 1

@@ -40,7 +40,7 @@ def _encoded(variables, audio, method, **options):
 def test_blocks_are_convolved_as_a_whole(
   monkeypatch, frames, line, short, narrow
 ):
-  monkeypatch.setattr(stream, "LINE", line)
+  method = stream.Stream(line)
   monkeypatch.setattr(matrices, "SHORT", short)
   monkeypatch.setattr(matrices, "NARROW", narrow)
   shape = (2, BLOCKS * frames * HOP, 1)
@@ -52,12 +52,12 @@ def test_blocks_are_convolved_as_a_whole(
   start = {"params": initialise.draw(declared["params"], jax.random.key(0))}
   empty = jnp.zeros_like(audio[:, : frames * HOP])
   both = ["stream", "prepared"]
-  _, made = _encoded(start, empty, stream.Stream(), mutable=both)
+  _, made = _encoded(start, empty, method, mutable=both)
   state = jax.tree.map(jnp.zeros_like, made["stream"])
   latents = []
   for block in np.split(audio, BLOCKS, axis=1):
     variables = {"params": {}, "prepared": made["prepared"], "stream": state}
-    y, changed = _encoded(variables, block, stream.Stream(), mutable=["stream"])
+    y, changed = _encoded(variables, block, method, mutable=["stream"])
     state = changed["stream"]
     latents.append(y)
   whole = _encoded(start, audio, plain.Plain())

@@ -15,7 +15,6 @@ import math
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 Array = jax.Array
 
@@ -64,8 +63,10 @@ def fill(
   """
   hold, fade = durations(frame_rate_hz)
   count = jnp.arange(1, arrived.shape[1] + 1, dtype=jnp.int32)[None]
-  # The newest frame of this block that arrived, from 1 on.
-  newest = lax.cummax(jnp.where(arrived, count, 0), axis=1)
+  # The newest frame of this block that arrived, from 1 on. The largest of each
+  # frame and those before it; every compiler knows this, not all a running one.
+  up_to = count[..., None] >= count[:, None]  # [1, F, F]
+  newest = jnp.where(up_to & arrived[:, None], count[:, None], 0).max(axis=-1)
   before, heard = state.gap[:, None], state.heard[:, None]
   # Before the first frame that arrives there is nothing to hold: silence.
   gap = jnp.where(heard, before + count, hold + fade)

@@ -22,7 +22,7 @@ from soundstream_jax.convolution.stream import matrices
 
 Array = jax.Array
 
-# Values of a block up to which they are one line (see `in_lines`). Measured
+# Values of a block up to which they are one line (see `_in_lines`). Measured
 # (benchmarks/NOTES.md).
 LINE = 2**18
 
@@ -33,7 +33,14 @@ class Stream(plain.Plain):
 
   Collections: `stream`, the past that each layer keeps, and `prepared`, what is
   made of its parameters once; these are then not asked for.
+
+  Attributes:
+    longest_line: values of a block up to which they are one line. XLA for CPUs
+      is fast with those; what is made of the parameters grows with the block.
+      0 is for programs that others compile.
   """
+
+  longest_line: int = LINE
 
   def convolve(self, spec, x, parameters, memory):
     values, inputs = x.values, x.channels
@@ -42,11 +49,11 @@ class Stream(plain.Plain):
     if spec.past:
       shape = (batch, spec.past * inputs)
       past = memory("stream", "past", jnp.zeros, shape, values.dtype)
-      values, past.value = joined(past.value, values)
+      values, past.value = self._joined(past.value, values)
 
     def outputs(matrix):
       y = matrix_of.apply(values, matrix)
-      return in_lines(y.reshape(batch, -1, spec.features))
+      return self._in_lines(y.reshape(batch, -1, spec.features))
 
     def prepare():
       kernel, bias = parameters()
@@ -59,13 +66,13 @@ class Stream(plain.Plain):
     return y.reshape(batch, -1, spec.features)
 
   def elementwise(self, function, *values):
-    return function(*map(in_lines, values)).reshape(values[0].shape)
+    return function(*map(self._in_lines, values)).reshape(values[0].shape)
 
   def elu(self, values):
     return self.elementwise(activation.elu, values)
 
   def snake(self, x, parameters, memory):
-    values = in_lines(x.values)
+    values = self._in_lines(x.values)
 
     def prepare():
       return jnp.tile(parameters(), values.shape[-1] // x.channels)
@@ -74,24 +81,22 @@ class Stream(plain.Plain):
     alpha = alpha.reshape((1,) * (values.ndim - 1) + (-1,))
     return snake_lib.snake(values, alpha).reshape(x.values.shape)
 
+  def _joined(self, past: Array, x: Array) -> tuple[Array, Array]:
+    """[B, P * in], [B, T, in] -> [B, P + T, in], and the next block's past."""
+    batch, _, inputs = x.shape
+    x = self._in_lines(x)
+    before = past.reshape(batch, -1, *x.shape[2:])
+    # Without the barrier XLA joins past and block anew for each use.
+    x = lax.optimization_barrier(jnp.concatenate([before, x], axis=1))
+    after = x[:, -before.shape[1] :].reshape(past.shape)
+    return x.reshape(batch, -1, inputs), after
 
-def joined(past: Array, x: Array) -> tuple[Array, Array]:
-  """[B, P * in] and [B, T, in] -> [B, P + T, in], and the next block's past."""
-  batch, _, inputs = x.shape
-  x = in_lines(x)
-  before = past.reshape(batch, -1, *x.shape[2:])
-  # Without the barrier XLA joins past and block anew for each use.
-  x = lax.optimization_barrier(jnp.concatenate([before, x], axis=1))
-  after = x[:, -before.shape[1] :].reshape(past.shape)
-  return x.reshape(batch, -1, inputs), after
+  def _in_lines(self, x: Array) -> Array:
+    """x [B, T, C] as [B, T * C], in which elementwise functions are computed.
 
-
-def in_lines(x: Array) -> Array:
-  """x [B, T, C] as [B, T * C], in which elementwise functions are computed.
-
-  XLA for CPUs makes vectors of loops over one axis, not of those over a few
-  channels, nor where a result's indices are not the loop's. A bias is repeated for
-  every sample then, so a large array stays as it is.
-  """
-  lines = x.reshape(x.shape[0], -1)
-  return lines if lines.shape[1] <= LINE else x
+    XLA for CPUs makes vectors of loops over one axis, not of those over a few
+    channels, nor where a result's indices are not the loop's. A bias is
+    repeated for every sample then, so a large array stays as it is.
+    """
+    lines = x.reshape(x.shape[0], -1)
+    return lines if lines.shape[1] <= self.longest_line else x

@@ -1,0 +1,1 @@
+"""Measures exported models: parity, size and speed in each runtime."""

@@ -1,0 +1,1 @@
+"""The format `hf`: a SoundStream as an EnCodec of transformers."""
