@@ -2,12 +2,12 @@
  * The page: what is pressed, opened and dropped, and what is said of it.
  */
 
-import { SoundError, listen, readSound } from "./audio.js";
+import { SoundError, listen } from "./audio.js";
 import * as facts from "./facts.js";
 import { Listening } from "./listening.js";
+import * as opening from "./opening.js";
 import { Pictures } from "./pictures.js";
-import * as sstr from "./sstr.js";
-import { Take, headerOf } from "./take.js";
+import { FileError } from "./sstr.js";
 
 const PACKET_FRAMES = [1, 2, 4, 8];
 const FIRST_PACKET_FRAMES = 4;
@@ -89,22 +89,30 @@ function prepare() {
 
 // Takes.
 
-function open(made, samples) {
-  take = made;
-  take.samples = samples;
+function open(opened) {
+  take = opened;
   find("original-figure").hidden = !take.hasOriginal;
   find("damages").hidden = !take.damages.length;
   find("damages").replaceChildren(
-    ...take.damages.map(({ seconds: at, text }) => {
+    ...take.damages.map(({ seconds, text }) => {
       const item = document.createElement("li");
-      item.textContent = `At ${facts.seconds(at)}: ${text}.`;
+      item.textContent = `At ${facts.seconds(seconds)}: ${text}.`;
       return item;
     }),
   );
   if (!take.hasOriginal) choose(1);
   pictures.open(take);
-  if (samples !== null) listening.open(take);
+  if (take.samples !== null) listening.open(take);
   enable();
+}
+
+/** Tells the worker something about the take. */
+function tell(what, more = {}) {
+  worker.postMessage({ do: what, id: take.id, ...more });
+}
+
+function begin() {
+  tell("begin", { channels: take.channels, settings: settings() });
 }
 
 async function openFile(name, buffer) {
@@ -115,7 +123,7 @@ async function openFile(name, buffer) {
     if (isSstr) openSstr(name, new Uint8Array(buffer));
     else await openSound(name, buffer);
   } catch (error) {
-    if (!(error instanceof SoundError || error instanceof sstr.FileError)) {
+    if (!(error instanceof SoundError || error instanceof FileError)) {
       throw error;
     }
     say("");
@@ -124,67 +132,32 @@ async function openFile(name, buffer) {
 }
 
 async function openSound(name, buffer) {
-  const sound = await readSound(buffer, about.rateHz);
-  const { channels } = sound;
-  const header = headerOf(about, sound);
-  const width = about.layers;
-  const made = { name: stem(name), about, channels: channels.length, width };
-  const found = new Take({ ...made, header, hasOriginal: true });
-  found.hear(channels);
-  open(found, channels[0].length);
-  const { id } = found;
+  open(await opening.ofSound(name, buffer, about));
   begin();
-  worker.postMessage({ do: "push", id, audio: channels });
-  worker.postMessage({ do: "end", id });
+  tell("push", { audio: take.original.map((each) => each.view().slice()) });
+  tell("end");
 }
 
 function openSstr(name, bytes) {
-  const read = sstr.readFile(bytes);
-  const { header, damages, sourceSamples } = read;
-  if (header.fingerprint !== about.fingerprint) {
-    throw new sstr.FileError(
-      `it was made by the model ${header.fingerprint.slice(0, 12)}, not by ` +
-        `this page's, ${about.fingerprint.slice(0, 12)}.`,
-    );
-  }
-  const width = header.numQuantizers;
-  const { codes, layers } = read;
-  const made = { name: stem(name), about, channels: header.channels, width };
-  // Streams are saved as files, whose length is known.
-  const chunkFrames = sstr.FILE_FRAMES;
-  const file = { ...header, sourceSamples, chunkFrames };
-  const samples = sstr.modelSamplesOf(header, sourceSamples);
-  open(new Take({ ...made, header: file, hasOriginal: false, damages }), samples);
-  const message = { id: take.id, codes, layers, width, settings: settings() };
-  worker.postMessage({ do: "codes", ...message });
-}
-
-function begin() {
-  const { id, channels } = take;
-  worker.postMessage({ do: "begin", id, channels, settings: settings() });
+  const { take: opened, codes, layers } = opening.ofSstr(name, bytes, about);
+  open(opened);
+  tell("codes", { codes, layers, width: take.width, settings: settings() });
 }
 
 async function record() {
   complain("");
-  const { rateHz, layers: width } = about;
-  const source = { sourceRateHz: rateHz, sourceSamples: 0, sourceChannels: 1 };
-  const made = { name: "recording", about, channels: 1, width };
-  const header = headerOf(about, source);
-  const recorded = new Take({ ...made, header, hasOriginal: true });
-  const hear = (samples) => {
-    recorded.hear([samples]);
-    const { id } = recorded;
-    worker.postMessage({ do: "push", id, audio: [samples] });
-    const heard = recorded.original[0].length / rateHz;
-    find("time").textContent = facts.seconds(heard);
-  };
   listening.pause();
-  open(recorded, null);
+  open(opening.ofMicrophone(about));
   begin();
   isTurning = true;
   enable();
   try {
-    stopListening = await listen(rateHz, hear);
+    stopListening = await listen(about.rateHz, (samples) => {
+      take.hear([samples]);
+      tell("push", { audio: [samples] });
+      const heard = take.original[0].length / about.rateHz;
+      find("time").textContent = facts.seconds(heard);
+    });
     say("Recording…");
   } catch (error) {
     say("");
@@ -201,10 +174,8 @@ async function stop() {
   isTurning = true;
   await over();
   isTurning = false;
-  const samples = take.original[0].length;
-  take.header.sourceSamples = samples;
-  take.samples = samples;
-  worker.postMessage({ do: "end", id: take.id });
+  take.end();
+  tell("end");
   listening.open(take);
   enable();
 }
@@ -296,8 +267,6 @@ function save(suffix, bytes) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-const stem = (name) => name.replace(/\.[^.]*$/, "");
-
 // What is pressed.
 
 find("file").addEventListener("change", async ({ target }) => {
@@ -320,7 +289,7 @@ for (const id of ["layers", "loss", "packet", "denoise"]) {
     showSettings();
     if (!take) return;
     if (take.samples !== null) take.isDone = false;
-    worker.postMessage({ do: "set", id: take.id, settings: settings() });
+    tell("set", { settings: settings() });
     enable();
   });
 }

@@ -16,26 +16,30 @@ export class Take {
    * @param {object} of
    * @param {string} of.name without suffix
    * @param {import("./codec.js").About} of.about of the model
-   * @param {number} of.channels that are coded
-   * @param {number} of.width layers of its codes
-   * @param {import("./sstr.js").Header} of.header of its file, but for the
-   *   layers and, while it is recorded, the samples
+   * @param {import("./sstr.js").Header} of.header of its file, of all layers
+   *   that there are; its samples are not known while it is recorded
    * @param {boolean} of.hasOriginal false: it came as codes
    * @param {object[]} [of.damages] of the file that it came from
    */
-  constructor({ name, about, channels, width, header, hasOriginal, damages }) {
-    Object.assign(this, { name, about, channels, width, header });
+  constructor({ name, about, header, hasOriginal, damages = [] }) {
+    Object.assign(this, { name, about, header, hasOriginal, damages });
+    this.channels = header.channels;
+    this.width = header.numQuantizers; // of its codes
     this.id = ++made;
-    this.hasOriginal = hasOriginal;
-    this.damages = damages ?? [];
     const each = (Type) =>
-      Array.from({ length: channels }, () => new Growing(Type));
+      Array.from({ length: this.channels }, () => new Growing(Type));
     this.original = each(Float32Array);
     this.coded = each(Float32Array);
     this.codes = each(Int32Array);
     this.layers = new Growing(Int32Array); // that arrived, least of channels
     this.samples = null; // in all, at the model's rate; null: not known yet
     this.begin(0);
+  }
+
+  /** The last sound was heard: its length is known. */
+  end() {
+    this.samples = this.original[0].length;
+    this.header.sourceSamples = this.samples;
   }
 
   /** Begins the coded sound anew, over what is there. */
@@ -114,26 +118,6 @@ export class Take {
     const channels = sound.map((each) => each.view(0, this.samples));
     return writeWav(channels, this.about.rateHz);
   }
-}
-
-/** The header of what a model codes. */
-export function headerOf(about, { sourceRateHz, sourceSamples, sourceChannels }) {
-  return {
-    sourceRateHz,
-    sourceSamples,
-    sourceChannels,
-    channels: sourceChannels > 2 ? 1 : sourceChannels,
-    modelRateHz: about.rateHz,
-    strides: about.strides,
-    codebookSize: about.codebookSize,
-    modelQuantizers: about.layers,
-    numQuantizers: about.layers,
-    chunkFrames: sstr.FILE_FRAMES,
-    fingerprint: about.fingerprint,
-    step: BigInt(about.step),
-    weights: about.weights,
-    tables: "00".repeat(16),
-  };
 }
 
 function remember(times, ms, frames) {
