@@ -35,6 +35,7 @@ setup(
     "soundstream_jax.data_pipelines": ["*.md", "*.txt"],
     "soundstream_jax.evaluate.systems": ["*.json", "*.mjs"],
     "soundstream_jax.evaluate.report": ["*.css", "*.html", "*.js"],
+    "soundstream_jax.export.torch": ["*.txt"],
     "soundstream_jax.launch": ["*.md", "*.sbatch", "*.sh", "*.txt", "*.yaml"],
   },
   install_requires=[

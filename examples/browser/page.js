@@ -20,6 +20,7 @@ const listening = new Listening(showPlace);
 let about = null;
 let take = null;
 let stopListening = null;
+let isTurning = false; // the microphone, on or off
 let place = { position: 0, playing: false };
 
 const settings = () => ({
@@ -47,7 +48,8 @@ const HEAR = {
   },
 
   done({ id, run }) {
-    if (id !== take?.id || run !== take.run) return;
+    if (id !== take?.id || run < take.run) return;
+    if (run > take.run) take.begin(run); // there was no packet
     take.isDone = true;
     say(`${take.name}: ${facts.seconds(take.samples / about.rateHz)}.`);
     pictures.change();
@@ -173,25 +175,32 @@ async function record() {
     recorded.hear([samples]);
     const { id } = recorded;
     worker.postMessage({ do: "push", id, audio: [samples] });
-    say(`Recording: ${facts.seconds(recorded.original[0].length / rateHz)}.`);
+    const heard = recorded.original[0].length / rateHz;
+    find("time").textContent = facts.seconds(heard);
   };
   listening.pause();
   open(recorded, null);
   begin();
+  isTurning = true;
+  enable();
   try {
     stopListening = await listen(rateHz, hear);
+    say("Recording…");
   } catch (error) {
+    say("");
     complain(error.message);
     take = null;
   }
+  isTurning = false;
   enable();
 }
 
 async function stop() {
   const over = stopListening;
   stopListening = null;
-  find("record").disabled = true;
+  isTurning = true;
   await over();
+  isTurning = false;
   const samples = take.original[0].length;
   take.header.sourceSamples = samples;
   take.samples = samples;
@@ -224,7 +233,7 @@ function showSettings() {
     loss: `${Math.round(100 * loss)} %`,
   };
   for (const [id, text] of Object.entries(told)) {
-    find(`${id}-said`).value = text;
+    find(`${id}-said`).textContent = text;
     find(id).setAttribute("aria-valuetext", text);
   }
   describe();
@@ -239,7 +248,7 @@ function showPlace(now) {
   find("seek").max = Math.max(end, 0.01);
   find("seek").value = at;
   find("seek").setAttribute("aria-valuetext", facts.seconds(at));
-  find("time").value = `${at.toFixed(1)} of ${facts.seconds(end)}`;
+  find("time").textContent = `${at.toFixed(1)} of ${facts.seconds(end)}`;
   const share = whole ? place.position / whole : 0;
   find("listen").style.setProperty("--at", share);
 }
@@ -247,7 +256,7 @@ function showPlace(now) {
 /** Lets be pressed what makes sense. */
 function enable() {
   const isReady = about !== null;
-  const isRecording = stopListening !== null;
+  const isRecording = stopListening !== null || isTurning;
   const isHeard = isReady && take !== null && take.samples !== null;
   const isDone = isHeard && take.isDone;
   const set = (id, on) => (find(id).disabled = !on);
@@ -300,9 +309,12 @@ find("example").addEventListener("click", async () => {
   const response = await fetch(`${MODEL}example.wav`);
   await openFile("example.wav", await response.arrayBuffer());
 });
-find("record").addEventListener("click", () =>
-  stopListening ? stop() : record(),
-);
+find("record").addEventListener("click", () => {
+  // Never disabled, so that it keeps the focus.
+  if (isTurning) return;
+  if (stopListening) stop();
+  else record();
+});
 for (const id of ["layers", "loss", "packet", "denoise"]) {
   find(id).addEventListener("input", () => {
     showSettings();
@@ -337,7 +349,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     event.preventDefault();
     document.body.classList.toggle("dropping", kind === "dragover");
     const file = kind === "drop" ? event.dataTransfer.files[0] : null;
-    if (file && about && !stopListening) {
+    if (file && !find("file").disabled) {
       await openFile(file.name, await file.arrayBuffer());
     }
   });

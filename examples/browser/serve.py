@@ -10,6 +10,7 @@ import functools
 import http.server
 import pathlib
 import sys
+from typing import ClassVar
 
 from soundstream_jax import errors
 
@@ -32,7 +33,7 @@ HEADERS = {
 class Handler(http.server.SimpleHTTPRequestHandler):
   """Files with the types that modules and wasm need, whatever the system."""
 
-  extensions_map = {
+  extensions_map: ClassVar = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",

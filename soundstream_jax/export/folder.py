@@ -8,12 +8,13 @@ FOLDER/LICENSE        of weights and files
 FOLDER/export.json    the list of all these (see `manifest`)
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import soundstream_jax
 from soundstream_jax import errors, rates
@@ -25,6 +26,7 @@ from soundstream_jax.export import (
   golden,
   manifest,
   number_range,
+  params,
   parity,
 )
 
@@ -81,22 +83,17 @@ def write(
   folder = pathlib.Path(folder)
   formats.check([name], model.config, options)
   written = formats.FORMATS[name]
-  whole, model = model, chosen(model, options)
+  before, model = model, chosen(model, options)
   files = {**written.files(model, options), **beside}
   codec = _codec(model)
   values = golden.make(codec)
   files[golden.NAME] = golden.to_bytes(values)
   files[LICENCE] = _licence(options).encode()
-  with errors.writing("the model", folder), staged(folder, files) as stage:
+  with _staged(files) as stage:
     rows = rows_of(stage, written, values, denoise=options.denoise)
-    if options.dtype != "float32":
-      # Rounded numbers beside those they were.
-      (runtime,) = written.runtimes["soundstream_jax"](stage)
-      runtime.name, runtime.lossy = f"{options.dtype} beside float32", True
-      whole_codec = _codec(dataclasses.replace(whole))
-      if options.num_quantizers is None:
-        rows.append(parity.measure(runtime, golden.make(whole_codec)))
     tensors = written.tensors(stage)
+  if options.dtype != "float32":
+    rows.append(_rounding(before, codec, options))
   files[CARD] = _card(codec, values, rows)
   files[README] = _readme(name, model, options, rows).encode()
   content = manifest.make(
@@ -126,29 +123,28 @@ def rows_of(
   return rows
 
 
-def staged(
-  folder: pathlib.Path, files: Mapping[str, bytes]
-) -> tempfile.TemporaryDirectory:
+@contextlib.contextmanager
+def _staged(files: Mapping[str, bytes]) -> Iterator[pathlib.Path]:
   """Writes files where runtimes can open them before they get their names."""
-  stage = tempfile.TemporaryDirectory(prefix="soundstream-export-")
-  for name, data in files.items():
-    path = pathlib.Path(stage.name, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-  return _Stage(stage)
+  with tempfile.TemporaryDirectory(prefix="soundstream-export-") as name:
+    stage = pathlib.Path(name)
+    with errors.writing("a temporary folder", stage):
+      for path, data in files.items():
+        (stage / path).parent.mkdir(parents=True, exist_ok=True)
+        (stage / path).write_bytes(data)
+    yield stage
 
 
-class _Stage:
-  """A temporary folder as a path, which goes with the block."""
-
-  def __init__(self, stage: tempfile.TemporaryDirectory):
-    self._stage = stage
-
-  def __enter__(self) -> pathlib.Path:
-    return pathlib.Path(self._stage.__enter__())
-
-  def __exit__(self, *error) -> None:
-    self._stage.__exit__(*error)
+def _rounding(
+  model: exported.Exported,
+  rounded: codec_lib.Codec,
+  options: format_lib.Options,
+) -> parity.Row:
+  """Returns a row of what rounding changes: the model before beside it."""
+  before = chosen(model, dataclasses.replace(options, dtype="float32"))
+  runtime = params.Own(rounded)
+  runtime.name, runtime.lossy = f"{options.dtype} beside float32,", True
+  return parity.measure(runtime, golden.make(_codec(before)))
 
 
 def _codec(model: exported.Exported) -> codec_lib.Codec:

@@ -10,6 +10,7 @@ from soundstream_jax import config as config_lib
 from soundstream_jax import errors
 from soundstream_jax.export import format as format_lib
 from soundstream_jax.export import litert, params, stablehlo, web
+from soundstream_jax.export.hugging_face import format as hugging_face
 from soundstream_jax.export.onnx import format as onnx
 from soundstream_jax.export.torch import format as torch
 
@@ -19,6 +20,7 @@ FORMATS: dict[str, format_lib.Format] = {
   "litert": litert.FORMAT,
   "stablehlo": stablehlo.FORMAT,
   "torch": torch.FORMAT,
+  "hf": hugging_face.FORMAT,
   "web": web.FORMAT,
 }
 

@@ -59,7 +59,7 @@ def _tensors(folder: pathlib.Path) -> Mapping[str, Mapping[str, str]]:
   return {exported.ARRAYS: digests.of(arrays)}
 
 
-class _Own:
+class Own:
   """Our own codec, as `soundstream_jax.load` opens it."""
 
   name = "soundstream_jax"
@@ -116,7 +116,7 @@ class _Own:
 
 
 def _open(folder: pathlib.Path) -> Sequence[format_lib.Runtime]:
-  return [_Own(codec_lib.Codec.load(folder))]
+  return [Own(codec_lib.Codec.load(folder))]
 
 
 FORMAT = format_lib.Format(

@@ -130,7 +130,9 @@ class Page:
 
   def give(self, path):
     """Opens a file, and waits until it is decoded."""
+    self.script("document.getElementById('status').textContent = ''")
     self.at("file").send_keys(str(path))
+    until(lambda: self.text("status").startswith(f"{path.stem}: "), 120)
     self.done()
 
   def offer(self, path):
@@ -145,10 +147,15 @@ class Page:
   def record(self, seconds):
     """Records so long by the page's own count, and waits for the codes."""
     self.press("record")
-    wanted = [f"Recording: {seconds + more / 10:.1f} s." for more in range(50)]
-    until(lambda: self.text("status") in wanted)
+    until(lambda: self.recorded() >= seconds)
     self.press("record")
     self.done()
+
+  def recorded(self):
+    """Seconds that the page says it has recorded; 0 while it does not."""
+    if self.text("status") != "Recording…":
+      return 0.0
+    return float(self.text("time").removesuffix(" s"))
 
   def save(self, what):
     """Presses a button; returns the bytes of the file that is saved."""

@@ -11,6 +11,8 @@ from onnx import numpy_helper
 
 from soundstream_jax import config as config_lib
 from soundstream_jax.checkpoint import exported
+from soundstream_jax.codec import codec as codec_lib
+from soundstream_jax.codec.stream import concealment
 from soundstream_jax.export import format as format_lib
 from soundstream_jax.export import golden
 from soundstream_jax.export.onnx import codes as codes_lib
@@ -65,8 +67,10 @@ def paper(small_config, tmp_path_factory):
   return make(small_config(**MODELS["paper"]), tmp_path_factory)
 
 
-def make(config, tmp_path_factory):
+def make(config, tmp_path_factory, change=lambda vectors: None):
   codec, params, vectors = random_codec.random_codec(config)
+  change(vectors)
+  codec = codec_lib.Codec(config, params, vectors, step=5, weights="ema")
   model = exported.Exported(config, params, vectors, step=5, weights="ema")
   folder = tmp_path_factory.mktemp("onnx")
   write(folder, onnx_format.files(model, format_lib.Options()))
@@ -182,9 +186,8 @@ def test_the_switch_turns_each_clip_by_itself(
   }
   graph, inputs = given[side]
   code = {"encoder": made.codec.encode, "decoder": made.codec.decode}[side]
-  (found,) = made.opened.sessions[graph].run(
-    None, {**inputs, "denoise": np.array([True, False])}
-  )
+  inputs["denoise"] = np.array([True, False])
+  (found,) = made.opened.sessions[graph].run(None, inputs)
   expected = [
     code(clip, denoise=denoise)
     for clip, denoise in zip(
@@ -224,6 +227,29 @@ def test_of_codes_that_are_as_near_the_lowest_is_chosen(
   assert codes.max() < 8
 
 
+def test_a_vector_of_no_length_is_a_code_like_others(
+  small_config, tmp_path_factory
+):
+  config = small_config(**MODELS["low_dim"])
+  made = make(config, tmp_path_factory, change=lambda v: v[:, 0].fill(0))
+  codes = made.opened.encode(made.audio, num_quantizers=made.layers)
+  np.testing.assert_array_equal(codes, made.codes)
+
+
+def test_a_gap_is_counted_up_to_the_end_of_its_fade_alone(paper):
+  session = paper.opened.sessions["decode_step"]
+  size = session.get_inputs()[0].shape[1]
+  state = np.zeros((2, size), np.float32)
+  longest = sum(concealment.durations(float(paper.codec.frame_rate)))
+  for heard in [1] + [0] * (2 * longest // 20 + 2):
+    layers = np.full((2, 20), heard, np.int32)
+    inputs = {"codes": paper.codes[:, :20], "layers": layers, "state": state}
+    state, audio = session.run(None, inputs)
+  dim = paper.codec.config.model.embedding_dim
+  np.testing.assert_array_equal(state[:, dim], longest)
+  assert np.abs(audio).max() < 1e-6
+
+
 def test_files_say_what_a_program_has_to_know(made):
   rates = made.codec.rates
   for name in graphs.GRAPHS:
@@ -235,6 +261,9 @@ def test_files_say_what_a_program_has_to_know(made):
     assert int(about["codebook_size"]) == rates.codebook_size
     assert about["film"] == made.codec.film
     assert about["state"] == "zeros [B, S]"
+    for side, step in (("encoder", "encode_step"), ("decoder", "decode_step")):
+      state = made.opened.sessions[step].get_inputs()[0]
+      assert int(about[f"{side}_state_size"]) == state.shape[1]
     assert bytes.fromhex(about["fingerprint"]) == made.codec.fingerprint
     config = config_lib.from_dict(json.loads(about["config"]))
     assert config == made.codec.config

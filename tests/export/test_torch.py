@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from safetensors import numpy as safetensors
 
+from soundstream_jax import errors
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.codec.stream import decoder, encoder
 from soundstream_jax.export import format as format_lib
 from soundstream_jax.export.torch import format as torch_format
 from soundstream_jax.export.torch import importing
+from soundstream_jax.export.torch import runtime as runtime_lib
 from tests.codec import random_codec
 from tests.export import variants
 
@@ -34,11 +36,10 @@ def pair(request, small_config, tmp_path_factory):
 @pytest.fixture(scope="module")
 def small(small_config, tmp_path_factory):
   """Returns (Codec, model.py as a module, its folder)."""
-  from soundstream_jax.export.torch import runtime
 
   folder = tmp_path_factory.mktemp("small")
   codec, _ = variants.opened(torch_format.FORMAT, small_config(), folder)
-  return codec, runtime._module(folder / "model.py"), folder
+  return codec, runtime_lib._module(), folder
 
 
 def switches(codec, side):
@@ -265,3 +266,12 @@ def test_what_is_written_is_the_module_as_it_is(small_config):
   assert files["model.py"] == SOURCE.read_bytes()
   state = safetensors.load(files["model.safetensors"])
   assert {array.dtype.name for array in state.values()} == {"float32"}
+
+
+def test_a_module_that_somebody_changed_is_not_run(tmp_path):
+  mark = tmp_path / "mark"
+  text = runtime_lib.SOURCE.read_text()
+  (tmp_path / "model.py").write_text(f"open({str(mark)!r}, 'w')\n{text}")
+  with pytest.raises(errors.InputError, match="it is not run"):
+    runtime_lib.open_folder(tmp_path)
+  assert not mark.exists()

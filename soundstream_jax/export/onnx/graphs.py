@@ -50,6 +50,16 @@ class Model:
     """Samples of a frame."""
     return self.config.rates.hop_samples
 
+  @property
+  def encoder_state(self) -> list[int]:
+    """Sizes of the parts of S, of `encode_step`."""
+    return layers.pasts(self.encoder)
+
+  @property
+  def decoder_state(self) -> list[int]:
+    """Sizes of the parts of S, of `decode_step`."""
+    return concealment.parts(self.quantizer.dim) + layers.pasts(self.decoder)
+
   def metadata(self) -> dict[str, str]:
     """Returns metadata_props: what a program asks of a file."""
     rates = self.config.rates
@@ -62,6 +72,8 @@ class Model:
       "codebook_size": str(rates.codebook_size),
       "film": self.config.model.film,
       "state": "zeros [B, S]",
+      "encoder_state_size": str(sum(self.encoder_state)),
+      "decoder_state_size": str(sum(self.decoder_state)),
       "fingerprint": self.fingerprint,
       "config": json.dumps(config_lib.to_dict(self.config)),
     }
@@ -99,7 +111,7 @@ def decode(model: Model) -> graph.Graph:
 def encode_step(model: Model) -> graph.Graph:
   """State, audio [B, F * hop] and q [1] -> new state, codes [B, F, q]."""
   g = graph.Graph("encode_step")
-  sizes = layers.pasts(model.encoder)
+  sizes = model.encoder_state
   state = g.input("state", np.float32, ["B", sum(sizes)])
   audio = g.input("audio", np.float32, ["B", "T"])
   q = g.input("num_quantizers", np.int64, [1])
@@ -121,7 +133,7 @@ def decode_step(model: Model) -> graph.Graph:
   a lost frame, which is concealed.
   """
   g = graph.Graph("decode_step")
-  sizes = concealment.parts(model.quantizer.dim) + layers.pasts(model.decoder)
+  sizes = model.decoder_state
   state = g.input("state", np.float32, ["B", sum(sizes)])
   codes = g.input("codes", np.int32, ["B", "F", "q"])
   arrived = g.input("layers", np.int32, ["B", "F"])

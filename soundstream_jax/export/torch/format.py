@@ -55,7 +55,7 @@ def _files(
     **options.notes,
     "config": config_lib.to_dict(model.config),
   }
-  source = pathlib.Path(__file__).with_name(f"{MODULE}.txt")
+  source = runtime.SOURCE
   return {
     MODULE: source.read_bytes(),
     CONFIG: (json.dumps(about, indent=2) + "\n").encode(),

@@ -1,18 +1,35 @@
 """The runtime `torch`: the model.py of a folder, on one thread."""
 
 import contextlib
-import importlib.util
 import pathlib
+import types
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from soundstream_jax import errors
 from soundstream_jax.export import format as format_lib
+
+# model.py, as it is written.
+SOURCE = pathlib.Path(__file__).with_name("model.py.txt")
 
 
 def open_folder(folder: pathlib.Path) -> Sequence[format_lib.Runtime]:
-  """Returns the folder's one runtime; it runs the folder's model.py."""
+  """Returns the folder's one runtime.
+
+  A folder may come from anybody, and to check it must not run what it brings:
+  model.py runs where it is the very one that we write, and from here.
+
+  Raises:
+    InputError: it is another one.
+  """
+  if (folder / "model.py").read_bytes() != SOURCE.read_bytes():
+    raise errors.InputError(
+      f"{folder / 'model.py'} is not the one that this version writes, so it is "
+      "not run. Check it with the version that export.json names, or export "
+      "the model again."
+    )
   return (Torch(folder),)
 
 
@@ -28,7 +45,7 @@ class Torch:
     import torch
 
     self.version = torch.__version__
-    self._codec = _module(folder / "model.py").load(folder)
+    self._codec = _module().load(folder)
 
   def encode(
     self, audio: np.ndarray, *, num_quantizers: int, denoise: bool = False
@@ -97,9 +114,8 @@ def one_thread() -> Iterator[Any]:
     torch.set_num_threads(before)
 
 
-def _module(path: pathlib.Path) -> Any:
-  """Imports a folder's model.py, under no name that another could have."""
-  spec = importlib.util.spec_from_file_location("soundstream_model", path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+def _module() -> Any:
+  """Returns our model.py as a module, under no name that another could have."""
+  module = types.ModuleType("soundstream_model")
+  exec(compile(SOURCE.read_text(), str(SOURCE), "exec"), module.__dict__)
   return module
