@@ -29,7 +29,6 @@ from soundstream_jax.codec.stream import state as state_lib
 from soundstream_jax.codec.stream import step as step_lib
 from soundstream_jax.convolution import methods, signal
 from soundstream_jax.convolution.stream import method as stream
-from soundstream_jax.export import format as format_lib
 from soundstream_jax.model import quantizers, soundstream
 from soundstream_jax.model.quantizers import kind
 
@@ -198,7 +197,10 @@ def _layers(model: exported.Exported) -> Callable:
     # Their codebooks have few dimensions, so there is little to save.
     return lambda net, latents: net.quantizer.stream_codes(latents, None)
   books = [jnp.asarray(2 * book) for book in model.vectors]
-  norms = [jnp.sum(jnp.square(jnp.asarray(b)), axis=-1) for b in model.vectors]
+  norms = [
+    jnp.sum(jnp.square(jnp.asarray(book)), axis=-1)[None, None]
+    for book in model.vectors
+  ]
 
   def codes_of(net, latents):
     del net
@@ -235,29 +237,6 @@ def _off(state: Array) -> Array:
 def _size(state: Any) -> int:
   """Returns S of a state."""
   return state.values.shape[1]
-
-
-def refusal(
-  config: config_lib.Config, options: format_lib.Options, name: str
-) -> str | None:
-  """Returns why these functions of a model cannot leave; None if they can.
-
-  Args:
-    name: of the format.
-  """
-  computed = config.model.compute_dtype
-  if computed != "float32":
-    return (
-      f"format={name}: model.compute_dtype={computed} is rounded otherwise by "
-      "every compiler, which gives other codes; it takes float32. Train with "
-      "--config.model.compute_dtype=float32."
-    )
-  if options.dtype != "float32":
-    return (
-      f"format={name}: dtype={options.dtype} is for stored weights; its "
-      "programs hold float32. Leave --dtype out."
-    )
-  return None
 
 
 def signature(function: Function) -> dict[str, Any]:

@@ -31,9 +31,8 @@ import numpy as np
 from jax import export
 
 import soundstream_jax
-from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.checkpoint import exported, fingerprint
+from soundstream_jax.checkpoint import exported
 from soundstream_jax.export import blocks as blocks_lib
 from soundstream_jax.export import format as format_lib
 from soundstream_jax.export import functions
@@ -54,24 +53,15 @@ RECIPE = "dynamic_wi8_afp32"
 _METADATA = "soundstream_jax"
 
 
-def refusal(
-  config: config_lib.Config, options: format_lib.Options
-) -> str | None:
-  """Returns why a model cannot become this format; None if it can."""
-  return functions.refusal(config, options, "litert")
-
-
 def files(
   model: exported.Exported, options: format_lib.Options
 ) -> dict[str, bytes]:
   """Returns path below the folder -> content.
 
   Raises:
-    InputError: a model that is refused, or a package that is missing or of
-      another version.
+    InputError: a package that is missing, or of another version.
   """
-  if why := refusal(model.config, options):
-    raise errors.InputError(why)
+  del options  # none that changes these files
   _check_versions()
   programs = {}
   for frames in functions.BLOCKS:
@@ -237,7 +227,7 @@ def _about(
 ) -> dict[str, Any]:
   """Returns what ABOUT says."""
   config = model.config
-  name = fingerprint.compute(config, model.params, model.vectors)
+  name = exported.fingerprint_of(model)
   return {
     "format_version": FORMAT_VERSION,
     "version": soundstream_jax.__version__,
@@ -278,7 +268,7 @@ FORMAT = format_lib.Format(
   about="a stream's steps for blocks of 1, 8, 32 frames; float and int8 weights",
   packages=("litert_converter", "ai_edge_litert", "ai_edge_quantizer"),
   extra=EXTRA,
-  refusal=refusal,
+  refusal=lambda config, options: None,
   files=files,
   tensors=lambda folder: {},
   runtimes={"ai_edge_litert": runtimes},
