@@ -40,13 +40,17 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument("--out", type=pathlib.Path, required=True)
   arguments = parser.parse_args(argv)
   page = arguments.out / "page"
-  with errors.writing("the page", arguments.out):
+  with (
+    errors.writing("the page", arguments.out),
+    tempfile.TemporaryDirectory() as scratch,
+  ):
+    model = exported(arguments.model, scratch)
+    runtime = install(arguments.out / "packages")
     if page.exists():
       shutil.rmtree(page)
     copy_static(page)
-    copy_runtime(install(arguments.out / "packages"), page / "ort")
-    with tempfile.TemporaryDirectory() as scratch:
-      copy_model(exported(arguments.model, scratch), page / "model")
+    copy_runtime(runtime, page / "ort")
+    copy_model(model, page / "model")
   print(f"{console.shown(page)}: the page, ready to be served")
 
 
