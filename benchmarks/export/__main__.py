@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from benchmarks.export import (
   models,
@@ -42,6 +43,7 @@ WHOLE_S = 10
 
 def main() -> int:
   given = _parse()
+  logging.set_verbosity(logging.ERROR)  # the tables alone
   names = _formats(given.formats)
   store = results.Results(given.json, again=given.again)
   keys = []
@@ -137,9 +139,10 @@ def _measure(
   )
   values = golden.make(codec, audio)
   layers = config.quantizer.num_quantizers
+  seconds = len(audio) / config.rates.sample_rate_hz
   used = [len(np.unique(values.codes[:, layer])) for layer in range(layers)]
   print(
-    f"\n{model.name}: {values.codes.size:,} codes of {len(audio) / 24e3:.0f} s, "
+    f"\n{model.name}: {values.codes.size:,} codes of {seconds:.0f} s, "
     f"of {config.quantizer.codebook_size} each layer uses {min(used)} to "
     f"{max(used)}",
     flush=True,
