@@ -2,7 +2,12 @@
  * Opens ./model/ as a MimiModel of transformers.js, for a test that calls it.
  */
 
-import { AutoFeatureExtractor, MimiModel, Tensor, env } from "./transformers.min.js";
+import {
+  AutoFeatureExtractor,
+  MimiModel,
+  Tensor,
+  env,
+} from "./transformers.min.js";
 
 env.allowRemoteModels = false;
 env.allowLocalModels = true;
