@@ -56,12 +56,14 @@ export async function readSound(buffer, rateHz) {
 export function readWav(buffer) {
   const view = new DataView(buffer);
   const word = (at) =>
-    String.fromCharCode(...new Uint8Array(buffer, at, Math.min(4, buffer.byteLength - at)));
+    String.fromCharCode(
+      ...new Uint8Array(buffer, at, Math.min(4, buffer.byteLength - at)),
+    );
   if (buffer.byteLength < 12 || word(0) !== "RIFF" || word(8) !== "WAVE") {
     return null;
   }
   let format = null;
-  for (let at = 12; at + 8 <= buffer.byteLength; ) {
+  for (let at = 12; at + 8 <= buffer.byteLength;) {
     const size = view.getUint32(at + 4, true);
     const start = at + 8;
     if (word(at) === "fmt " && start + 16 <= buffer.byteLength) {
@@ -108,7 +110,9 @@ async function decoded(buffer, rateHz) {
   try {
     sound = await context.decodeAudioData(buffer.slice(0));
   } catch {
-    throw new SoundError("it is neither sound that this browser decodes nor an .sstr file.");
+    throw new SoundError(
+      "it is neither sound that this browser decodes nor an .sstr file.",
+    );
   }
   const channels = Array.from({ length: sound.numberOfChannels }, (_, i) =>
     sound.getChannelData(i),
@@ -158,8 +162,20 @@ export async function listen(rateHz, hear) {
     throw new SoundError(`the microphone cannot be used (${error.name}).`);
   }
   const context = new AudioContext({ sampleRate: rateHz });
-  await context.audioWorklet.addModule("./microphone.js");
-  const source = context.createMediaStreamSource(stream);
+  const release = async () => {
+    stream.getTracks().forEach((track) => track.stop());
+    await context.close();
+  };
+  let source;
+  try {
+    await context.audioWorklet.addModule("./microphone.js");
+    source = context.createMediaStreamSource(stream);
+  } catch (error) {
+    await release();
+    throw new SoundError(
+      `this browser does not resample a microphone (${error.name}).`,
+    );
+  }
   const node = new AudioWorkletNode(context, "microphone", {
     numberOfOutputs: 0,
     channelCount: 1,
@@ -172,8 +188,7 @@ export async function listen(rateHz, hear) {
   return async () => {
     node.port.postMessage("stop");
     await isOver;
-    stream.getTracks().forEach((track) => track.stop());
-    await context.close();
+    await release();
   };
 }
 

@@ -42,7 +42,11 @@ export class Codec {
         new Uint8Array(await fetched(`${folder}${name}.onnx`, "arrayBuffer")),
         { executionProviders: ["wasm"] },
       );
-    return new Codec(about, await open("encode_step"), await open("decode_step"));
+    return new Codec(
+      about,
+      await open("encode_step"),
+      await open("decode_step"),
+    );
   }
 
   constructor(about, encoder, decoder) {
@@ -102,7 +106,11 @@ class Step {
     const zeros = new Float32Array(streams * size);
     this.state = new ort.Tensor("float32", zeros, [streams, size]);
     this.switches = inputs.some(({ name }) => name === "denoise")
-      ? { denoise: new ort.Tensor("bool", Array(streams).fill(denoise), [streams]) }
+      ? {
+          denoise: new ort.Tensor("bool", Array(streams).fill(denoise), [
+            streams,
+          ]),
+        }
       : {};
   }
 
@@ -116,7 +124,8 @@ class Step {
 
 function read({ config, ...rest }) {
   const { strides, film } = config.model;
-  const { num_quantizers: layers, codebook_size: codebookSize } = config.quantizer;
+  const { num_quantizers: layers, codebook_size: codebookSize } =
+    config.quantizer;
   const { fingerprint, step, weights } = rest;
   const rateHz = config.audio.sample_rate_hz;
   const hop = strides.reduce((product, stride) => product * stride, 1);

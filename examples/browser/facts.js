@@ -38,9 +38,10 @@ export function bitrate({ rateHz, hop, codebookSize }, layers, channels = 1) {
 export function ofPackets(take, { layers, packet }) {
   const { about, channels } = take;
   const bits = Math.log2(about.codebookSize);
-  const sent = { frames: packet, channels, layers, bits };
-  const bytes = packetBytes({ ...sent, layers: Math.min(layers, take.width) });
-  return `${grouped(take.packets)} of ${bytes} bytes, ${grouped(take.lost)} lost`;
+  const width = Math.min(layers, take.width);
+  const bytes = packetBytes({ frames: packet, channels, layers: width, bits });
+  const [sent, gone] = [take.packets, take.lost].map(grouped);
+  return `${sent} of ${bytes} bytes, ${gone} lost`;
 }
 
 /** The size of the file, beside 16-bit PCM of the source. */
@@ -48,7 +49,8 @@ export function ofSize(take, { layers }) {
   const { sourceSamples, sourceChannels } = take.header;
   const size = take.sstrBytes(layers);
   const times = Math.round((2 * sourceSamples * sourceChannels) / size);
-  return `${grouped(size)} bytes` + (times > 1 ? `, PCM has ${times} ×` : "");
+  const share = times > 1 ? `, 1/${times} of 16-bit PCM` : "";
+  return `${grouped(size)} bytes${share}`;
 }
 
 /** The time of a frame, and whether it is more than half of what there is. */

@@ -1,5 +1,5 @@
 /**
- * Plays a take: the original and the coded sound in one time, one of them heard.
+ * Plays a take: original and coded sound in one time, one of them heard.
  */
 
 export class Listening {

@@ -40,7 +40,8 @@ export function ofMicrophone(about) {
  * @throws {sstr.FileError} in one line
  */
 export function ofSstr(name, bytes, about) {
-  const { header, codes, layers, damages, sourceSamples } = sstr.readFile(bytes);
+  const { header, codes, layers, damages, sourceSamples } =
+    sstr.readFile(bytes);
   if (header.fingerprint !== about.fingerprint) {
     throw new sstr.FileError(
       `it was made by the model ${header.fingerprint.slice(0, 12)}, not by ` +

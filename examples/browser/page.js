@@ -15,7 +15,7 @@ const MODEL = "./model/";
 
 const find = (id) => document.getElementById(id);
 const worker = new Worker("./worker.js", { type: "module" });
-const pictures = new Pictures(find);
+const pictures = new Pictures(find, describe);
 const listening = new Listening(showPlace);
 let about = null;
 let take = null;
@@ -44,7 +44,6 @@ const HEAR = {
       listening.coded(found.first * about.hop, found.audio);
     }
     pictures.change();
-    describe();
   },
 
   done({ id, run }) {
@@ -53,7 +52,6 @@ const HEAR = {
     take.isDone = true;
     say(`${take.name}: ${facts.seconds(take.samples / about.rateHz)}.`);
     pictures.change();
-    describe();
     enable();
   },
 
@@ -63,6 +61,10 @@ const HEAR = {
 };
 
 worker.onmessage = ({ data }) => HEAR[data.is](data);
+// What no one expected is said as well.
+addEventListener("unhandledrejection", ({ reason }) =>
+  complain(`${reason.message ?? reason}`),
+);
 worker.onerror = () => complain("the codec's worker cannot be started.");
 worker.postMessage({ do: "load", folder: new URL(MODEL, location.href).href });
 
@@ -123,11 +125,9 @@ async function openFile(name, buffer) {
     if (isSstr) openSstr(name, new Uint8Array(buffer));
     else await openSound(name, buffer);
   } catch (error) {
-    if (!(error instanceof SoundError || error instanceof FileError)) {
-      throw error;
-    }
     say("");
-    complain(`${name}: ${error.message}`);
+    const isTheirs = error instanceof SoundError || error instanceof FileError;
+    complain(`${name}: ${isTheirs ? error.message : error}`);
   }
 }
 

@@ -14,8 +14,12 @@ const WINDOW_S = 8;
 const EVERY_MS = 50;
 
 export class Pictures {
-  /** @param {(id: string) => HTMLElement} find */
-  constructor(find) {
+  /**
+   * @param {(id: string) => HTMLElement} find
+   * @param {() => void} describe called whenever something is drawn
+   */
+  constructor(find, describe) {
+    this.describe = describe;
     this.canvases = ["original", "coded", "packets"].map(find);
     this.night = matchMedia("(prefers-color-scheme: dark)");
     this.night.addEventListener("change", () => this.paint());
@@ -48,6 +52,7 @@ export class Pictures {
     this.drawn = performance.now();
     this.look();
     this.paint();
+    this.describe();
   }
 
   /** Computes spectra of what has come since. */

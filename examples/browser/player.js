@@ -1,10 +1,10 @@
 /**
  * An AudioWorklet that plays two versions of a sound in one time.
  *
- * Both run; which is heard is faded over in 10 ms. Sound may come, and come anew,
- * while it plays. Messages to it: `open` {length}, `sound` {version, channel, at,
- * samples}, `play` {position}, `pause`, `choose` {version}; from it: `{position,
- * playing}`.
+ * Both run; which is heard is faded over in 10 ms. Sound may come, and come
+ * anew, while it plays. Messages to it: `open` {length}, `sound` {version,
+ * channel, at, samples}, `play` {position}, `pause`, `choose` {version}; from
+ * it: {position, playing}.
  */
 
 const FADE_S = 0.01;

@@ -81,7 +81,10 @@ export class Take {
 
   /** Milliseconds per frame: medians; null where nothing was encoded. */
   get times() {
-    return { encode: median(this.encodeTimes), decode: median(this.decodeTimes) };
+    return {
+      encode: median(this.encodeTimes),
+      decode: median(this.decodeTimes),
+    };
   }
 
   /** Bytes of the .sstr file with the first layers. */

@@ -3,8 +3,8 @@
  *
  * Messages to it: `load` a model; `begin` a take, `push` its sound, `end` it;
  * `codes`, a take that is codes already; `set`, other settings. Settings change
- * what comes next while a take is recorded; one that is whole is done again from
- * its start. Messages from it: `model`, `frames`, `done`, `error`.
+ * what comes next while a take is recorded; one that is whole is done again
+ * from its start. Messages from it: `model`, `frames`, `done`, `error`.
  */
 
 import { Codec } from "./codec.js";
@@ -156,7 +156,16 @@ class Take {
     if (run !== this.run) return; // begun anew meanwhile
     this.decoded += frames;
     const times = { encodeMs, decodeMs };
-    const found = { id: this.id, run, first, frames, lost, codes, layers, audio };
+    const found = {
+      id: this.id,
+      run,
+      first,
+      frames,
+      lost,
+      codes,
+      layers,
+      audio,
+    };
     postMessage(
       { is: "frames", ...found, ...times },
       [...codes, ...layers, ...audio].map((array) => array.buffer),

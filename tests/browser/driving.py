@@ -66,6 +66,19 @@ def until(condition, seconds=60.0):
   return value
 
 
+def check_origin(browser, address):
+  """Nothing but files of one origin was asked for."""
+  asked = {
+    url
+    for line in browser.get_log("performance")
+    for url in re.findall(r'"url":"([^"]{0,200})', line["message"])
+    if '"Network.requestWillBeSent"' in line["message"]
+  }
+  own = (address, "data:", f"blob:{address}")
+  assert len(asked) > 3
+  assert {url for url in asked if not url.startswith(own)} == set()
+
+
 class Page:
   """The page in a browser, and what a visitor does there."""
 
@@ -82,15 +95,7 @@ class Page:
   def check_quiet(self, address):
     """Nothing was complained of, and no other origin asked."""
     assert self.browser.get_log("browser") == []
-    asked = {
-      url
-      for line in self.browser.get_log("performance")
-      for url in re.findall(r'"url":"([^"]{0,200})', line["message"])
-      if '"Network.requestWillBeSent"' in line["message"]
-    }
-    own = (address, "data:", f"blob:{address}")
-    assert len(asked) > 3
-    assert {url for url in asked if not url.startswith(own)} == set()
+    check_origin(self.browser, address)
 
   def shown(self, *, width, mode):
     """Sets the window's width and whether it is dark."""

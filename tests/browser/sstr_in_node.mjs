@@ -35,7 +35,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     answer = { answer: DO[kind](request) };
   } catch (error) {
-    if (!(error instanceof FileError || error instanceof RangeError)) throw error;
+    if (!(error instanceof FileError || error instanceof RangeError))
+      throw error;
     answer = { refused: error.message };
   }
   console.log(JSON.stringify(answer));

@@ -108,7 +108,10 @@ export function headerToBytes(header) {
  * @throws {FileError} not version 2, damaged, or fields that cannot be
  */
 export function headerFromBytes(bytes) {
-  if (bytes.length < 4 || [...MAGIC].some((c, i) => bytes[i] !== c.charCodeAt(0))) {
+  if (
+    bytes.length < 4 ||
+    [...MAGIC].some((c, i) => bytes[i] !== c.charCodeAt(0))
+  ) {
     throw new FileError("this is not an .sstr file.");
   }
   if (bytes.length > 4 && bytes[4] !== VERSION) {

@@ -58,8 +58,8 @@ export function readFile(bytes) {
   const header = headerFromBytes(bytes);
   if (/[^0]/.test(header.tables)) {
     throw new FileError(
-      "its codes are entropy coded, which is not read here; soundstream decode " +
-        "reads it, and soundstream encode without --entropy writes what is.",
+      "its codes are entropy coded, which is not read here; soundstream " +
+        "decode reads it, and encode without --entropy writes what is.",
     );
   }
   const found = { chunks: [], damages: [], end: null };
@@ -75,7 +75,14 @@ export function readFile(bytes) {
   for (const chunk of found.chunks) {
     fill(bytes, header, chunk, codes, layers);
   }
-  return { header, codes, layers, frames, sourceSamples, damages: found.damages };
+  return {
+    header,
+    codes,
+    layers,
+    frames,
+    sourceSamples,
+    damages: found.damages,
+  };
 }
 
 /** Walks through what follows the header. */
@@ -175,7 +182,8 @@ class Body {
         channel,
       );
       const view = new DataView(bytes.buffer, bytes.byteOffset + stop, 4);
-      if (view.getUint32(0, true) !== sum || plane[size - 1] & filling) continue;
+      if (view.getUint32(0, true) !== sum || plane[size - 1] & filling)
+        continue;
       layers[channel]++;
       wholeBytes = stop + CHECKSUM_BYTES - at;
     }
@@ -246,7 +254,7 @@ class Body {
   }
 }
 
-/** Returns the length of a file that was read, if what is there justifies it. */
+/** Returns the length of a file that was read, if enough of it is there. */
 function extent(header, { chunks, damages, end }) {
   const there = chunks.reduce((sum, chunk) => sum + chunk.head.frames, 0);
   let { sourceSamples } = header;
@@ -271,7 +279,10 @@ function extent(header, { chunks, damages, end }) {
         `${MAX_LOSS}: too little to be heard.`,
     );
   }
-  const read = chunks.reduce((sum, chunk) => sum + entriesBytes(header, chunk), 0);
+  const read = chunks.reduce(
+    (sum, chunk) => sum + entriesBytes(header, chunk),
+    0,
+  );
   const size = frames * header.channels * header.numQuantizers * 4;
   if (size > FREE_BYTES + BYTES_PER_BYTE * read) {
     throw new FileError(

@@ -41,7 +41,8 @@ export function writeFile(header, codes, options = {}) {
   }
   if (sourceSamples === null || framesOf(header, sourceSamples) !== frames) {
     throw new FileError(
-      `sourceSamples=${sourceSamples} do not have the ${frames} frames of codes.`,
+      `sourceSamples=${sourceSamples} do not have the ${frames} frames of ` +
+        "codes.",
     );
   }
   const pieces = [headerToBytes(header)];
