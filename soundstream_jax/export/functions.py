@@ -16,12 +16,12 @@ frame's codes arrived, 0 is a lost frame.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import export, lax
 
 from soundstream_jax import config as config_lib
 from soundstream_jax.checkpoint import exported
@@ -237,6 +237,18 @@ def _off(state: Array) -> Array:
 def _size(state: Any) -> int:
   """Returns S of a state."""
   return state.values.shape[1]
+
+
+def traced(function: Function, platforms: Sequence[str]) -> export.Exported:
+  """Returns what jax.export makes of a function, the same bytes every time."""
+  before = jax.config.jax_traceback_in_locations_limit
+  # Else the files name those of our code, as they lie on this machine.
+  jax.config.update("jax_traceback_in_locations_limit", 0)
+  try:
+    trace = export.export(jax.jit(function.call), platforms=platforms)
+    return trace(*function.inputs.values())
+  finally:
+    jax.config.update("jax_traceback_in_locations_limit", before)
 
 
 def signature(function: Function) -> dict[str, Any]:

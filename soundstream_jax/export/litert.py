@@ -22,13 +22,12 @@ import importlib.metadata
 import importlib.util
 import io
 import json
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from jax import export
 
 import soundstream_jax
 from soundstream_jax import errors
@@ -176,8 +175,7 @@ def tflite(
   Args:
     abouts: what a file says of itself: its metadata `soundstream_jax`, JSON.
   """
-  traced = export.export(jax.jit(program.call), platforms=["cpu"])
-  text = traced(*program.inputs.values()).mlir_module()
+  text = functions.traced(program, ["cpu"]).mlir_module()
   return [_converted(text, program, about) for about in abouts]
 
 
@@ -185,6 +183,9 @@ def _converted(
   text: str, program: functions.Function, about: Mapping[str, Any]
 ) -> bytes:
   """Returns the .tflite of StableHLO, with the names of the program."""
+  # Else it computes constants in a way that depends on the processor, and says
+  # so on every use.
+  os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
   from litert_converter import converter_api_ext as converter
   from litert_converter.mlir import ir, passmanager
 

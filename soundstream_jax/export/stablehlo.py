@@ -66,11 +66,13 @@ def files(
     "decode_step_1": functions.decode_step(model, 1, 1),
   }
   found = {
-    f"{name}.jax": bytes(_traced(program, PLATFORMS).serialize())
+    f"{name}.jax": bytes(functions.traced(program, PLATFORMS).serialize())
     for name, program in programs.items()
   }
   found |= {
-    f"{name}.mlir": _traced(program, PLATFORMS[:1]).mlir_module().encode()
+    f"{name}.mlir": functions.traced(program, PLATFORMS[:1])
+    .mlir_module()
+    .encode()
     for name, program in texts.items()
   }
   programs = {f"{name}.jax": program for name, program in programs.items()}
@@ -134,13 +136,6 @@ class Jax:
     if "denoise" in self._about["files"][f"{name}.jax"]["inputs"]:
       arrays += (np.full(len(arrays[0]), denoise),)
     return self._programs[name](*arrays)
-
-
-def _traced(
-  program: functions.Function, platforms: Sequence[str]
-) -> export.Exported:
-  traced = export.export(jax.jit(program.call), platforms=platforms)
-  return traced(*program.inputs.values())
 
 
 def _about(

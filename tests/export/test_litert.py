@@ -167,7 +167,8 @@ def test_every_option_is_carried(name, small_config):
       {"codes": codes, "layers": layers},
     ),
   ):
-    (data,) = litert.tflite(program, {})
+    data, again = litert.tflite(program, {}, {})
+    assert data == again and b".py" not in data
     found = _stream(data, key, block, arrays, program)
     if key == "codes":
       np.testing.assert_array_equal(found, expected)

@@ -148,6 +148,16 @@ def test_texts_are_static_stablehlo_that_a_compiler_takes(folder, heard):
   np.testing.assert_array_equal(codes[0], heard.codes[:1, :second])
 
 
+def test_a_program_is_the_same_bytes_wherever_our_code_lies(folder, codec):
+  for path in [*folder.glob("*.jax"), *folder.glob("*.mlir")]:
+    assert b".py" not in path.read_bytes(), path
+  limit = jax.config.jax_traceback_in_locations_limit
+  again = functions.encode(codec.as_exported(), 1, 75)
+  text = functions.traced(again, ["cpu"]).mlir_module()
+  assert text == (folder / "encode.mlir").read_text()
+  assert jax.config.jax_traceback_in_locations_limit == limit != 0
+
+
 def test_a_stranger_needs_jax_and_flatbuffers_alone(folder, codec):
   """As the README prints it, where nothing of ours can be imported."""
   (folder / golden.NAME).write_bytes(golden.to_bytes(golden.make(codec)))
