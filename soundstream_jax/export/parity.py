@@ -19,7 +19,8 @@ from soundstream_jax.export import golden as golden_lib
 # their distance grows with the root of D. A code whose residual was that near to
 # another one's is open, and so are the deeper ones of its frame.
 EXCUSED_WITHIN = 5e-5
-# Largest difference of a sample, float32 to float32.
+# Largest difference of a sample, float32 to float32, where 1 is full scale; of
+# sound beyond that, relative to its peak.
 AUDIO_WITHIN = 1e-5
 _SEED = 7
 _LONGEST_BLOCK = 8
@@ -37,7 +38,8 @@ class Row:
     different: of these.
     excused: of the different ones.
     frames: [(way, frame, layer)] of the first code of each frame that differs.
-    audio: largest difference of a sample, over all ways to decode.
+    audio: largest difference of a sample, over all ways to decode; relative to
+      the peak where that is beyond full scale.
     snr_db: of its decoder's audio to ours, whole files.
     ways: names of what was compared.
   """
@@ -91,6 +93,7 @@ def measure(runtime: format_lib.Runtime, golden: golden_lib.Golden) -> Row:
   hop, (frames, layers) = golden.hop_samples, golden.codes.shape
   counted = _Codes(golden.distance)
   heard, ways = [], []
+  peak = max(1.0, float(np.abs(golden.decoded).max(initial=0)))
 
   def encoded(way, found, expected):
     ways.append(way)
@@ -98,7 +101,7 @@ def measure(runtime: format_lib.Runtime, golden: golden_lib.Golden) -> Row:
 
   def sounded(way, found, expected):
     ways.append(way)
-    heard.append(float(np.abs(found - expected).max(initial=0)))
+    heard.append(float(np.abs(found - expected).max(initial=0)) / peak)
 
   audio, codes = golden.audio[None], golden.codes[None]
   whole = runtime.encode(audio, num_quantizers=layers)
