@@ -44,7 +44,7 @@ SHORT := $(filter-out $(LONG) tests/__pycache__, \
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo browser test test-fast test-slow test-slurm test-browser \
-  bench bench-faults lint format clean constraints
+  bench bench-export bench-faults lint format clean constraints
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' \
@@ -83,6 +83,10 @@ test-browser: $(TEST) $(VENV)/.installed-export-onnx ## the pages in Chromium, w
 
 bench: $(BENCH) ## speed on this CPU, beside PyTorch
 	$(PYTHON) -m benchmarks.cpu
+
+# make bench-export SOUND=--data=data/speech,data/music
+bench-export: $(EXPORT) ## parity, size and speed of exports, on SOUND
+	$(PYTHON) -m benchmarks.export $(SOUND)
 
 bench-faults: $(TEST) ## a hundred faults, and what they cost; an hour
 	$(PYTHON) -m benchmarks.faults

@@ -84,7 +84,8 @@ def outside_imports(*folders):
   ours = {path.stem for path in ROOT.glob("tests/*/*.py")}
   # Beside the processes that benchmarks.faults disturbs.
   ours |= {path.stem for path in ROOT.glob("benchmarks/faults/inside/*.py")}
-  ours |= {*PACKAGE, "tests", "benchmarks", *sys.stdlib_module_names}
+  ours |= {*PACKAGE, "tests", "benchmarks", "examples"}
+  ours |= sys.stdlib_module_names
   found = set()
   for folder in folders:
     for path in (ROOT / folder).rglob("*.py"):
@@ -137,7 +138,12 @@ def test_what_an_extra_brings_is_imported_inside_functions_only():
 
 
 @pytest.mark.parametrize(
-  ("folder", "extras"), [("tests", ["test"]), ("benchmarks", ["bench"])]
+  ("folder", "extras"),
+  [
+    # Slow tests open exported models in what `make test-slow` installs.
+    ("tests", ["test", "export-hf", "export-litert"]),
+    ("benchmarks", ["bench"]),
+  ],
 )
 def test_what_tests_and_benchmarks_import_is_declared(folder, extras):
   declared = NEEDED.union(*(EXTRAS[extra] for extra in extras))

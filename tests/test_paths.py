@@ -14,6 +14,7 @@ import sys
 
 import pytest
 
+from benchmarks.export import __main__ as exports
 from benchmarks.faults import __main__ as faults
 from benchmarks.same_programs import __main__ as same_programs
 from soundstream_jax import config as config_lib
@@ -206,7 +207,7 @@ def parsers(monkeypatch):
     raise SystemExit
 
   monkeypatch.setattr(argparse.ArgumentParser, "parse_args", keep)
-  for module in (faults, same_programs):
+  for module in (exports, faults, same_programs):
     with pytest.raises(SystemExit):
       module._parse()
   return found

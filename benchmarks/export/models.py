@@ -51,8 +51,9 @@ def fresh(
 ) -> Model:
   """Returns a model of fresh parameters with codebooks fitted to a sound.
 
-  Layer by layer, as before the first step of training: so the codes of the
-  sound are used evenly, and their number says something.
+  Layer by layer, as before the first step of training, so that codes are used
+  evenly. It must not be the sound that is measured, nor short: k-means leaves
+  nothing of few frames, and what rounding leaves decides the last codes.
 
   Args:
     config: of the model.

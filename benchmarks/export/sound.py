@@ -26,19 +26,24 @@ HOW = (
 
 
 def load(
-  *, data: str, audio: str, seconds: float, rate_hz: int, hop_samples: int
-) -> np.ndarray:
-  """Returns sound of datasets in equal shares, or of a folder's files.
+  *,
+  data: str,
+  audio: str,
+  seconds: Sequence[float],
+  rate_hz: int,
+  hop_samples: int,
+) -> list[np.ndarray]:
+  """Returns sounds of datasets in equal shares, or of a folder's files.
 
   Args:
     data: prepared datasets, as `data.sources` names them; or ''.
     audio: folder of files; or ''.
-    seconds: rounded up to whole frames.
+    seconds: of each sound, rounded up to whole frames. No piece is in two.
     rate_hz: of the model.
     hop_samples: of a frame.
 
   Returns:
-    float32 [N], pieces of at most PIECE_S one after the other.
+    float32 [N] each, pieces of at most PIECE_S one after the other.
 
   Raises:
     InputError: neither is named, both are, or they hold less.
@@ -50,16 +55,19 @@ def load(
   else:
     named = constraints.parse_sources(data)
     sources = [_of_dataset(folder, rate_hz) for folder, _ in named]
-  needed = -(-round(seconds * rate_hz) // hop_samples) * hop_samples
-  share = -(-needed // len(sources))
-  found = np.concatenate([_first(pieces, share) for pieces in sources])
-  if len(found) < needed:
-    raise errors.InputError(
-      f"{data or audio} holds {len(found) / rate_hz:.1f} s of sound for "
-      f"--seconds={seconds:g}, of which each dataset gives the same share. Ask "
-      "for fewer, or name more."
-    )
-  return found[:needed]
+  sounds = []
+  for wanted in seconds:
+    needed = -(-round(wanted * rate_hz) // hop_samples) * hop_samples
+    share = -(-needed // len(sources))
+    found = np.concatenate([_first(pieces, share) for pieces in sources])
+    if len(found) < needed:
+      raise errors.InputError(
+        f"{data or audio} holds {len(found) / rate_hz:.1f} s of sound where "
+        f"{wanted:g} s are asked for, the same share from each dataset. Name "
+        "more, or ask for less: --seconds, --fit_seconds."
+      )
+    sounds.append(found[:needed])
+  return sounds
 
 
 def digest(audio: np.ndarray) -> str:

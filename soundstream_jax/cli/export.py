@@ -115,16 +115,20 @@ def _write(arguments: argparse.Namespace) -> int | None:
     beside[training_file.NAME] = origin.to_training_file(
       arguments.model, arrays
     )
+  output = pathlib.Path(arguments.output)
+  several = len(names) > 1
+  folders = {name: output / name if several else output for name in names}
   failed = False
-  for name in names:
-    target = pathlib.Path(arguments.output)
-    target = target if len(names) == 1 else target / name
-    # Tables and training belong to the very model, which has both.
-    own = beside if name == "params" and _is_whole(arguments) else {}
-    written = folder.write(target, name, arrays, chosen, beside=own)
+  for name, written in folder.write_each(
+    folders,
+    arrays,
+    chosen,
+    # Tables and training belong to the very model.
+    beside={"params": beside} if _is_whole(arguments) else {},
+  ):
     mark = exported.fingerprint_of(written.model)
     print(
-      f"{console.shown(target)}: {name}, {written.size} bytes, "
+      f"{console.shown(folders[name])}: {name}, {written.size} bytes, "
       f"step {arrays.step} ({arrays.weights}), fingerprint {mark.hex()[:12]}"
     )
     failed |= _say(written.rows, formats.FORMATS[name])
@@ -190,13 +194,8 @@ def _options(arguments: argparse.Namespace):
 
 
 def _arrays(model, arguments: argparse.Namespace):
-  """Returns the model to write, and refuses a switch that it has not."""
+  """Returns the model to write."""
   arrays = model.to_host()
-  if arguments.denoise and arrays.config.model.film == "none":
-    raise errors.InputError(
-      "--denoise: this model was trained without denoising (model.film=none). "
-      "Leave --denoise out."
-    )
   if arguments.compute_dtype:
     config = arrays.config
     changed = dataclasses.replace(

@@ -33,7 +33,7 @@ def run(
   Args:
     step: of the format.
     state: [B, S], zeros at the start of streams.
-    blocks: frames of each.
+    blocks: frames of each, one at least.
     arrays: [B, F * n, ...] with any whole n of their own.
   """
   frames, start, outputs = sum(blocks), 0, []

@@ -70,13 +70,7 @@ def check(folder: pathlib.Path) -> Checked:
   changes = manifest.changes(folder, content, written)
   rows = []
   if not changes:
-    options = content.get("options", {})
-    rows = folder_lib.rows_of(
-      folder,
-      written,
-      golden.read(folder),
-      denoise=bool(options.get("denoise", False)),
-    )
+    rows = folder_lib.rows_of(folder, written, golden.read(folder))
   return Checked(
     folder=folder,
     name=name,

@@ -10,10 +10,12 @@ FOLDER/export.json    the list of all these (see `manifest`)
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
 import tempfile
+import types
 from collections.abc import Iterator, Mapping, Sequence
 
 import soundstream_jax
@@ -65,61 +67,73 @@ def write(
   model: exported.Exported,
   options: format_lib.Options,
   *,
-  beside: Mapping[str, bytes],
+  beside: Mapping[str, bytes] = types.MappingProxyType({}),
 ) -> Written:
-  """Writes one format.
+  """Writes one format; see `write_each`."""
+  beside = {name: beside}
+  ((_, written),) = write_each({name: folder}, model, options, beside=beside)
+  return written
+
+
+def write_each(
+  folders: Mapping[str, str | os.PathLike],
+  model: exported.Exported,
+  options: format_lib.Options,
+  *,
+  beside: Mapping[str, Mapping[str, bytes]] = types.MappingProxyType({}),
+) -> Iterator[tuple[str, Written]]:
+  """Writes formats one after the other, and says of each what became of it.
 
   Args:
-    folder: made where need be.
-    name: of the format.
+    folders: name of a format -> its folder, made where need be.
     model: to write.
     options: likewise.
-    beside: other files that belong there, such as tables of the entropy coder.
+    beside: name of a format -> other files that belong there, such as tables
+      of the entropy coder.
 
   Raises:
-    InputError: the format cannot hold the model, or the folder holds one.
+    InputError: a format cannot hold the model, before any is written; or a
+      folder holds one.
     DiskError: the disk cannot be written to.
   """
-  folder = pathlib.Path(folder)
-  formats.check([name], model.config, options)
-  written = formats.FORMATS[name]
+  formats.check(list(folders), model.config, options)
   before, model = model, chosen(model, options)
-  files = {**written.files(model, options), **beside}
   codec = _codec(model)
-  values = golden.make(codec)
-  files[golden.NAME] = golden.to_bytes(values)
-  files[LICENCE] = _licence(options).encode()
-  with _staged(files) as stage:
-    rows = rows_of(stage, written, values, denoise=options.denoise)
-    tensors = written.tensors(stage)
-  if options.dtype != "float32":
-    rows.append(_rounding(before, codec, options))
-  files[CARD] = _card(codec, values, rows)
-  files[README] = _readme(name, model, options, rows).encode()
-  content = manifest.make(
-    name, model, options, files=files, tensors=tensors, notes=options.notes
-  )
-  last = [manifest.NAME]
-  if exported.ABOUT in files and name == "params":
-    last = [exported.ARRAYS, exported.ABOUT]
-  files[manifest.NAME] = manifest.to_bytes(content)
-  exported.write_files(folder, files, last=last)
-  return Written(sum(map(len, files.values())), model, tuple(rows))
+  values = functools.cache(functools.partial(_golden, codec))
+  for name, folder in folders.items():
+    written = formats.FORMATS[name]
+    files = {**written.files(model, options), **beside.get(name, {})}
+    fixed = options.denoise if written.fixed_switch else None
+    files[golden.NAME] = golden.to_bytes(values(fixed))
+    files[LICENCE] = _licence(options).encode()
+    with _staged(files) as stage:
+      rows = rows_of(stage, written, values(fixed))
+      tensors = written.tensors(stage)
+    if options.dtype != "float32":
+      rows.append(_rounding(before, codec, options))
+    files[CARD] = _card(codec, values(fixed), rows)
+    files[README] = _readme(name, model, options, rows).encode()
+    content = manifest.make(
+      name, model, options, files=files, tensors=tensors, notes=options.notes
+    )
+    files[manifest.NAME] = manifest.to_bytes(content)
+    exported.write_files(folder, files, last=written.last or (manifest.NAME,))
+    yield name, Written(sum(map(len, files.values())), model, tuple(rows))
+
+
+def _golden(codec: codec_lib.Codec, fixed: bool | None) -> golden.Golden:
+  return golden.make(codec, fixed=fixed)
 
 
 def rows_of(
-  folder: pathlib.Path,
-  written: format_lib.Format,
-  values: golden.Golden,
-  *,
-  denoise: bool,
+  folder: pathlib.Path, written: format_lib.Format, values: golden.Golden
 ) -> list[parity.Row]:
   """Returns a row for each runtime that is installed."""
   rows = []
   for package, opened in written.runtimes.items():
     if not formats.missing_packages([package]):
       for runtime in opened(folder):
-        rows.append(parity.measure(runtime, values, denoise=denoise))
+        rows.append(parity.measure(runtime, values))
   return rows
 
 

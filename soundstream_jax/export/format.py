@@ -106,6 +106,9 @@ class Format:
     runtimes: module that opens the folder -> how.
     consumer: Python that opens the folder `.` and codes golden.npz, about ten
       lines, which the folder's README holds and a test runs.
+    fixed_switch: whether the switch for denoising stands as it was written.
+    last: files that get their names when all others have, where a folder with
+      them is taken for whole; () is export.json alone.
   """
 
   about: str
@@ -116,3 +119,5 @@ class Format:
   tensors: Callable[[pathlib.Path], Mapping[str, Mapping[str, str]]]
   runtimes: Mapping[str, Callable[[pathlib.Path], Sequence[Runtime]]]
   consumer: str
+  fixed_switch: bool = False
+  last: tuple[str, ...] = ()

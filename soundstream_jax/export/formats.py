@@ -71,6 +71,17 @@ def refusal(
       f"--dtype={options.dtype} is for params alone, whose reader makes float32 "
       "of it. Leave it out."
     )
+  if options.denoise and config.model.film == "none":
+    return (
+      "--denoise: this model was trained without denoising (model.film=none). "
+      "Leave --denoise out."
+    )
+  if options.denoise and not FORMATS[name].fixed_switch:
+    fixed = ", ".join(n for n, other in FORMATS.items() if other.fixed_switch)
+    return (
+      f"--denoise is for formats whose switch stands as it is written ({fixed}); "
+      "here it is an input. Leave --denoise out."
+    )
   if config.model.compute_dtype != "float32" and name != "params":
     return (
       f"model.compute_dtype={config.model.compute_dtype} computes with fewer "

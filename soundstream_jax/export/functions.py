@@ -16,19 +16,21 @@ frame's codes arrived, 0 is a lost frame.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import export, lax
 
 from soundstream_jax import config as config_lib
 from soundstream_jax.checkpoint import exported
+from soundstream_jax.codec.stream import state as state_lib
 from soundstream_jax.codec.stream import step as step_lib
 from soundstream_jax.convolution import methods, signal
 from soundstream_jax.convolution.stream import method as stream
-from soundstream_jax.export import format as format_lib
-from soundstream_jax.model import soundstream
+from soundstream_jax.model import quantizers, soundstream
+from soundstream_jax.model.quantizers import kind
 
 Array = jax.Array
 Size = Any  # an int, or a symbolic size of jax.export
@@ -104,19 +106,23 @@ def decode(
 def encode_step(model: exported.Exported, batch: Size, frames: int) -> Function:
   """Returns `encode_step` of a block of so many frames."""
   net, variables, layout = _stream(model, "encoder", batch, frames)
-  layers, hop = model.config.quantizer.num_quantizers, _hop(model)
+  codes_of = _layers(model)
 
   def call(state, audio, denoise=None):
-    after, codes = step_lib.encode_step(
-      net,
-      layers,
-      variables,
-      layout.replace(values=state),
-      audio,
-      _off(state) if denoise is None else denoise,
-    )
-    return after.values, codes
+    past = state_lib.unpack(layout.replace(values=state))
+    with jax.default_matmul_precision("highest"):
+      codes, changed = net.apply(
+        variables.tree() | {"stream": past},
+        audio[..., None],
+        _off(state) if denoise is None else denoise,
+        method=lambda net, audio, denoise: codes_of(
+          net, net.encode(audio, denoise=denoise)
+        ),
+        mutable=["stream"],
+      )
+    return state_lib.pack(changed["stream"]).values, codes
 
+  hop = model.config.rates.hop_samples
   inputs = {
     "state": jax.ShapeDtypeStruct((batch, _size(layout)), jnp.float32),
     "audio": jax.ShapeDtypeStruct((batch, frames * hop), jnp.float32),
@@ -180,6 +186,34 @@ def _stream(
   return net, _Constants(variables.tree()), state
 
 
+def _layers(model: exported.Exported) -> Callable:
+  """Returns (network, latents [B, F, D]) -> codes [B, F, Q].
+
+  A stream of the codec reads each codebook as it lies best to compare with it
+  and, beside that, to look a code up: two thirds of the encoder. Here both are
+  one array, twice the codebook, for which distances ask: doubling rounds nothing.
+  """
+  if quantizers.of(model.config.quantizer).projects:
+    # Their codebooks have few dimensions, so there is little to save.
+    return lambda net, latents: net.quantizer.stream_codes(latents, None)
+  books = [jnp.asarray(2 * book) for book in model.vectors]
+  norms = [
+    jnp.sum(jnp.square(jnp.asarray(book)), axis=-1)[None, None]
+    for book in model.vectors
+  ]
+
+  def codes_of(net, latents):
+    del net
+    residual, codes = latents, []
+    for book, norm in zip(books, norms, strict=True):
+      products = lax.dot_general(residual, book, (((2,), (1,)), ((), ())))
+      codes.append(kind.first_smallest(norm - products))
+      residual -= 0.5 * jnp.take(book, codes[-1], axis=0, mode="clip")
+    return jnp.stack(codes, axis=-1)
+
+  return codes_of
+
+
 def _network(model: exported.Exported, method: signal.Method) -> Any:
   config = dataclasses.replace(model.config, rematerialise=False)
   return soundstream.from_config(config, method=method)
@@ -200,36 +234,21 @@ def _off(state: Array) -> Array:
   return jnp.zeros(state.shape[:1], jnp.bool_)
 
 
-def _hop(model: exported.Exported) -> int:
-  return model.config.rates.hop_samples
-
-
 def _size(state: Any) -> int:
   """Returns S of a state."""
   return state.values.shape[1]
 
 
-def refusal(
-  config: config_lib.Config, options: format_lib.Options, name: str
-) -> str | None:
-  """Returns why these functions of a model cannot leave; None if they can.
-
-  Args:
-    name: of the format.
-  """
-  computed = config.model.compute_dtype
-  if computed != "float32":
-    return (
-      f"format={name}: model.compute_dtype={computed} is rounded otherwise by "
-      "every compiler, which gives other codes; it takes float32. Train with "
-      "--config.model.compute_dtype=float32."
-    )
-  if options.dtype != "float32":
-    return (
-      f"format={name}: dtype={options.dtype} is for stored weights; its "
-      "programs hold float32. Leave --dtype out."
-    )
-  return None
+def traced(function: Function, platforms: Sequence[str]) -> export.Exported:
+  """Returns what jax.export makes of a function, the same bytes every time."""
+  before = jax.config.jax_traceback_in_locations_limit
+  # Else the files name those of our code, as they lie on this machine.
+  jax.config.update("jax_traceback_in_locations_limit", 0)
+  try:
+    trace = export.export(jax.jit(function.call), platforms=platforms)
+    return trace(*function.inputs.values())
+  finally:
+    jax.config.update("jax_traceback_in_locations_limit", before)
 
 
 def signature(function: Function) -> dict[str, Any]:

@@ -9,7 +9,8 @@
       decoded    float32 [N]    of the codes
       layers     int32 [F]      how many of each frame's layers arrived
       concealed  float32 [N]    of the codes and the layers
-      denoised   as codes or decoded, of models that denoise, switched on
+      denoised   as codes or decoded, with denoising switched on, of models and
+                 formats that can turn it
 
 Arrays alone: reading runs no code.
 """
@@ -29,6 +30,7 @@ NAME = "golden.npz"
 SECONDS = 2
 _SEED = 24
 _PEAK = 0.5
+_SIDES = ("encoder", "decoder")
 # Squared distance of two vectors, relative to the square of one, up to which
 # they are the same, rounded.
 _TWINS = 1e-10
@@ -76,35 +78,47 @@ def losses(frames: int, layers: int, seed: int = _SEED) -> np.ndarray:
   return arrived
 
 
-def make(codec: codec_lib.Codec, audio: np.ndarray | None = None) -> Golden:
+def make(
+  codec: codec_lib.Codec,
+  audio: np.ndarray | None = None,
+  *,
+  fixed: bool | None = None,
+) -> Golden:
   """Returns what a codec makes of a sound.
 
   Args:
     codec: of the model.
     audio: float32 [N], whole frames; None is `sound`.
+    fixed: how the switch for denoising stands, for formats that cannot turn
+      it; None is off, and `denoised` has what it does when on.
   """
   if audio is None:
     audio = sound(codec.sample_rate, codec.hop_samples, SECONDS)
-  codes = codec.encode(audio)
+  on = {side: bool(fixed) and codec.film == side for side in _SIDES}
+  codes = codec.encode(audio, denoise=on["encoder"])
   layers = losses(*codes.shape)
   denoised = None
-  if codec.film == "encoder":
+  if fixed is None and codec.film == "encoder":
     denoised = codec.encode(audio, denoise=True)
-  elif codec.film == "decoder":
+  elif fixed is None and codec.film == "decoder":
     denoised = codec.decode(codes, denoise=True)
   return Golden(
     audio=audio,
     codes=codes,
-    distance=distances(codec, audio, codes),
-    decoded=codec.decode(codes),
+    distance=distances(codec, audio, codes, denoise=on["encoder"]),
+    decoded=codec.decode(codes, denoise=on["decoder"]),
     layers=layers,
-    concealed=codec.decode(codes, layers=layers),
+    concealed=codec.decode(codes, layers=layers, denoise=on["decoder"]),
     denoised=denoised,
   )
 
 
 def distances(
-  codec: codec_lib.Codec, audio: np.ndarray, codes: np.ndarray
+  codec: codec_lib.Codec,
+  audio: np.ndarray,
+  codes: np.ndarray,
+  *,
+  denoise: bool = False,
 ) -> np.ndarray:
   """Returns how far residuals are from those that get another code, [F, Q].
 
@@ -116,7 +130,12 @@ def distances(
   if codec.config.quantizer.kind != "ema":
     return np.full(codes.shape, np.inf, np.float32)
   net = soundstream.from_config(codec.config)
-  latents = net.apply(codec.variables, audio[None, :, None], method="encode")
+  latents = net.apply(
+    codec.variables,
+    audio[None, :, None],
+    denoise=np.full(1, denoise),
+    method="encode",
+  )
   residual = np.asarray(latents[0], np.float64)
   vectors = np.asarray(soundstream.vectors(codec.variables), np.float64)
   result = np.empty(codes.shape, np.float32)

@@ -22,18 +22,16 @@ import importlib.metadata
 import importlib.util
 import io
 import json
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from jax import export
 
 import soundstream_jax
-from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.checkpoint import exported, fingerprint
+from soundstream_jax.checkpoint import exported
 from soundstream_jax.export import blocks as blocks_lib
 from soundstream_jax.export import format as format_lib
 from soundstream_jax.export import functions
@@ -54,24 +52,15 @@ RECIPE = "dynamic_wi8_afp32"
 _METADATA = "soundstream_jax"
 
 
-def refusal(
-  config: config_lib.Config, options: format_lib.Options
-) -> str | None:
-  """Returns why a model cannot become this format; None if it can."""
-  return functions.refusal(config, options, "litert")
-
-
 def files(
   model: exported.Exported, options: format_lib.Options
 ) -> dict[str, bytes]:
   """Returns path below the folder -> content.
 
   Raises:
-    InputError: a model that is refused, or a package that is missing or of
-      another version.
+    InputError: a package that is missing, or of another version.
   """
-  if why := refusal(model.config, options):
-    raise errors.InputError(why)
+  del options  # none that changes these files
   _check_versions()
   programs = {}
   for frames in functions.BLOCKS:
@@ -81,12 +70,10 @@ def files(
   found = {}
   for name, program in programs.items():
     known = {k: v for k, v in about.items() if k not in ("files", INT8)}
-    traced = export.export(jax.jit(program.call), platforms=["cpu"])
-    text = traced(*program.inputs.values()).mlir_module()
-    found[f"{name}.tflite"] = _converted(text, program, known)
-    # Converted anew: what a .tflite says of itself cannot be changed later.
-    again = _converted(text, program, known | about[INT8])
-    found[f"{INT8}/{name}.tflite"] = _quantized(again)
+    # Converted twice: what a .tflite says of itself cannot be changed later.
+    data, to_round = tflite(program, known, known | about[INT8])
+    found[f"{name}.tflite"] = data
+    found[f"{INT8}/{name}.tflite"] = _quantized(to_round)
   found[ABOUT] = (json.dumps(about, indent=2) + "\n").encode()
   return found
 
@@ -180,16 +167,25 @@ class LiteRt:
     return self._steps[name]
 
 
+def tflite(
+  program: functions.Function, *abouts: Mapping[str, Any]
+) -> list[bytes]:
+  """Returns a program with static sizes as .tflite, once for each of `abouts`.
+
+  Args:
+    abouts: what a file says of itself: its metadata `soundstream_jax`, JSON.
+  """
+  text = functions.traced(program, ["cpu"]).mlir_module()
+  return [_converted(text, program, about) for about in abouts]
+
+
 def _converted(
   text: str, program: functions.Function, about: Mapping[str, Any]
 ) -> bytes:
-  """Returns a .tflite.
-
-  Args:
-    text: StableHLO of the program, with static sizes.
-    program: whose names the signature gets.
-    about: what the file says of itself: metadata `soundstream_jax`, JSON.
-  """
+  """Returns the .tflite of StableHLO, with the names of the program."""
+  # Else it computes constants in a way that depends on the processor, and says
+  # so on every use.
+  os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
   from litert_converter import converter_api_ext as converter
   from litert_converter.mlir import ir, passmanager
 
@@ -232,7 +228,7 @@ def _about(
 ) -> dict[str, Any]:
   """Returns what ABOUT says."""
   config = model.config
-  name = fingerprint.compute(config, model.params, model.vectors)
+  name = exported.fingerprint_of(model)
   return {
     "format_version": FORMAT_VERSION,
     "version": soundstream_jax.__version__,
@@ -273,7 +269,7 @@ FORMAT = format_lib.Format(
   about="a stream's steps for blocks of 1, 8, 32 frames; float and int8 weights",
   packages=("litert_converter", "ai_edge_litert", "ai_edge_quantizer"),
   extra=EXTRA,
-  refusal=refusal,
+  refusal=lambda config, options: None,
   files=files,
   tensors=lambda folder: {},
   runtimes={"ai_edge_litert": runtimes},

@@ -128,4 +128,5 @@ FORMAT = format_lib.Format(
   tensors=_tensors,
   runtimes={"soundstream_jax": _open},
   consumer=_CONSUMER,
+  last=(exported.ARRAYS, exported.ABOUT),
 )

@@ -19,7 +19,8 @@ from soundstream_jax.export import golden as golden_lib
 # their distance grows with the root of D. A code whose residual was that near to
 # another one's is open, and so are the deeper ones of its frame.
 EXCUSED_WITHIN = 5e-5
-# Largest difference of a sample, float32 to float32.
+# Largest difference of a sample, float32 to float32, where 1 is full scale; of
+# sound beyond that, relative to its peak.
 AUDIO_WITHIN = 1e-5
 _SEED = 7
 _LONGEST_BLOCK = 8
@@ -37,7 +38,8 @@ class Row:
     different: of these.
     excused: of the different ones.
     frames: [(way, frame, layer)] of the first code of each frame that differs.
-    audio: largest difference of a sample, over all ways to decode.
+    audio: largest difference of a sample, over all ways to decode; relative to
+      the peak where that is beyond full scale.
     snr_db: of its decoder's audio to ours, whole files.
     ways: names of what was compared.
   """
@@ -69,7 +71,7 @@ class _Codes:
   def __init__(self, distance: np.ndarray):
     self.codes = self.different = self.excused = 0
     self.frames = []
-    self._distance = distance
+    self.distance = distance
 
   def add(self, way: str, found: np.ndarray, expected: np.ndarray) -> None:
     """Compares codes [F, q]; distances are those of whole frames from 0 on."""
@@ -81,36 +83,17 @@ class _Codes:
     for frame in np.flatnonzero((found != expected).any(axis=1)):
       layers = np.flatnonzero(found[frame] != expected[frame])
       self.different += len(layers)
-      if self._distance[frame, layers[0]] <= EXCUSED_WITHIN:
+      if self.distance[frame, layers[0]] <= EXCUSED_WITHIN:
         self.excused += len(layers)
       self.frames.append((way, int(frame), int(layers[0])))
 
 
-def measure(
-  runtime: format_lib.Runtime,
-  golden: golden_lib.Golden,
-  *,
-  denoise: bool = False,
-) -> Row:
-  """Compares all that a runtime can do with golden values.
-
-  Args:
-    runtime: to compare.
-    golden: of the model that was written.
-    denoise: how the switch stands in the runtime, where it cannot turn it.
-  """
+def measure(runtime: format_lib.Runtime, golden: golden_lib.Golden) -> Row:
+  """Compares all that a runtime can do with golden values."""
   hop, (frames, layers) = golden.hop_samples, golden.codes.shape
-  half = max(1, layers // 2)
-  fixed = denoise and golden.denoised is not None and not runtime.switches
-  of_codes = golden.denoised is not None and golden.denoised.dtype == np.int32
-  codes = golden.denoised if fixed and of_codes else golden.codes
-  decoded = golden.denoised if fixed and not of_codes else golden.decoded
-  counted = _Codes(
-    np.full_like(golden.distance, np.inf)
-    if fixed and of_codes
-    else golden.distance
-  )
+  counted = _Codes(golden.distance)
   heard, ways = [], []
+  peak = max(1.0, float(np.abs(golden.decoded).max(initial=0)))
 
   def encoded(way, found, expected):
     ways.append(way)
@@ -118,45 +101,41 @@ def measure(
 
   def sounded(way, found, expected):
     ways.append(way)
-    heard.append(float(np.abs(found - expected).max(initial=0)))
+    heard.append(float(np.abs(found - expected).max(initial=0)) / peak)
 
-  audio = golden.audio[None]
+  audio, codes = golden.audio[None], golden.codes[None]
   whole = runtime.encode(audio, num_quantizers=layers)
-  encoded("encode", whole[0], codes)
-  first = runtime.encode(audio, num_quantizers=half)
-  encoded("first layers", first[0], codes[:, :half])
-  sound = runtime.decode(golden.codes[None])[0]
-  sounded("decode", sound, decoded)
-  # A second clip, the first half again, changes nothing for the first.
-  part = frames // 2 * hop
-  pair = np.stack([golden.audio[:part], golden.audio[-part:]])
+  encoded("encode", whole[0], golden.codes)
+  some = max(1, layers // 2)
+  first = runtime.encode(audio, num_quantizers=some)
+  encoded("first layers", first[0], golden.codes[:, :some])
+  sound = runtime.decode(codes)[0]
+  sounded("decode", sound, golden.decoded)
+  # A second clip beside the first half changes nothing for it.
+  half = frames // 2
+  pair = np.stack([golden.audio[: half * hop], golden.audio[-half * hop :]])
   batch = runtime.encode(pair, num_quantizers=layers)
-  encoded("batch", batch[0], codes[: frames // 2])
-  pair = np.stack([golden.codes[: frames // 2], golden.codes[-(frames // 2) :]])
-  sounded("batch", runtime.decode(pair)[0], decoded[:part])
+  encoded("batch", batch[0], golden.codes[:half])
+  pair = np.stack([golden.codes[:half], golden.codes[-half:]])
+  sounded("batch", runtime.decode(pair)[0], golden.decoded[: half * hop])
   if runtime.blocks is not None:
     blocks = random_blocks(frames, runtime.blocks)
     stream = runtime.encode_stream(audio, blocks, num_quantizers=layers)
-    encoded("stream", stream[0], codes)
-    every = np.full((1, frames), layers, np.int32)
-    stream = runtime.decode_stream(golden.codes[None], every, blocks)
-    sounded("stream", stream[0], decoded)
-    if not fixed or of_codes:
-      stream = runtime.decode_stream(
-        golden.codes[None], golden.layers[None], blocks
-      )
-      sounded("lost frames", stream[0], golden.concealed)
+    encoded("stream", stream[0], golden.codes)
+    for way, arrived, expected in (
+      ("stream", np.full(frames, layers, np.int32), golden.decoded),
+      ("lost frames", golden.layers, golden.concealed),
+    ):
+      stream = runtime.decode_stream(codes, arrived[None], blocks)
+      sounded(way, stream[0], expected)
   if golden.denoised is not None and runtime.switches:
-    if of_codes:
+    if golden.denoised.dtype == np.int32:
       found = runtime.encode(audio, num_quantizers=layers, denoise=True)
       # Distances are those of the switch that is off.
-      other = _Codes(np.full_like(golden.distance, np.inf))
-      other.add("denoise", found[0], golden.denoised)
-      ways.append("denoise")
-      for name in ("codes", "different", "excused", "frames"):
-        setattr(counted, name, getattr(counted, name) + getattr(other, name))
+      counted.distance = np.full_like(golden.distance, np.inf)
+      encoded("denoise", found[0], golden.denoised)
     else:
-      found = runtime.decode(golden.codes[None], denoise=True)
+      found = runtime.decode(codes, denoise=True)
       sounded("denoise", found[0], golden.denoised)
   return Row(
     runtime=runtime.name,
@@ -167,7 +146,7 @@ def measure(
     excused=counted.excused,
     frames=tuple(counted.frames),
     audio=max(heard),
-    snr_db=snr_db(sound, decoded),
+    snr_db=snr_db(sound, golden.decoded),
     ways=tuple(dict.fromkeys(ways)),
   )
 

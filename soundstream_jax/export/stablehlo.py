@@ -23,9 +23,8 @@ import numpy as np
 from jax import export
 
 import soundstream_jax
-from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.checkpoint import exported, fingerprint
+from soundstream_jax.checkpoint import exported
 from soundstream_jax.export import blocks as blocks_lib
 from soundstream_jax.export import format as format_lib
 from soundstream_jax.export import functions
@@ -36,23 +35,15 @@ FORMAT_VERSION = 1
 EXTRA = "export-stablehlo"
 
 
-def refusal(
-  config: config_lib.Config, options: format_lib.Options
-) -> str | None:
-  """Returns why a model cannot become this format; None if it can."""
-  return functions.refusal(config, options, "stablehlo")
-
-
 def files(
   model: exported.Exported, options: format_lib.Options
 ) -> dict[str, bytes]:
   """Returns path below the folder -> content.
 
   Raises:
-    InputError: a model that is refused, or no flatbuffers.
+    InputError: no flatbuffers.
   """
-  if why := refusal(model.config, options):
-    raise errors.InputError(why)
+  del options  # none that changes these files
   _check_packages()
   most = model.config.quantizer.num_quantizers
   b, f = export.symbolic_shape("b, f")
@@ -75,11 +66,13 @@ def files(
     "decode_step_1": functions.decode_step(model, 1, 1),
   }
   found = {
-    f"{name}.jax": bytes(_traced(program, PLATFORMS).serialize())
+    f"{name}.jax": bytes(functions.traced(program, PLATFORMS).serialize())
     for name, program in programs.items()
   }
   found |= {
-    f"{name}.mlir": _traced(program, PLATFORMS[:1]).mlir_module().encode()
+    f"{name}.mlir": functions.traced(program, PLATFORMS[:1])
+    .mlir_module()
+    .encode()
     for name, program in texts.items()
   }
   programs = {f"{name}.jax": program for name, program in programs.items()}
@@ -145,13 +138,6 @@ class Jax:
     return self._programs[name](*arrays)
 
 
-def _traced(
-  program: functions.Function, platforms: Sequence[str]
-) -> export.Exported:
-  traced = export.export(jax.jit(program.call), platforms=platforms)
-  return traced(*program.inputs.values())
-
-
 def _about(
   model: exported.Exported, programs: Mapping[str, functions.Function]
 ) -> bytes:
@@ -161,9 +147,7 @@ def _about(
     "format_version": FORMAT_VERSION,
     "version": soundstream_jax.__version__,
     "jax": jax.__version__,
-    "fingerprint": fingerprint.compute(
-      config, model.params, model.vectors
-    ).hex(),
+    "fingerprint": exported.fingerprint_of(model).hex(),
     **functions.about(config),
     "platforms": list(PLATFORMS),
     "encode_step_state": functions.state_size(programs["encode_step_1.jax"]),
@@ -190,7 +174,7 @@ FORMAT = format_lib.Format(
   about="programs of jax.export for cpu, cuda and tpu; StableHLO as text",
   packages=("flatbuffers",),
   extra=EXTRA,
-  refusal=refusal,
+  refusal=lambda config, options: None,
   files=files,
   tensors=lambda folder: {},
   runtimes={"jax.export": runtimes},

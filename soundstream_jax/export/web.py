@@ -144,4 +144,5 @@ FORMAT = format_lib.Format(
   tensors=lambda folder: onnx_format.tensors(folder, [ENCODER, DECODER]),
   runtimes={"onnxruntime": _opened},
   consumer=CONSUMER,
+  fixed_switch=True,
 )

@@ -19,7 +19,7 @@ RATE_HZ = 24_000
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory):
   folder = tmp_path_factory.mktemp("sounds")
-  for index in range(2):
+  for index in range(4):
     rng = np.random.default_rng(index)
     voice = voices.synthesize(rng, RATE_HZ // 2, RATE_HZ)
     soundfile.write(folder / f"{index}.wav", voice, RATE_HZ)
@@ -31,7 +31,13 @@ def run(folder, *arguments):
   return subprocess.run(
     [
       *(sys.executable, "-m", "benchmarks.export", "--preset=tiny"),
-      *("--channels=", "--formats=", "--seconds=1", "--turns=1"),
+      *(
+        "--channels=",
+        "--formats=",
+        "--seconds=1",
+        "--fit_seconds=1",
+        "--turns=1",
+      ),
       *(f"--out={folder}/out", f"--json={folder}/found.json", *arguments),
     ],
     cwd=ROOT,

@@ -15,6 +15,7 @@ from soundstream_jax.export import check, formats, golden, manifest
 from soundstream_jax.export import folder as folder_lib
 from soundstream_jax.export import format as format_lib
 from tests.codec import random_codec
+from tests.export import trained
 
 CONFIG = config_lib.Config(
   audio=config_lib.Audio(sample_rate_hz=8_000),
@@ -244,3 +245,31 @@ def test_a_code_changes_where_the_distance_says(model):
     # Nothing nearer changes the code, whatever the direction.
     nearer = residual + 0.99 * values.distance[frame, 0] * away
     assert code(nearer) == code(residual) == values.codes[frame, 0]
+
+
+@pytest.mark.parametrize(
+  "name", ["web", pytest.param("hf", marks=pytest.mark.slow)]
+)
+def test_a_switch_that_cannot_be_turned_stands_as_it_was_written(
+  name, model, made, tmp_path
+):
+  options = format_lib.Options(denoise=True)
+  folder_lib.write(tmp_path / "on", name, model, options, beside={})
+  checked = check.check(tmp_path / "on")
+  assert checked.passes and checked.rows
+  values = golden.read(tmp_path / "on")
+  np.testing.assert_array_equal(values.codes, golden.read(made).denoised)
+  assert values.denoised is None
+  text = (tmp_path / "on" / folder_lib.README).read_text()
+  code = text.split("```python\n")[1].split("```")[0]
+  trained.run_code(code, tmp_path / "on")
+
+
+def test_denoise_is_refused_where_the_switch_is_an_input_or_not_there(model):
+  options = format_lib.Options(denoise=True)
+  assert "(hf, web)" in formats.refusal("onnx", CONFIG, options)
+  none = dataclasses.replace(
+    CONFIG, model=dataclasses.replace(CONFIG.model, film="none")
+  )
+  for name in formats.FORMATS:
+    assert "(model.film=none)" in formats.refusal(name, none, options)

@@ -59,7 +59,6 @@ def test_a_minute_has_the_same_codes_and_audio_in_every_runtime(
     written(name),
     formats.FORMATS[name],
     trained.values_of(workdir, 60),
-    denoise=False,
   )
   exact = [row for row in rows if not row.lossy]
   assert exact

@@ -225,6 +225,35 @@ def test_parameters_that_learnt_in_pytorch_come_back(small, tmp_path):
 
 
 @slow
+@pytest.mark.parametrize("name", ["film in the encoder", "snake", "mel", "fsq"])
+def test_steps_are_graphs_that_pytorch_exports(name, small_config, tmp_path):
+  """ExecuTorch and Core ML begin with these."""
+  import torch
+
+  config = small_config(**variants.MODELS[name])
+  ours, runtime = variants.opened(torch_format.FORMAT, config, tmp_path)
+  codec = runtime._codec
+  audio = torch.tensor(variants.sound(ours, frames=4))
+  _, codes = codec.encode_step(codec.new_state("encoder", 2), audio)
+  layers = torch.tensor([[3, 0, 2, 1], [0, 0, 3, 3]])
+
+  class Step(torch.nn.Module):
+    def __init__(self, name):
+      super().__init__()
+      self.codec, self.name = codec, name
+
+    def forward(self, *arguments):
+      return getattr(self.codec, self.name)(*arguments)
+
+  for side, arguments in (("encode", (audio,)), ("decode", (codes, layers))):
+    arguments = (codec.new_state(f"{side}r", 2), *arguments)
+    step = Step(f"{side}_step")
+    graph = torch.export.export(step, arguments).module()
+    for one, other in zip(graph(*arguments), step(*arguments), strict=True):
+      assert torch.equal(one, other)
+
+
+@slow
 def test_the_folder_needs_nothing_of_ours(small):
   *_, folder = small
   code = (

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.export import format as format_lib
+from soundstream_jax.model import soundstream
 from tests.codec import random_codec
 
 # Each changes what a model computes.
@@ -50,6 +52,29 @@ def losses(codec, clips=2, frames=FRAMES):
   layers[:, 20:36] = 0
   layers[1, :3] = 0
   return layers.astype(np.int32)
+
+
+def lively(config):
+  """Returns a random Codec whose codebooks lie where its latents do.
+
+  So its codes are many: those of `random_codec` may be few.
+  """
+  made, params, vectors = random_codec.random_codec(config)
+  residual = soundstream.from_config(config).apply(
+    soundstream.variables(params, vectors),
+    sound(made).astype(np.float32)[..., None],
+    method="encode",
+  )
+  residual = np.asarray(residual).reshape(-1, config.model.embedding_dim)
+  random, drawn = np.random.default_rng(4), []
+  for book in vectors:
+    book = residual.mean(axis=0) + residual.std(axis=0) * random.normal(
+      size=book.shape
+    )
+    apart = np.square(residual[:, None] - book).sum(axis=-1)
+    residual = residual - book[np.argmin(apart, axis=1)]
+    drawn.append(book.astype(np.float32))
+  return codec_lib.Codec(config, params, np.stack(drawn), step=5, weights="ema")
 
 
 def opened(written, config, folder, *, denoise=False):

@@ -180,4 +180,5 @@ FORMAT = format_lib.Format(
   tensors=_tensors,
   runtimes={"transformers": runtime.open_folder},
   consumer=_CONSUMER,
+  fixed_switch=True,
 )

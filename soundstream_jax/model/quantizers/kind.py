@@ -100,7 +100,7 @@ class Kind:
       (((2,), (0,)), ((), ())),
       precision="highest",
     )
-    return _first_smallest(norms[layer] - 2 * products)
+    return first_smallest(norms[layer] - 2 * products)
 
 
 def nearest(vectors: Array, codebook: Array) -> Array:
@@ -124,7 +124,7 @@ def nearest(vectors: Array, codebook: Array) -> Array:
   return jnp.argmin(norms - 2 * products, axis=-1).astype(jnp.int32)
 
 
-def _first_smallest(x: Array) -> Array:
+def first_smallest(x: Array) -> Array:
   """jnp.argmin over the last axis, in two passes that XLA vectorises."""
   larger = x > jnp.min(x, axis=-1, keepdims=True)
   places = lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
