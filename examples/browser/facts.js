@@ -44,12 +44,12 @@ export function ofPackets(take, { layers, packet }) {
   return `${sent} of ${bytes} bytes, ${gone} lost`;
 }
 
-/** The size of the file, beside 16-bit PCM of the source. */
+/** The size of the file, beside the source's in PCM of 16 bits. */
 export function ofSize(take, { layers }) {
   const { sourceSamples, sourceChannels } = take.header;
   const size = take.sstrBytes(layers);
   const times = Math.round((2 * sourceSamples * sourceChannels) / size);
-  const share = times > 1 ? `, 1/${times} of 16-bit PCM` : "";
+  const share = times > 1 ? `, 1/${times} of PCM` : "";
   return `${grouped(size)} bytes${share}`;
 }
 
@@ -58,7 +58,8 @@ export function ofSpeed(take) {
   const { encode, decode } = take.times;
   const most = frameMs(take.about);
   const parts = [encode, decode].filter((ms) => ms !== null);
-  const text = parts.map((ms) => ms.toFixed(1)).join(" + ");
+  const times = parts.map((ms) => ms.toFixed(1)).join(" + ");
+  const text = encode === null ? `decode ${times}` : times;
   const sum = parts.reduce((a, b) => a + b, 0);
   return { text: `${text} of ${most.toFixed(1)} ms`, isLate: sum > most / 2 };
 }

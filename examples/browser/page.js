@@ -50,7 +50,7 @@ const HEAR = {
     if (id !== take?.id || run < take.run) return;
     if (run > take.run) take.begin(run); // there was no packet
     take.isDone = true;
-    say(`${take.name}: ${facts.seconds(take.samples / about.rateHz)}.`);
+    sayTake();
     pictures.change();
     enable();
   },
@@ -69,7 +69,7 @@ worker.onerror = () => complain("the codec's worker cannot be started.");
 worker.postMessage({ do: "load", folder: new URL(MODEL, location.href).href });
 
 /** A model has come: the controls get its limits. */
-function prepare() {
+async function prepare() {
   find("layers").max = about.layers;
   find("layers").value = about.layers;
   for (const frames of PACKET_FRAMES) {
@@ -81,9 +81,8 @@ function prepare() {
   for (const range of document.querySelectorAll(".range")) {
     range.textContent = `, 0 to ${about.rateHz / 2000} kHz`;
   }
-  fetch(`${MODEL}example.wav`, { method: "HEAD" }).then(
-    ({ ok }) => (find("example").hidden = !ok),
-  );
+  const { ok } = await fetch(`${MODEL}example.wav`, { method: "HEAD" });
+  find("example").hidden = !ok;
   showSettings();
   enable();
   document.body.dataset.ready = "true";
@@ -125,7 +124,7 @@ async function openFile(name, buffer) {
     if (isSstr) openSstr(name, new Uint8Array(buffer));
     else await openSound(name, buffer);
   } catch (error) {
-    say("");
+    sayTake();
     const isTheirs = error instanceof SoundError || error instanceof FileError;
     complain(`${name}: ${isTheirs ? error.message : error}`);
   }
@@ -253,6 +252,12 @@ function choose(version) {
 
 function say(text) {
   find("status").textContent = text;
+}
+
+/** Says which take is there. */
+function sayTake() {
+  const length = take?.isDone ? take.samples / about.rateHz : null;
+  say(length === null ? "" : `${take.name}: ${facts.seconds(length)}.`);
 }
 
 function complain(text) {

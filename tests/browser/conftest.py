@@ -10,6 +10,9 @@ import pytest
 from examples.browser import build, serve
 from soundstream_jax import errors
 from soundstream_jax.codec import codec as codec_lib
+from soundstream_jax.export import format as format_lib
+from soundstream_jax.export import manifest
+from soundstream_jax.export.onnx import format as onnx_format
 from tests.browser import driving
 from tests.export import trained
 
@@ -47,6 +50,7 @@ def site(workdir, registry, tmp_path_factory):
     build.main([f"--model={workdir}", f"--out={out}"])
   except errors.InputError as error:
     pytest.fail(str(error))
+  shutil.rmtree(out / "packages")  # a tenth of which the page has
   return out
 
 
@@ -70,6 +74,38 @@ def served(site):
 @pytest.fixture(scope="session")
 def address(site, served):
   return served(site / "page")
+
+
+@pytest.fixture
+def page_of(site, served, browser, downloads, tmp_path):
+  """Returns page_of(codec) -> the page, opened, with that model."""
+  opened = []
+
+  def make(codec):
+    folder, model = tmp_path / "page", codec.as_exported()
+    shutil.copytree(site / "page", folder)
+    shutil.rmtree(folder / "model")
+    options = format_lib.Options()
+    files = onnx_format.FORMAT.files(model, options)
+    about = manifest.make(
+      "onnx", model, options, files=files, tensors={}, notes=options.notes
+    )
+    (tmp_path / "onnx").mkdir()
+    for name, data in {
+      **files,
+      manifest.NAME: manifest.to_bytes(about),
+    }.items():
+      (tmp_path / "onnx" / name).write_bytes(data)
+    build.copy_model(tmp_path / "onnx", folder / "model")
+    address = served(folder)
+    page = driving.Page(browser, downloads)
+    page.open(address)
+    opened.append((page, address))
+    return page
+
+  yield make
+  for page, address in opened:
+    page.check_quiet(address)
 
 
 @pytest.fixture(scope="session")

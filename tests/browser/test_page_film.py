@@ -1,15 +1,11 @@
 """Laws of the page with a model that takes noise away, at another rate."""
 
-import shutil
-
 import numpy as np
 import pytest
 
-from examples.browser import build
 from soundstream_jax import config as config_lib
 from soundstream_jax.audio import wav
-from soundstream_jax.export import folder, golden
-from soundstream_jax.export import format as format_lib
+from soundstream_jax.export import golden
 from tests.browser import driving
 from tests.codec import random_codec
 
@@ -36,18 +32,8 @@ def film(request):
 
 
 @pytest.fixture
-def page(film, browser, site, served, downloads, tmp_path):
-  """The page with that model."""
-  shutil.copytree(site / "page", tmp_path / "page")
-  shutil.rmtree(tmp_path / "page/model")
-  model, options = film.as_exported(), format_lib.Options()
-  folder.write(tmp_path / "onnx", "onnx", model, options, beside={})
-  build.copy_model(tmp_path / "onnx", tmp_path / "page/model")
-  address = served(tmp_path / "page")
-  opened = driving.Page(browser, downloads)
-  opened.open(address)
-  yield opened
-  opened.check_quiet(address)
+def page(film, page_of):
+  return page_of(film)
 
 
 def test_its_checkbox_is_pythons_denoise(page, film, tmp_path):

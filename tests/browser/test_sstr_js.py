@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from soundstream_jax import errors
+from soundstream_jax.codec.sstr import chunks, packing, reader, writer
 from soundstream_jax.codec.sstr import header as header_lib
-from soundstream_jax.codec.sstr import reader, writer
 from soundstream_jax.codec.sstr.entropy import frequencies
 from tests.codec.sstr import fuzz
 
@@ -212,6 +212,31 @@ def test_damaged_files_are_read_as_python_reads_them():
   counts = {name: outcomes.count(name) for name in sorted(set(outcomes))}
   print(counts)
   assert min(counts.values()) > 100 and len(counts) == 3
+
+
+def test_bits_that_fill_a_plane_are_damage_with_a_right_checksum_too():
+  random = np.random.default_rng(7)
+  fixed = {"codebook_size": 8, "channels": 1, "source_channels": 1}
+  header, codes = made(random, chunk_frames=256, **fixed)
+  header = dataclasses.replace(
+    header,
+    source_rate_hz=header.model_rate_hz,
+    source_samples=9 * header.hop_samples,
+  )
+  data = bytearray(writer.to_bytes(header, codes[:, :9] % 8))
+  size = packing.plane_bytes(9, 3)
+  start = header_lib.HEADER_BYTES + chunks.HEAD_BYTES
+  data[start + size - 1] |= 1
+  sealed = chunks.plane_checksum(
+    bytes(data[start : start + size]),
+    first_frame=0,
+    frames=9,
+    layer=0,
+    channel=0,
+  )
+  data[start + size : start + size + 4] = sealed.to_bytes(4, "little")
+  (answer,) = in_node([request_to_read(bytes(data))])
+  assert check_read(bytes(data), answer) == "refused"
 
 
 def test_what_cannot_be_read_is_refused_in_one_line():
