@@ -127,8 +127,12 @@ def _write(arguments: argparse.Namespace) -> int | None:
     beside={"params": beside} if _is_whole(arguments) else {},
   ):
     mark = exported.fingerprint_of(written.model)
+    size, more = written.size, ""
+    if name == "params" and training_file.NAME in beside:
+      more = f" and {len(beside[training_file.NAME])} for training"
+      size -= len(beside[training_file.NAME])
     print(
-      f"{console.shown(folders[name])}: {name}, {written.size} bytes, "
+      f"{console.shown(folders[name])}: {name}, {size} bytes{more}, "
       f"step {arrays.step} ({arrays.weights}), fingerprint {mark.hex()[:12]}"
     )
     failed |= _say(written.rows, formats.FORMATS[name])
