@@ -35,6 +35,8 @@ OTHERS = {
   ("launch/sweep/work.py", "start"): "a log",
   ("soundstream_jax/evaluate/measuring/store.py", "add"): "a log",
   ("soundstream_jax/evaluate/measuring/store.py", "_read"): "a log",
+  ("soundstream_jax/export/folder.py", "_staged"): "a temporary folder",
+  ("soundstream_jax/export/golden.py", "to_bytes"): "memory",
   ("soundstream_jax/evaluate/report/drawing.py", "svg"): "memory",
   ("soundstream_jax/evaluate/report/sounds.py", "_read"): "memory",
   ("soundstream_jax/evaluate/systems/opus.py", "_wav"): "memory",

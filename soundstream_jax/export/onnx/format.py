@@ -13,11 +13,13 @@ CONSUMER = """\
 import numpy as np
 import onnxruntime
 
+
 def run(graph, **inputs):
   session = onnxruntime.InferenceSession(f"{graph}.onnx")
   inputs["denoise"] = np.array([False])  # asked for by some models
   names = [each.name for each in session.get_inputs()]
   return session.run(None, {name: inputs[name] for name in names})[0]
+
 
 golden = np.load("golden.npz")
 audio, layers = golden["audio"][None], np.array([golden["codes"].shape[1]])
