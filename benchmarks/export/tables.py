@@ -91,8 +91,8 @@ def conditions(entries: Sequence[Mapping[str, Any]]) -> str:
     f"{' and '.join(dict.fromkeys((dates[0], dates[-1])))}; "
     f"{', '.join(sorted({entry['processor'] for entry in entries}))}, one "
     f"thread; load {loads[0]:.1f} to {loads[-1]:.1f}; "
-    f"{', '.join(sorted({e['sound_s'] for e in entries}))} of sound; medians of "
-    "turns."
+    f"{', '.join(sorted({e['sound_s'] for e in entries}))} of sound; medians "
+    "over turns of the processor's time."
   )
 
 
