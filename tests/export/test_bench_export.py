@@ -19,7 +19,7 @@ RATE_HZ = 24_000
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory):
   folder = tmp_path_factory.mktemp("sounds")
-  for index in range(3):
+  for index in range(4):
     rng = np.random.default_rng(index)
     voice = voices.synthesize(rng, 8 * RATE_HZ, RATE_HZ)
     soundfile.write(folder / f"{index}.wav", voice, RATE_HZ)
