@@ -1,5 +1,8 @@
 """Times runtimes in turns, so that other work on the machine slows all.
 
+Seconds are the processor's: what the call takes on one core when nothing else
+runs there. Wall time stands beside it.
+
 A stream's block is timed as the difference of two calls, one of a single block
 and one of several, so that what a call costs before its first block, and what
 the caches lack then, does not count. Figures are medians over turns.
@@ -18,7 +21,10 @@ BLOCKS = {1: 24, 8: 6}
 # Whole files are timed in this share of the turns; they take long.
 WHOLE_EVERY = 4
 
+CLOCKS = {"processor": time.process_time, "wall": time.perf_counter}
+
 Call = Callable[[], object]
+Seconds = np.ndarray  # by each of CLOCKS
 
 
 def measure(
@@ -27,7 +33,7 @@ def measure(
   codes: np.ndarray,
   *,
   turns: int,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, dict[str, float]]]:
   """Times all runtimes, each piece in turns.
 
   Args:
@@ -37,8 +43,9 @@ def measure(
     turns: of each piece; whole files have fewer.
 
   Returns:
-    name -> piece -> seconds: 'encode' and 'decode' of the whole file, and
-    'encode 8' of a block of eight frames. A runtime lacks what it cannot do.
+    name -> 'processor' or 'wall' -> piece -> seconds: 'encode' and 'decode' of
+    the whole file, and 'encode 8' of a block of eight frames. A runtime lacks
+    what it cannot do.
   """
   pieces = {
     name: _pieces(runtime, audio, codes) for name, runtime in runtimes.items()
@@ -60,14 +67,20 @@ def measure(
         if piece in pieces[name]:
           found[name][piece].append(pieces[name][piece]())
   return {
-    name: {p: statistics.median(times) for p, times in of_pieces.items()}
+    name: {
+      clock: {
+        piece: statistics.median(times[index] for times in of_piece)
+        for piece, of_piece in of_pieces.items()
+      }
+      for index, clock in enumerate(CLOCKS)
+    }
     for name, of_pieces in found.items()
   }
 
 
 def _pieces(
   runtime: format_lib.Runtime, audio: np.ndarray, codes: np.ndarray
-) -> dict[str, Callable[[], float]]:
+) -> dict[str, Callable[[], Seconds]]:
   """Returns piece -> what runs it once and returns its seconds."""
   layers = codes.shape[1]
   pieces = {
@@ -95,7 +108,7 @@ class _Stream:
     self._hop = len(audio) // len(codes)
     self._length, self._count = length, count
 
-  def encode(self) -> float:
+  def encode(self) -> Seconds:
     """Returns the seconds of a block."""
 
     def run(blocks: Sequence[int]):
@@ -106,7 +119,7 @@ class _Stream:
 
     return self._difference(run)
 
-  def decode(self) -> float:
+  def decode(self) -> Seconds:
     """Likewise."""
 
     def run(blocks: Sequence[int]):
@@ -116,13 +129,13 @@ class _Stream:
 
     return self._difference(run)
 
-  def _difference(self, run: Callable[[Sequence[int]], None]) -> float:
+  def _difference(self, run: Callable[[Sequence[int]], None]) -> Seconds:
     one = _seconds(lambda: run([self._length]))
     more = _seconds(lambda: run([self._length] * (1 + self._count)))
     return (more - one) / self._count
 
 
-def _seconds(call: Call) -> float:
-  start = time.perf_counter()
+def _seconds(call: Call) -> Seconds:
+  start = [clock() for clock in CLOCKS.values()]
   call()
-  return time.perf_counter() - start
+  return np.subtract([clock() for clock in CLOCKS.values()], start)

@@ -75,11 +75,11 @@ def lyra(entries: Sequence[Mapping[str, Any]]) -> str:
   )
   rate_hz = 1 / next(iter(best.values()))["frame_s"]
   return (
-    f"{LYRA} Here, frame by frame and both ways: {each}: on one thread of a "
-    "server's or a desk's processor, which is faster than a phone's, where "
-    "nothing was measured. Lyra's figure is not reached on equal terms by any "
-    "runtime: a frame reads nearly all of those bytes, and there are "
-    f"{rate_hz:g} frames a second, {rate_hz / 50:.1f} times Lyra's."
+    f"{LYRA} Here, frame by frame and both ways, on one thread of a server's "
+    f"processor: {each}. That is no claim to match Lyra: a phone's cores are "
+    "slower and nothing was measured on one, a frame reads nearly all of those "
+    f"bytes, and there are {rate_hz:g} frames a second, {rate_hz / 50:.1f} times "
+    "Lyra's.\n"
   )
 
 
@@ -91,8 +91,8 @@ def conditions(entries: Sequence[Mapping[str, Any]]) -> str:
     f"{' and '.join(dict.fromkeys((dates[0], dates[-1])))}; "
     f"{', '.join(sorted({entry['processor'] for entry in entries}))}, one "
     f"thread; load {loads[0]:.1f} to {loads[-1]:.1f}; "
-    f"{', '.join(sorted({e['sound_s'] for e in entries}))} of sound; medians of "
-    "turns."
+    f"{', '.join(sorted({e['sound_s'] for e in entries}))} of sound; medians "
+    "over turns of the processor's time."
   )
 
 

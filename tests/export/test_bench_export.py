@@ -21,7 +21,7 @@ def sounds(tmp_path_factory):
   folder = tmp_path_factory.mktemp("sounds")
   for index in range(4):
     rng = np.random.default_rng(index)
-    voice = voices.synthesize(rng, RATE_HZ // 2, RATE_HZ)
+    voice = voices.synthesize(rng, 8 * RATE_HZ, RATE_HZ)
     soundfile.write(folder / f"{index}.wav", voice, RATE_HZ)
   return folder
 
@@ -35,7 +35,7 @@ def run(folder, *arguments):
         "--channels=",
         "--formats=",
         "--seconds=1",
-        "--fit_seconds=1",
+        "--fit_seconds=20",
         "--turns=1",
       ),
       *(f"--out={folder}/out", f"--json={folder}/found.json", *arguments),
