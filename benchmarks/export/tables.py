@@ -34,6 +34,14 @@ def parity(entries: Sequence[Mapping[str, Any]]) -> str:
       f"| {row['codes']:,} | {row['different']:,} ({row['excused']:,}) "
       f"| {row['audio']:.1e} | {snr} | {verdict} |"
     )
+  lines += [
+    f"\n{entry['name']} of {entry['model']} differs at (way, frame, first layer) "
+    + ", ".join(f"({', '.join(map(str, at))})" for at in row["frames"])
+    + "."
+    for entry in entries
+    for row in (entry["parity"],)
+    if row["frames"] and not row["lossy"]
+  ]
   return "\n".join(lines)
 
 
