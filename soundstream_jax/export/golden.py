@@ -124,7 +124,8 @@ def distances(
 
   A residual r is nearest to e1; half way to another code e, on the plane where
   both are as near, lies (|r - e|^2 - |r - e1|^2) / (2 |e1 - e|) away. Rounding
-  of a product and of norms moves that by 4 eps (|r|^2 + |e|^2) at most. Of kinds
+  of a product and of norms moves that by 4 eps (|r|^2 + |e|^2) at most. Of a code
+  with a twin, the same vector again, it is 0: rounding alone chooses. Of kinds
   that choose codes elsewhere than among residuals it is inf: not known.
   """
   if codec.config.quantizer.kind != "ema":
@@ -148,10 +149,11 @@ def distances(
     own = np.take_along_axis(squared, codes[:, layer, None], axis=1)
     apart = norms + np.square(chosen).sum(-1)[:, None] - 2 * chosen @ book.T
     lost = 4 * eps * (np.square(residual).sum(-1)[:, None] + norms)
-    # The code itself, and its twins, which are no other code.
+    # The code itself, and its twins, if any.
     twins = apart <= _TWINS * norms
     away = (squared - own - lost) / (2 * np.sqrt(np.where(twins, 1, apart)))
     result[:, layer] = np.min(away, axis=1, initial=np.inf, where=~twins)
+    result[twins.sum(axis=1) > 1, layer] = 0
     residual = residual - chosen
   return result
 

@@ -247,6 +247,21 @@ def test_a_code_changes_where_the_distance_says(model):
     assert code(nearer) == code(residual) == values.codes[frame, 0]
 
 
+def test_of_codes_with_a_twin_rounding_alone_chooses(model):
+  config = dataclasses.replace(
+    CONFIG, model=dataclasses.replace(CONFIG.model, film="none")
+  )
+  codec, params, vectors = random_codec.random_codec(config)
+  once = golden.make(codec)
+  common = int(np.bincount(once.codes[:, 0]).argmax())
+  vectors = vectors.copy()
+  vectors[0, (common + 1) % 8] = vectors[0, common]
+  twins = codec_lib.Codec(config, params, vectors, step=1, weights="ema")
+  found = golden.make(twins)
+  assert (found.distance[:, 0] == 0).mean() > 0.1
+  assert (once.distance[:, 0] > 0).all()
+
+
 @pytest.mark.parametrize(
   "name", ["web", pytest.param("hf", marks=pytest.mark.slow)]
 )
