@@ -1,7 +1,6 @@
 """Checks a folder that an export wrote: unchanged, and as exact as it was."""
 
 import dataclasses
-import json
 import os
 import pathlib
 
@@ -77,15 +76,4 @@ def check(folder: pathlib.Path) -> Checked:
     changes=tuple(changes),
     rows=tuple(rows),
     absent=tuple(formats.missing_packages(list(written.runtimes))),
-  )
-
-
-def to_json(checked: Checked) -> str:
-  return json.dumps(
-    {
-      "format": checked.name,
-      "changes": checked.changes,
-      "rows": [row.to_json() for row in checked.rows],
-      "absent": checked.absent,
-    }
   )
