@@ -66,15 +66,15 @@ def judged(small_config):
   return once
 
 
-def assert_same(actual, expected):
+def assert_same(actual, expected, *, tolerance=1e-5):
   expected = jax.tree_util.tree_leaves_with_path(expected)
   for (path, e), a in zip(expected, jax.tree.leaves(actual), strict=True):
     # Features lie as their method has them, which is in the same order.
     np.testing.assert_allclose(
       a.reshape(e.shape),
       e,
-      rtol=1e-5,
-      atol=1e-5 * np.abs(e).max(),
+      rtol=tolerance,
+      atol=tolerance * np.abs(e).max(),
       err_msg=jax.tree_util.keystr(path),
     )
 
@@ -87,7 +87,13 @@ def test_a_network_of_any_window_is_the_definition(judged, form):
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_so_are_its_gradients(judged, form):
-  assert_same(judged(form, gradients=True), judged("plain", gradients=True))
+  # That of a bias is a sum of 9,000 values that cancel; in what order each
+  # processor adds them is worth 1.1e-5 (Zen 5), so a whole model's tolerance.
+  assert_same(
+    judged(form, gradients=True),
+    judged("plain", gradients=True),
+    tolerance=1e-4,
+  )
 
 
 @pytest.mark.parametrize("window", WINDOWS)
