@@ -28,7 +28,6 @@ from typing import Any
 
 import flax.linen as nn
 import flax.traverse_util
-import jax
 import numpy as np
 
 from soundstream_jax import config as config_lib
@@ -112,18 +111,11 @@ def write_files(
     DiskError: the disk cannot be written to.
   """
   folder = pathlib.Path(folder)
-  if (folder / "checkpoints").is_dir():
-    # Whoever reads it would get this model for ever, not the newest step.
-    raise errors.InputError(
-      f"{folder} is the workdir of a run. Name another folder."
-    )
+  check_free(folder, last)
   with errors.writing("the model", folder):
     folder.mkdir(parents=True, exist_ok=True)
     with folder_lock.waited_for(folder), contextlib.ExitStack() as stack:
-      if is_exported(folder) or (folder / last[-1]).is_file():
-        raise errors.InputError(
-          f"{folder} holds an exported model already. Name another folder."
-        )
+      check_free(folder, last)
       for name, data in files.items():
         if name not in last:
           (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -132,6 +124,28 @@ def write_files(
         file = stack.enter_context(whole_files.opened(folder / name))
         file.write(files[name])
         file.flush()
+
+
+def check_free(folder: str | os.PathLike, last: Sequence[str]) -> None:
+  """Refuses a folder that holds something already.
+
+  Args:
+    folder: that is to be written.
+    last: of `write_files`.
+
+  Raises:
+    InputError: it holds a run, or an export.
+  """
+  folder = pathlib.Path(folder)
+  if (folder / "checkpoints").is_dir():
+    # Whoever reads it would get this model for ever, not the newest step.
+    raise errors.InputError(
+      f"{folder} is the workdir of a run. Name another folder."
+    )
+  if is_exported(folder) or (folder / last[-1]).is_file():
+    raise errors.InputError(
+      f"{folder} holds an exported model already. Name another folder."
+    )
 
 
 def to_files(
@@ -144,7 +158,7 @@ def to_files(
   """Returns name -> content of a model's two files.
 
   Args:
-    model: to write; of 'float16' its numbers are rounded already (`rounded`).
+    model: to write; of 'float16' its numbers are rounded already (`derived.rounded`).
     dtype: one of DTYPES, of the arrays in the file.
     described: path of an array -> what else is known of it.
     notes: on licence and data.
@@ -184,66 +198,6 @@ def flat(model: Exported) -> dict[str, np.ndarray]:
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
   arrays[_VECTORS] = np.asarray(model.vectors)
   return arrays
-
-
-def first_layers(model: Exported, num_quantizers: int) -> Exported:
-  """Returns the model of the first quantizer layers alone.
-
-  Raises:
-    InputError: it does not have so many.
-  """
-  has = model.config.quantizer.num_quantizers
-  if not 1 <= num_quantizers <= has:
-    raise errors.InputError(
-      f"--num_quantizers={num_quantizers} must be from 1 to the {has} layers of "
-      "the model."
-    )
-  quantizer = dataclasses.replace(
-    model.config.quantizer,
-    num_quantizers=num_quantizers,
-    dropout_depths=tuple(
-      depth
-      for depth in model.config.quantizer.dropout_depths
-      if depth <= num_quantizers
-    ),
-  )
-  params = dict(model.params)
-  if "quantizer" in params:
-    params["quantizer"] = {
-      name: array[:num_quantizers]
-      for name, array in params["quantizer"].items()
-    }
-  return dataclasses.replace(
-    model,
-    config=dataclasses.replace(model.config, quantizer=quantizer),
-    params=params,
-    vectors=model.vectors[:num_quantizers],
-  )
-
-
-def rounded(model: Exported, dtype: str) -> Exported:
-  """Returns the model whose numbers are those of a dtype, kept as float32.
-
-  Raises:
-    InputError: an array has a number that the dtype does not reach.
-  """
-  largest = np.finfo(dtype).max
-  for name, array in flat(model).items():
-    reached = np.abs(array).max(initial=0)
-    if reached > largest:
-      raise errors.InputError(
-        f"{name} reaches {reached:g}, beyond {dtype}'s {largest:g}. Export "
-        "float32."
-      )
-
-  def round_(array):
-    return np.asarray(array).astype(dtype).astype(np.float32)
-
-  return dataclasses.replace(
-    model,
-    params=jax.tree.map(round_, model.params),
-    vectors=round_(model.vectors),
-  )
 
 
 def _digest(array: np.ndarray) -> str:

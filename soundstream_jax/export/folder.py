@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import soundstream_jax
 from soundstream_jax import errors, rates
-from soundstream_jax.checkpoint import exported
+from soundstream_jax.checkpoint import derived, exported
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.export import format as format_lib
 from soundstream_jax.export import (
@@ -55,9 +55,9 @@ def chosen(
     InputError: it has fewer layers, or numbers that the dtype does not reach.
   """
   if options.num_quantizers is not None:
-    model = exported.first_layers(model, options.num_quantizers)
+    model = derived.first_layers(model, options.num_quantizers)
   if options.dtype != "float32":
-    model = exported.rounded(model, options.dtype)
+    model = derived.rounded(model, options.dtype)
   return model
 
 
@@ -92,11 +92,13 @@ def write_each(
       of the entropy coder.
 
   Raises:
-    InputError: a format cannot hold the model, before any is written; or a
-      folder holds one.
+    InputError: a format cannot hold the model, or a folder holds one; before
+      any is written.
     DiskError: the disk cannot be written to.
   """
   formats.check(list(folders), model.config, options)
+  for name, folder in folders.items():
+    exported.check_free(folder, _last(name))
   before, model = model, chosen(model, options)
   codec = _codec(model)
   values = functools.cache(functools.partial(_golden, codec))
@@ -117,8 +119,12 @@ def write_each(
       name, model, options, files=files, tensors=tensors, notes=options.notes
     )
     files[manifest.NAME] = manifest.to_bytes(content)
-    exported.write_files(folder, files, last=written.last or (manifest.NAME,))
+    exported.write_files(folder, files, last=_last(name))
     yield name, Written(sum(map(len, files.values())), model, tuple(rows))
+
+
+def _last(name: str) -> tuple[str, ...]:
+  return formats.FORMATS[name].last or (manifest.NAME,)
 
 
 def _golden(codec: codec_lib.Codec, fixed: bool | None) -> golden.Golden:

@@ -80,3 +80,9 @@ def test_a_folder_that_holds_one_is_not_written_over(
   words = ("export", tmp_path / "a", f"--model={workdir}", "--format=onnx")
   run(*words)
   assert "holds an exported model already" in refused(*words)
+  # Of several, none is written when one cannot be.
+  (tmp_path / "b").mkdir()
+  (tmp_path / "a").rename(tmp_path / "b/onnx")
+  words = ("export", tmp_path / "b", f"--model={workdir}", "--format=web,onnx")
+  assert "b/onnx holds an exported model already" in refused(*words)
+  assert [path.name for path in (tmp_path / "b").iterdir()] == ["onnx"]

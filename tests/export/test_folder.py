@@ -9,7 +9,7 @@ from safetensors import numpy as safetensors
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors
-from soundstream_jax.checkpoint import exported
+from soundstream_jax.checkpoint import derived, exported
 from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.export import check, formats, golden, manifest
 from soundstream_jax.export import folder as folder_lib
@@ -195,7 +195,7 @@ def test_the_first_layers_alone_give_the_first_codes(model, made, tmp_path):
   np.testing.assert_array_equal(codec.encode(values.audio), values.codes[:, :2])
   for layers in (0, 4):
     with pytest.raises(errors.InputError, match="must be from 1 to the 3"):
-      exported.first_layers(model, layers)
+      derived.first_layers(model, layers)
 
 
 def test_half_precision_and_bfloat16_are_refused_where_they_cannot_be(model):
