@@ -49,8 +49,8 @@ class Runtime(Protocol):
       'litert int8'.
     version: of the software.
     lossy: whether its numbers are meant to differ (int8, float16).
-    blocks: frames of a block that its streams take; () is any, None says that
-      it has no streams.
+    blocks: frames of a block that its streams take (see `Streams`); () is any,
+      None says that it has no streams.
     switches: whether `denoise` can be chosen; else the switch stands as it was
       written.
   """
@@ -68,6 +68,10 @@ class Runtime(Protocol):
 
   def decode(self, codes: np.ndarray, *, denoise: bool = False) -> np.ndarray:
     """[B, F, q], any q -> audio [B, F * hop]."""
+
+
+class Streams(Runtime, Protocol):
+  """A runtime whose `blocks` are not None."""
 
   def encode_stream(
     self,
@@ -90,6 +94,17 @@ class Runtime(Protocol):
     """`decode`, block by block, of a frame's first layers [B, F]; 0 is lost."""
 
 
+def _any(config: config_lib.Config, options: Options) -> None:
+  """Refuses no model."""
+  del config, options
+
+
+def _no_names(folder: pathlib.Path) -> Mapping[str, Mapping[str, str]]:
+  """Names no tensor."""
+  del folder
+  return {}
+
+
 @dataclasses.dataclass(frozen=True)
 class Format:
   """One way to write a model.
@@ -98,14 +113,14 @@ class Format:
     about: what is written, in a line.
     packages: modules that writing takes beside the project's own.
     extra: of setup.py, which installs them; '' where there are none.
-    refusal: why a model cannot become it: names the option, its value and what
-      would do; None if it can.
     files: path below the folder -> content.
-    tensors: folder -> file -> tensor -> SHA-256 of its values, in hex, of files
-      whose tensors have names.
     runtimes: module that opens the folder -> how.
     consumer: Python that opens the folder `.` and codes golden.npz, about ten
       lines, which the folder's README holds and a test runs.
+    refusal: why a model cannot become it: names the option, its value and what
+      would do; None if it can.
+    tensors: folder -> file -> tensor -> SHA-256 of its values, in hex, of files
+      whose tensors have names.
     fixed_switch: whether the switch for denoising stands as it was written.
     last: files that get their names when all others have, where a folder with
       them is taken for whole; () is export.json alone.
@@ -114,10 +129,10 @@ class Format:
   about: str
   packages: tuple[str, ...]
   extra: str
-  refusal: Callable[[config_lib.Config, Options], str | None]
   files: Callable[[exported.Exported, Options], Mapping[str, bytes]]
-  tensors: Callable[[pathlib.Path], Mapping[str, Mapping[str, str]]]
   runtimes: Mapping[str, Callable[[pathlib.Path], Sequence[Runtime]]]
   consumer: str
+  refusal: Callable[[config_lib.Config, Options], str | None] = _any
+  tensors: Callable[[pathlib.Path], Mapping[str, Mapping[str, str]]] = _no_names
   fixed_switch: bool = False
   last: tuple[str, ...] = ()

@@ -269,9 +269,7 @@ FORMAT = format_lib.Format(
   about="a stream's steps for blocks of 1, 8, 32 frames; float and int8 weights",
   packages=("litert_converter", "ai_edge_litert", "ai_edge_quantizer"),
   extra=EXTRA,
-  refusal=lambda config, options: None,
   files=files,
-  tensors=lambda folder: {},
   runtimes={"ai_edge_litert": runtimes},
   consumer="""\
 import numpy as np

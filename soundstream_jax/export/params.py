@@ -1,14 +1,15 @@
 """The format `params`: safetensors and JSON, which `soundstream_jax.load` opens."""
 
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 import soundstream_jax
-from soundstream_jax import config as config_lib
 from soundstream_jax.checkpoint import array_file, exported
 from soundstream_jax.codec import codec as codec_lib
+from soundstream_jax.codec import streaming
 from soundstream_jax.export import digests, tensors
 from soundstream_jax.export import format as format_lib
 
@@ -25,13 +26,6 @@ codec = soundstream_jax.load(".")
 golden = np.load("golden.npz")
 assert np.array_equal(codec.encode(golden["audio"]), golden["codes"])
 """
-
-
-def _refusal(
-  config: config_lib.Config, options: format_lib.Options
-) -> str | None:
-  del config, options
-  return None
 
 
 def _files(
@@ -60,7 +54,11 @@ def _tensors(folder: pathlib.Path) -> Mapping[str, Mapping[str, str]]:
 
 
 class Own:
-  """Our own codec, as `soundstream_jax.load` opens it."""
+  """Our own codec, as `soundstream_jax.load` opens it: a `format.Streams`.
+
+  Streams are kept. One of blocks of one length runs the program of that length,
+  any other goes frame by frame.
+  """
 
   name = "soundstream_jax"
   version = soundstream_jax.__version__
@@ -68,51 +66,52 @@ class Own:
   blocks: tuple[int, ...] | None = ()
 
   def __init__(self, codec: codec_lib.Codec):
-    self._codec = codec
+    self.codec = codec
     self.switches = codec.film != "none"
+    self._streams = functools.cache(
+      lambda make, frames, denoise: make(
+        codec, block_frames=frames, denoise=denoise
+      )
+    )
 
   def encode(self, audio, *, num_quantizers, denoise=False):
-    denoise = denoise and self._codec.film == "encoder"
-    codes = self._codec.encode(audio, denoise=denoise)
-    return codes[..., :num_quantizers]
+    denoise = denoise and self.codec.film == "encoder"
+    return self.codec.encode(audio, denoise=denoise)[..., :num_quantizers]
 
   def decode(self, codes, *, denoise=False):
-    return self._codec.decode(
-      codes, denoise=denoise and self._codec.film == "decoder"
-    )
+    denoise = denoise and self.codec.film == "decoder"
+    return self.codec.decode(codes, denoise=denoise)
 
   def encode_stream(self, audio, blocks, *, num_quantizers, denoise=False):
-    from soundstream_jax.codec.stream import encoder
-
-    return np.stack(
-      [self._encoded(encoder, a, blocks, denoise) for a in audio]
-    )[..., :num_quantizers]
-
-  def _encoded(self, encoder, audio, blocks, denoise):
-    stream = encoder.StreamEncoder(
-      self._codec, denoise=denoise and self._codec.film == "encoder"
-    )
-    ends = np.cumsum(blocks)[:-1] * self._codec.hop_samples
-    pieces = [stream.push(piece) for piece in np.split(audio, ends)]
-    return np.concatenate([*pieces, stream.flush()[0]])
+    denoise = denoise and self.codec.film == "encoder"
+    stream = self._streams(streaming.StreamEncoder, _length(blocks), denoise)
+    ends = np.cumsum(blocks)[:-1] * self.codec.hop_samples
+    codes = []
+    for clip in audio:
+      stream.reset()
+      pieces = [stream.push(piece) for piece in np.split(clip, ends)]
+      codes.append(np.concatenate(pieces))
+    return np.stack(codes)[..., :num_quantizers]
 
   def decode_stream(self, codes, layers, blocks, *, denoise=False):
-    from soundstream_jax.codec.stream import decoder
-
+    denoise = denoise and self.codec.film == "decoder"
+    stream = self._streams(streaming.StreamDecoder, _length(blocks), denoise)
     ends = np.cumsum(blocks)[:-1]
-    results = []
-    for one, arrived in zip(codes, layers, strict=True):
-      stream = decoder.StreamDecoder(
-        self._codec, denoise=denoise and self._codec.film == "decoder"
-      )
+    audio = []
+    for clip, arrived in zip(codes, layers, strict=True):
+      stream.reset()
       pieces = [
         stream.push(piece, layers=count)
         for piece, count in zip(
-          np.split(one, ends), np.split(arrived, ends), strict=True
+          np.split(clip, ends), np.split(arrived, ends), strict=True
         )
       ]
-      results.append(np.concatenate([*pieces, stream.flush()[0]]))
-    return np.stack(results)
+      audio.append(np.concatenate(pieces))
+    return np.stack(audio)
+
+
+def _length(blocks: Sequence[int]) -> int:
+  return blocks[0] if len(set(blocks)) == 1 else 1
 
 
 def _open(folder: pathlib.Path) -> Sequence[format_lib.Runtime]:
@@ -123,7 +122,6 @@ FORMAT = format_lib.Format(
   about="safetensors and JSON: any reader of safetensors, and ourselves",
   packages=(),
   extra="",
-  refusal=_refusal,
   files=_files,
   tensors=_tensors,
   runtimes={"soundstream_jax": _open},

@@ -174,9 +174,7 @@ FORMAT = format_lib.Format(
   about="programs of jax.export for cpu, cuda and tpu; StableHLO as text",
   packages=("flatbuffers",),
   extra=EXTRA,
-  refusal=lambda config, options: None,
   files=files,
-  tensors=lambda folder: {},
   runtimes={"jax.export": runtimes},
   consumer="""\
 import numpy as np

@@ -117,12 +117,6 @@ class _Pair:
     inputs = {"audio_codes": codes.transpose(0, 2, 1).astype(np.int64)}
     return self.decoder.run(["audio_values"], inputs)[0][:, 0]
 
-  def encode_stream(self, audio, blocks, *, num_quantizers, denoise=False):
-    raise NotImplementedError("The pair has no streams.")
-
-  def decode_stream(self, codes, layers, blocks, *, denoise=False):
-    raise NotImplementedError("The pair has no streams.")
-
 
 def _opened(folder: pathlib.Path) -> list[format_lib.Runtime]:
   encoder, decoder = (

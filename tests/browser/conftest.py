@@ -2,7 +2,6 @@
 
 import pathlib
 import shutil
-import subprocess
 import threading
 
 import pytest
@@ -13,6 +12,7 @@ from soundstream_jax.codec import codec as codec_lib
 from soundstream_jax.export import format as format_lib
 from soundstream_jax.export import manifest
 from soundstream_jax.export.onnx import format as onnx_format
+from tests import outside
 from tests.browser import driving
 from tests.export import trained
 
@@ -31,15 +31,7 @@ def codec(workdir):
 
 @pytest.fixture(scope="session")
 def registry():
-  """Skips by name without npm or a registry that answers."""
-  if not shutil.which("npm"):
-    pytest.skip("npm is not installed (apt-get install nodejs npm)")
-  answers = subprocess.run(
-    ["npm", "ping", "--fetch-retries=0", "--fetch-timeout=10000"],
-    capture_output=True,
-  )
-  if answers.returncode:
-    pytest.skip("no registry of npm answers")
+  outside.npm_registry()
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,11 @@
 """Drives the page in Chromium: opens, presses, waits, saves."""
 
 import re
-import shutil
 import time
 
 import numpy as np
-import pytest
 
-# As Debian and others call them.
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from tests import outside
 
 
 def start(*, downloads, heard):
@@ -18,10 +15,7 @@ def start(*, downloads, heard):
     downloads: folder where files are saved.
     heard: wav file that the microphone hears, again and again.
   """
-  found = next(filter(None, map(shutil.which, BROWSERS)), None)
-  driver = shutil.which("chromedriver")
-  if found is None or driver is None:
-    pytest.skip("chromium and chromium-driver are not both installed")
+  found, driver = outside.chromium()
   from selenium import webdriver
   from selenium.webdriver.chrome import service
 

@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import json
 import pathlib
-import shutil
 import subprocess
 
 import numpy as np
@@ -14,6 +13,7 @@ from soundstream_jax import errors
 from soundstream_jax.codec.sstr import chunks, packing, reader, writer
 from soundstream_jax.codec.sstr import header as header_lib
 from soundstream_jax.codec.sstr.entropy import frequencies
+from tests import outside
 from tests.codec.sstr import fuzz
 
 pytestmark = pytest.mark.browser
@@ -40,9 +40,7 @@ NAMES = {
 
 def in_node(requests):
   """Returns the page's answers to requests, one each."""
-  node = shutil.which("node")
-  if node is None:
-    pytest.skip("node is not installed (apt-get install nodejs)")
+  node = outside.node()
   done = subprocess.run(
     [node, str(DRIVER)],
     input="\n".join(map(json.dumps, requests)),

@@ -1,7 +1,6 @@
 """Programs and sound that tests of systems share."""
 
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import scipy.signal
 
 from soundstream_jax import errors
 from soundstream_jax.evaluate.systems import node_packages
+from tests import outside
 
 
 @pytest.fixture(scope="session")
@@ -24,14 +24,8 @@ def nolace_cache(tmp_path_factory):
 
   Skips by name without node, npm or a registry that answers.
   """
-  if not (shutil.which("node") and shutil.which("npm")):
-    pytest.skip("node and npm are not installed (apt-get install nodejs npm)")
-  answers = subprocess.run(
-    ["npm", "ping", "--fetch-retries=0", "--fetch-timeout=10000"],
-    capture_output=True,
-  )
-  if answers.returncode:
-    pytest.skip("no registry of npm answers")
+  outside.node()
+  outside.npm_registry()
   cache = tmp_path_factory.mktemp("cache")
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("XDG_CACHE_HOME", str(cache))

@@ -1,19 +1,17 @@
 """Laws of the page of runs in a browser: what is seen, heard and typed."""
 
 import re
-import shutil
 import time
 
 import numpy as np
 import pytest
 
 from soundstream_jax.evaluate.report import gathering, page
+from tests import outside
 from tests.evaluate import example_runs
 
 pytestmark = pytest.mark.browser
 
-# As Debian and others call them.
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = (360, 768, 1440, 1920)
 METRICS = {k: example_runs.METRICS[k] for k in ("visqol_audio", "log_mel")}
 
@@ -21,15 +19,7 @@ METRICS = {k: example_runs.METRICS[k] for k in ("visqol_audio", "log_mel")}
 @pytest.fixture(scope="module")
 def browser():
   """A Chromium without a window, which may not leave this machine."""
-  found = next(filter(None, map(shutil.which, BROWSERS)), None)
-  driver = shutil.which("chromedriver")
-  if found is None or driver is None:
-    missing = [
-      name
-      for name, there in (("chromium", found), ("chromedriver", driver))
-      if there is None
-    ]
-    pytest.skip(f"no browser is installed: no {', '.join(missing)}")
+  found, driver = outside.chromium()
   from selenium import webdriver
   from selenium.webdriver.chrome import service
 

@@ -50,11 +50,6 @@ class EnCodec:
       found = self._model.decode(torch.tensor(codes).long(), [None])
     return found.audio_values[:, 0].numpy()
 
-  def encode_stream(self, *arguments, **options):
-    raise NotImplementedError("EncodecModel keeps no past: it has no streams.")
-
-  decode_stream = encode_stream
-
 
 @contextlib.contextmanager
 def _quiet(logging: Any) -> Iterator[None]:

@@ -33,14 +33,6 @@ assert np.abs(audio.numpy() - golden["decoded"]).max() < 1e-5
 """
 
 
-def _refusal(
-  config: config_lib.Config, options: format_lib.Options
-) -> str | None:
-  """model.py carries every option of a float32 model."""
-  del config, options
-  return None
-
-
 def _files(
   model: exported.Exported, options: format_lib.Options
 ) -> Mapping[str, bytes]:
@@ -72,7 +64,6 @@ FORMAT = format_lib.Format(
   about="model.py, which needs torch and safetensors alone, and its weights",
   packages=(),
   extra="",
-  refusal=_refusal,
   files=_files,
   tensors=_tensors,
   runtimes={"torch": runtime.open_folder},
