@@ -108,7 +108,7 @@ def describe(
       verdict = f"no: {reason}"
     elif missing:
       verdict = (
-        f"yes, once {', '.join(missing)} is installed: pip install "
+        f"yes, with {', '.join(missing)}: pip install "
         f"'soundstream_jax[{written.extra}]'"
       )
     else:
