@@ -8,7 +8,7 @@ as convolutions whose kernel is the whole clip, and stuffs others with zeros
 * a dilated layer runs over rows of `dilation` samples, undilated (see `rows`);
 * a stride of which the kernel is a multiple folds samples into channels, and a
   transposed layer computes them as channels (see `two_taps`);
-* neighbouring groups merge into bundles, each a convolution of its own;
+* neighbouring groups merge, each bundle a convolution of its own (see `bundles`);
 * one tap is a product, and so are all taps of a layer of few outputs;
 * of a layer of few inputs neighbouring samples become channels (see `folding`).
 """
@@ -27,15 +27,10 @@ from soundstream_jax.convolution import (
   plain,
   two_taps,
 )
-from soundstream_jax.convolution import groups as groups_lib
-from soundstream_jax.convolution.gpu import pointwise, rows, taps
+from soundstream_jax.convolution.gpu import bundles, pointwise, rows, taps
 
 # Channels that a tensor core takes at once; with fewer it is not used.
 LEAST_CHANNELS = 8
-# Of merged groups. Wider bundles multiply by more zeros; narrow ones fill no
-# tile, and each bundle is three kernels to start and to compile.
-INPUTS_PER_BUNDLE = 64
-MOST_BUNDLES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +54,7 @@ class Gpu(plain.Plain):
 def convolve(x, kernel, spec) -> jax.Array:
   """x [B, *space, in] with kernel [*k, in / groups, out], without bias."""
   if spec.groups > 1:
-    return _bundled(x, kernel, spec)
+    return bundles.convolve(x, kernel, spec, convolve)
   if spec.has_two_taps:
     return two_taps.convolve(x, kernel, spec)
   if spec.transposed:
@@ -124,26 +119,3 @@ def _folded(x, kernel, spec):
     lead_padding=spec.padding[:-1],
   )
   return folding.refold(y, fold, 1)[..., :length, :]
-
-
-def _bundled(x, kernel, spec):
-  kernel, bundles = groups_lib.merge(
-    kernel,
-    spec.groups,
-    inputs_per_bundle=INPUTS_PER_BUNDLE,
-    most_bundles=MOST_BUNDLES,
-  )
-  one = dataclasses.replace(spec, groups=1, features=spec.features // bundles)
-  if bundles == 1:
-    return convolve(x, kernel, one)
-  return jnp.concatenate(
-    [
-      convolve(inputs, weights, one)
-      for inputs, weights in zip(
-        jnp.split(x, bundles, axis=-1),
-        jnp.split(kernel, bundles, axis=-1),
-        strict=True,
-      )
-    ],
-    axis=-1,
-  )
