@@ -1,4 +1,4 @@
-"""What a lowered program computes: convolutions and products, by kind."""
+"""Convolutions and products of a lowered program, by kind and with FLOPs."""
 
 import dataclasses
 import functools
