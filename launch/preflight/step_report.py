@@ -64,7 +64,7 @@ def examine(
   }
   try:
     with _Progress(f"compiling for {topology.name}"):
-      compiled = lowered.compile()
+      compiled = lowered.compile(compiler_options=topology.compiler_options)
   except Exception as error:
     needed = _out_of_memory(str(error))
     if needed is None:
@@ -124,7 +124,7 @@ def _memory(compiled, topology: topologies.Topology) -> dict:
     # Training copies the state for a checkpoint and continues with the next step.
     "copy_for_checkpoint": stats.output_size_in_bytes,
   }
-  limit = topology.chip and topology.chip.memory_bytes
+  limit = topology.memory_bytes
   return {
     "memory": memory,
     "memory_limit": limit,
