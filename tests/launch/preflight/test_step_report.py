@@ -160,7 +160,7 @@ def test_what_does_not_fit_is_said(tiny_program, small_config, monkeypatch):
     def as_text(self):
       return ""
 
-    def compile(self):
+    def compile(self, compiler_options):
       raise RuntimeError(
         "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of "
         "memory in memory space hbm. Used 20.00G of 15.75G hbm. Exceeded."
@@ -223,7 +223,10 @@ def test_the_command_prints_a_table_and_writes_json(small_overrides, tmp_path):
   ("arguments", "line"),
   [
     ([], "--topology is missing"),
-    (["--topology=v5x:2x2"], "'v5x' is none of v4, v5e, v5p, v6e, cpu."),
+    (
+      ["--topology=v5x:2x2"],
+      "'v5x' is none of v4, v5e, v5p, v6e, a100, h100, h200, b200, cpu.",
+    ),
     (
       ["--topology=v5e:2"],
       "there is no such slice; those of v5e have 2 axes. Use",
