@@ -42,6 +42,7 @@ class Call:
   name: str  # of the instruction
   op_name: str  # in the source program
   rounds: int  # how often it runs
+  dtype: str  # of the first operand, as in bf16
   flops: float  # executed in one run
   useful_share: float  # of them, without the zeros that XLA has put in
   kind: str  # of KINDS; of a product `product`
@@ -51,6 +52,16 @@ class Call:
   rows: int
   columns: int
   matrices: int
+
+  @property
+  def terms(self) -> float:
+    """Of the sum that makes one element of its result."""
+    return self.flops / (2 * self.matrices * self.rows * self.columns)
+
+  @property
+  def splits_sums(self) -> bool:
+    """Whether the library has kernels that share a long sum out."""
+    return self.what == "BackwardFilter" or self.library == "cublas"
 
   def tiles(self, side: int) -> int:
     """Tiles of side x side that its results consist of."""
@@ -115,21 +126,8 @@ def _convolution(place, instruction, rounds, flops) -> Call:
   x, kernel, y = products.roles(place.scope, instruction)
   image, taps, out = products.labels(instruction)
   what = products.target(instruction).removeprefix(products.CUDNN)
-  groups = products.groups(instruction)
-  size = products.window(instruction)
-  shares = [
-    place.share_without_zeros(name) for name in instruction.operands[:2]
-  ]
-  filled = what != "BackwardFilter" and shares[1] < 1
-  stuffed = shares[0] < 1 or (what == "BackwardFilter" and shares[1] < 1)
-  holds = {
-    "whole_clip": max(size, default=1) >= WHOLE_CLIP_TAPS,
-    "filled": filled,
-    "zero_stuffed": stuffed,
-    "grouped": groups > 1,
-    "strided": max(products.window(instruction, "stride"), default=1) > 1,
-    "ordinary": True,
-  }
+  groups, size = products.groups(instruction), products.window(instruction)
+  first, second = map(place.share_without_zeros, instruction.operands[:2])
   inputs = kernel.dims[taps.index("i")]
   outputs = kernel.dims[taps.index("o")] // groups
   if what == "BackwardInput":
@@ -138,15 +136,16 @@ def _convolution(place, instruction, rounds, flops) -> Call:
     rows, columns = outputs, inputs * math.prod(size)
   else:
     rows, columns = y.size // y.dims[out.index("f")], outputs
-  return Call(
-    library="cudnn",
-    what=what,
-    name=instruction.name,
-    op_name=instruction.op_name,
-    rounds=rounds,
-    flops=flops,
-    useful_share=math.prod(shares),
-    kind=next(kind for kind in KINDS if holds[kind]),
+  call = _product(place, "cudnn", what, instruction, rounds, flops)
+  both = what == "BackwardFilter"  # are activations, and no kernel
+  return dataclasses.replace(
+    call,
+    useful_share=first * second,
+    kind=_kind(
+      instruction,
+      filled=second < 1 and not both,
+      stuffed=first < 1 or (second < 1 and both),
+    ),
     window=size,
     groups=groups,
     rows=rows,
@@ -155,56 +154,66 @@ def _convolution(place, instruction, rounds, flops) -> Call:
   )
 
 
+def _kind(instruction, *, filled: bool, stuffed: bool) -> str:
+  taps = max(products.window(instruction), default=1)
+  stride = max(products.window(instruction, "stride"), default=1)
+  holds = {
+    "whole_clip": taps >= WHOLE_CLIP_TAPS,
+    "filled": filled,
+    "zero_stuffed": stuffed,
+    "grouped": products.groups(instruction) > 1,
+    "strided": stride > 1,
+    "ordinary": True,
+  }
+  return next(kind for kind in KINDS if holds[kind])
+
+
 def _matmul(place, instruction, rounds, flops) -> Call:
-  del place
-  dims = instruction.arrays[0].dims
-  rows, columns = (*(1, 1), *dims)[-2:]
   what = products.target(instruction).removeprefix(products.CUBLAS)
-  return _product("cublas", what, instruction, rounds, flops, rows, columns)
+  return _product(place, "cublas", what, instruction, rounds, flops)
 
 
 def _inside(place, instruction, rounds, flops) -> Call:
   """A dot or a convolution that no library is called for."""
+  call = _product(
+    place, "fusion", instruction.opcode, instruction, rounds, flops
+  )
   if instruction.opcode == "dot":
-    rows, columns = (*(1, 1), *instruction.arrays[0].dims)[-2:]
-    return _product("fusion", "dot", instruction, rounds, flops, rows, columns)
-  labels = products.labels(instruction)
+    return call
   result = instruction.arrays[0]
   groups = products.groups(instruction)
-  features = result.dims[labels[2].index("f")]
-  size = products.window(instruction)
-  shares = [place.share_without_zeros(n) for n in instruction.operands[:2]]
+  features = result.dims[products.labels(instruction)[2].index("f")]
+  first, second = map(place.share_without_zeros, instruction.operands[:2])
   spread = products.window(instruction, "rhs_dilate")
   stretch = products.window(instruction, "lhs_dilate")
-  holds = {
-    "whole_clip": max(size, default=1) >= WHOLE_CLIP_TAPS,
-    "filled": shares[1] < 1 or max(spread, default=1) > 1,
-    "zero_stuffed": shares[0] < 1 or max(stretch, default=1) > 1,
-    "grouped": groups > 1,
-    "strided": max(products.window(instruction, "stride"), default=1) > 1,
-    "ordinary": True,
-  }
-  call = _product(
-    *("fusion", "convolution", instruction, rounds, flops),
-    *(result.size // features, features // groups),
-  )
   return dataclasses.replace(
     call,
-    kind=next(kind for kind in KINDS if holds[kind]),
-    useful_share=math.prod(shares),
-    window=size,
+    kind=_kind(
+      instruction,
+      filled=second < 1 or max(spread, default=1) > 1,
+      stuffed=first < 1 or max(stretch, default=1) > 1,
+    ),
+    useful_share=first * second,
+    window=products.window(instruction),
     groups=groups,
+    rows=result.size // features,
+    columns=features // groups,
     matrices=groups,
   )
 
 
-def _product(library, what, instruction, rounds, flops, rows, columns) -> Call:
+def _product(place, library, what, instruction, rounds, flops) -> Call:
+  """A matrix or several, the last two axes of the result."""
+  result = instruction.arrays[0]
+  rows, columns = (*(1, 1), *result.dims)[-2:]
+  first = place.scope.instructions[instruction.operands[0]]
   return Call(
     library=library,
     what=what,
     name=instruction.name,
     op_name=instruction.op_name,
     rounds=rounds,
+    dtype=first.arrays[0].dtype,
     flops=flops,
     useful_share=1.0,
     kind="product",
@@ -212,7 +221,7 @@ def _product(library, what, instruction, rounds, flops, rows, columns) -> Call:
     groups=1,
     rows=rows,
     columns=columns,
-    matrices=max(1, instruction.arrays[0].size // max(1, rows * columns)),
+    matrices=result.size // max(1, rows * columns),
   )
 
 
@@ -240,8 +249,8 @@ class _Place:
 
   def share_without_zeros(self, name: str) -> float:
     """Share of an array's elements that no pad has put between others."""
-    place, pad = self, None
-    while pad is None:
+    place = self
+    while True:
       instruction = place.scope.instructions[name]
       opcode, operands = instruction.opcode, instruction.operands
       if opcode == "pad":
@@ -264,7 +273,6 @@ class _Place:
         place, name = inner
       else:
         return 1.0
-    return 1.0
 
   @functools.cached_property
   def caller(self):

@@ -112,7 +112,7 @@ def _count(cost, program, scope, instruction, rounds, fused) -> None:
   cost.flops += flops * rounds
   cost.flops_once += flops
   if not fused:
-    cost.bytes += _traffic(program, scope, instruction) * rounds
+    cost.bytes += traffic(program, scope, instruction) * rounds
   cycles = instruction.attribute(r'"estimated_cycles":"?(\d+)')
   # Inside a fusion the fusion's own estimate covers them.
   if cycles and not fused:
@@ -165,10 +165,15 @@ def _flops(cost, scope, instruction) -> float:
   return 0.0
 
 
-def _traffic(program, scope, instruction) -> int:
+def is_free(opcode: str) -> bool:
+  """Whether it neither computes nor moves; calls count inside themselves."""
+  return opcode in _FREE or opcode.endswith("-done")
+
+
+def traffic(program, scope, instruction) -> int:
   """Bytes that one instruction reads and writes in the main memory."""
   opcode = instruction.opcode
-  if opcode in _FREE or opcode.endswith("-done"):
+  if is_free(opcode):
     return 0
   operands = [scope.instructions[name] for name in instruction.operands]
   if opcode in ("dynamic-slice", "slice", "gather"):
