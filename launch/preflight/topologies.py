@@ -38,8 +38,9 @@ class Topology:
     return device and device.memory_bytes
 
   @property
-  def compiler_options(self) -> dict:
-    return dict(GPU_OPTIONS) if self.gpu else {}
+  def compiler_options(self) -> dict | None:
+    """Of jax's compile(), beside the program's own."""
+    return dict(GPU_OPTIONS) if self.gpu else None
 
 
 def parse(name: str) -> Topology:

@@ -18,7 +18,7 @@ from soundstream_jax.launch.preflight import (
   gpu_targets,
   lowered_text,
   program_cost,
-  step_report,
+  programs,
   topologies,
 )
 
@@ -123,7 +123,7 @@ def step(small_config, form):
     **{"form": form, "batch_size": 8, "model.compute_dtype": "bfloat16"}
   )
   topology = topologies.parse("h100:1")
-  lowered, _ = step_report.lower(config, topology, adversarial=True)
+  lowered = programs.lower(config, topology, "step").lowered
   return lowered.compile(compiler_options=topology.compiler_options).as_text()
 
 
