@@ -66,19 +66,31 @@ def of(
   launched = kernels.find(program, calls)
   work = lowered_text.read(lowered)
   gpu = topology.gpu
+  moved = [program_cost.Collective(**one) for one in collectives]
   bound = roofline.of(
-    *(launched, [program_cost.Collective(**one) for one in collectives], gpu),
-    devices=devices,
-    hosts=topology.hosts,
+    launched, moved, gpu, devices=devices, hosts=topology.hosts
   )
   executed = sum(call.flops * call.rounds for call in calls)
   return {
-    "gpu": dataclasses.asdict(gpu),
+    "gpu": dataclasses.asdict(gpu) | {"capability": list(gpu.capability)},
     "useful_flops": work.flops / devices,
     "product_flops": executed,
     "convolutions": _convolutions(work, calls, devices),
     "library_calls": _library_calls(calls),
     "kernels": kernels.count(launched),
+    "collective_seconds": {
+      "nvlink": sum(
+        one.rounds * roofline.nvlink_seconds(one, gpu, devices=devices)
+        for one in moved
+      ),
+      "network": sum(
+        one.rounds
+        * roofline.network_seconds(
+          one, gpu, devices=devices, hosts=topology.hosts
+        )
+        for one in moved
+      ),
+    },
     "roofline": {
       "seconds": dataclasses.asdict(bound) | {"total": bound.total},
       "assumptions": roofline.assumptions(gpu),
@@ -118,7 +130,8 @@ def _longest(launched, gpu) -> list[dict]:
     call = one.products[0] if one.products else None
     what = f"{call.kind} {call.what}" if call else one.kind
     row = places.setdefault(
-      (one.op_name, what), {"launches": 0, "seconds": 0.0, "bytes": 0}
+      (one.op_name or one.name.rstrip(".0123456789"), what),
+      {"launches": 0, "seconds": 0.0, "bytes": 0},
     )
     row["launches"] += one.rounds
     row["seconds"] += one.rounds * roofline.kernel_seconds(one, gpu)
