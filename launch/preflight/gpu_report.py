@@ -6,6 +6,7 @@ What it says, and how far each figure can be trusted without a GPU, is in
 
 import dataclasses
 import os
+import re
 
 from soundstream_jax.launch.preflight import (
   gpu_calls,
@@ -29,6 +30,14 @@ CONTEXT_BYTES = GIB // 2
 NCCL_BYTES = GIB
 # Kernels that take longest, as the roofline has them.
 LONGEST = 10
+
+# Parts of a step, by names in the paths of its instructions; the first holds.
+PARTS = {
+  "wave_discriminator": r"/wave_\d",
+  "stft_discriminator": r"/stft",
+  "generator": r"SoundStream",
+  "other": r"",
+}
 
 SOUND = (
   "which convolutions are grouped, filled, stuffed or take a whole clip",
@@ -76,6 +85,7 @@ def of(
     "useful_flops": work.flops / devices,
     "product_flops": executed,
     "convolutions": _convolutions(work, calls, devices),
+    "parts": _parts(work, launched, devices),
     "library_calls": _library_calls(calls),
     "kernels": kernels.count(launched),
     "collective_seconds": {
@@ -113,6 +123,27 @@ def _convolutions(work, calls, devices) -> dict:
     for kind, row in work.by_kind().items()
   }
   return {"written": written, "compiled": gpu_calls.by_kind(calls)}
+
+
+def _parts(work, launched, devices) -> dict:
+  """Part of a step to its FLOPs, useful and executed, and its bytes."""
+  table = {
+    part: {"useful_flops": 0.0, "product_flops": 0.0, "bytes": 0}
+    for part in PARTS
+  }
+
+  def of(path: str) -> dict:
+    return next(
+      table[p] for p, words in PARTS.items() if re.search(words, path)
+    )
+
+  for one in (*work.convolutions, *work.products):
+    of(one.path)["useful_flops"] += one.flops * one.rounds / devices
+  for kernel in launched:
+    of(kernel.op_name)["bytes"] += kernel.bytes * kernel.rounds
+    for call in kernel.products:
+      of(call.op_name)["product_flops"] += call.flops * call.rounds
+  return table
 
 
 def _library_calls(calls) -> dict[str, int]:

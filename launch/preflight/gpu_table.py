@@ -59,7 +59,16 @@ def _products(report) -> list:
     (
       "products, executed",
       f"{_tera(executed)} per device{ratio} the useful {_tera(useful)}",
-    )
+    ),
+    *(
+      (
+        f"  {part.replace('_', ' ')}",
+        f"{_tera(row['product_flops'])}, useful {_tera(row['useful_flops'])}; "
+        f"all of it {row['bytes'] / 1e9:.2f} GB",
+      )
+      for part, row in report["parts"].items()
+      if row["bytes"]
+    ),
   ]
 
 

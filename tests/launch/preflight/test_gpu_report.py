@@ -78,6 +78,19 @@ def test_executed_work_is_the_useful_and_the_zeros(report):
   assert 1 <= without / report["useful_flops"] < 1.06
 
 
+def test_the_parts_of_a_step_are_the_whole(report):
+  text = TEXT.replace("jit(f)/jvp()/", "jit(f)/jvp(net)/wave_0/")
+  parts = gpu_report.of(
+    text, lowered(), [], topologies.parse("h100:1"), devices=1
+  )["parts"]
+  for name in ("product_flops", "useful_flops"):
+    whole = sum(row[name] for row in parts.values())
+    assert whole == pytest.approx(report[name])
+  wave, other = parts["wave_discriminator"], parts["other"]
+  assert 0 < wave["product_flops"] < other["product_flops"]
+  assert wave["bytes"] + other["bytes"] == program_cost.of(TEXT).bytes
+
+
 def test_every_kernel_is_counted_once(report):
   program = hlo_text.parse(TEXT)
   found = kernels.find(program, gpu_calls.find(program))
