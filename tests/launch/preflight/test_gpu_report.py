@@ -91,6 +91,42 @@ def test_the_parts_of_a_step_are_the_whole(report):
   assert wave["bytes"] + other["bytes"] == program_cost.of(TEXT).bytes
 
 
+# A convolution in a branch, and one that is always computed.
+BRANCH = """HloModule jit_f
+
+%taken (x: bf16[4,400,32]) -> bf16[4,400,32] {
+  %x = bf16[4,400,32]{2,1,0} parameter(0)
+  %w = bf16[7,32,32]{2,1,0} constant({...})
+  %c = (bf16[4,400,32]{2,1,0}, u8[0]{0}) custom-call(%x, %w), window={size=7 pad=3_3}, dim_labels=b0f_0io->b0f, custom_call_target="__cudnn$convForward", metadata={op_name="jit(f)/cond/branch_1_fun/net/conv"}
+  ROOT %y = bf16[4,400,32]{2,1,0} get-tuple-element(%c), index=0
+}
+
+%not_taken (x: bf16[4,400,32]) -> bf16[4,400,32] {
+  ROOT %x = bf16[4,400,32]{2,1,0} parameter(0)
+}
+
+ENTRY %main (i: s32[], a: bf16[4,400,32]) -> bf16[4,400,32] {
+  %i = s32[] parameter(0)
+  %a = bf16[4,400,32]{2,1,0} parameter(1)
+  %k = bf16[7,32,32]{2,1,0} constant({...})
+  %d = (bf16[4,400,32]{2,1,0}, u8[0]{0}) custom-call(%a, %k), window={size=7 pad=3_3}, dim_labels=b0f_0io->b0f, custom_call_target="__cudnn$convForward", metadata={op_name="jit(f)/net/conv"}
+  %b = bf16[4,400,32]{2,1,0} get-tuple-element(%d), index=0
+  ROOT %y = bf16[4,400,32]{2,1,0} conditional(%i, %b, %b), branch_computations={%not_taken, %taken}
+}
+"""
+
+
+def test_what_is_in_a_branch_is_of_some_steps_alone():
+  found = gpu_report.of(
+    BRANCH, lowered(), [], topologies.parse("h100:1"), devices=1
+  )
+  parts = {k: row["product_flops"] for k, row in found["parts"].items()}
+  assert parts["other"] == parts[gpu_report.SOMETIMES] > 0
+  assert found["product_flops"] == 2 * parts["other"]
+  seconds = found["roofline"]["seconds"]["total"]
+  assert found["roofline"]["seconds_of_logged_steps"] == 2 * seconds > 0
+
+
 def test_every_kernel_is_counted_once(report):
   program = hlo_text.parse(TEXT)
   found = kernels.find(program, gpu_calls.find(program))
