@@ -42,7 +42,7 @@ SEVERAL = (
     True,
     "Reduces gradients while others are still computed. Compiled with 0.10.2 for "
     "eight A100, every reduction was waited for at once without it, and stood "
-    "around 150 to 250 other instructions with it, for 10 % more memory (`tiny`). "
+    "around 100 to 240 other instructions with it, for 10 % more memory (`tiny`). "
     "For H100 it changes not one instruction: there XLA's own estimate of "
     "latencies does that by default.",
   ),
