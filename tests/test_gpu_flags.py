@@ -1,5 +1,6 @@
 """Flags of jobs on GPUs: for GPUs alone, and never over the user's."""
 
+import jax
 import pytest
 
 from soundstream_jax.devices import gpu_flags
@@ -44,3 +45,9 @@ def test_every_flag_has_a_reason_and_is_listed_once():
   for flag in flags:
     assert flag.why.endswith((".", ")."))
     assert (flag.value is None) == (flag in gpu_flags.LEFT)
+
+
+def test_jax_keeps_what_autotuning_found_beside_its_programs():
+  # We set nothing because of this; by shape, for every program.
+  kept = jax.config.jax_persistent_cache_enable_xla_caches
+  assert "xla_gpu_per_fusion_autotune_cache_dir" in kept
