@@ -1,5 +1,7 @@
 """Flags of jobs on GPUs: for GPUs alone, and never over the user's."""
 
+import pathlib
+
 import jax
 import pytest
 
@@ -51,3 +53,10 @@ def test_jax_keeps_what_autotuning_found_beside_its_programs():
   # We set nothing because of this; by shape, for every program.
   kept = jax.config.jax_persistent_cache_enable_xla_caches
   assert "xla_gpu_per_fusion_autotune_cache_dir" in kept
+
+
+def test_the_guide_has_every_flag():
+  guide = pathlib.Path(__file__).parents[1] / "docs" / "training.md"
+  text = guide.read_text()
+  for flag in (*gpu_flags.ALWAYS, *gpu_flags.SEVERAL, *gpu_flags.LEFT):
+    assert f"`{flag.name}`" in text, flag.name
