@@ -66,6 +66,14 @@ LEFT = (
     "known to every program with that shape, and to the next run.",
   ),
   Flag(
+    "xla_gpu_experimental_enable_fusion_autotuner",
+    None,
+    "On by default: fusions are tried in several ways too, 708 distinct ones in "
+    "the paper's step (`plain`) beside 232 convolutions and products. Off, a "
+    "first start may be much shorter; to be tried on a card. Its name says that "
+    "a later XLA may refuse it, so it is left to XLA_FLAGS.",
+  ),
+  Flag(
     "xla_gpu_shard_autotuning",
     None,
     "On by default: the processes of a job share the trying.",
