@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from soundstream_jax import config as config_lib
 from soundstream_jax import rng
 from soundstream_jax.devices import sharding
-from soundstream_jax.model import codebook, quantizers, soundstream
+from soundstream_jax.model import codebook, kmeans, quantizers, soundstream
 from soundstream_jax.settings import constraints
 from soundstream_jax.train import state as state_lib
 
@@ -63,7 +63,7 @@ def initialise(
 
   def fit(latents, codebooks, params):
     frames = jnp.concatenate(latents).reshape(-1, latents[0].shape[-1])
-    fitted = codebook.kmeans_layers(
+    fitted = kmeans.fit_layers(
       frames,
       rng.stream(rng.root(config.seed), "kmeans", 0),
       params,
