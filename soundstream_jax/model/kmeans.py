@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from soundstream_jax.model import codebook
+from soundstream_jax.model import codebook, kmeans_seeds
 from soundstream_jax.model.quantizers import ema
 from soundstream_jax.model.quantizers import kind as kind_lib
 
@@ -29,7 +29,7 @@ def fit(
   iterations: int,
   kind: kind_lib.Kind = _VECTORS,
 ) -> tuple[Array, Array]:
-  """k-means with k-means++ seeding.
+  """K-means: seeds, then Lloyd's algorithm.
 
   Args:
     frames: [N, C], N >= size.
@@ -42,26 +42,8 @@ def fit(
     (centres [K, C], codes int32 [N]). A cluster that runs empty is moved to
     the frame that is farthest from its centre.
   """
-  num = frames.shape[0]
-  keys = jax.random.split(key, size)
   placed = kind.placed(frames)
-
-  def squared_distance(centre):
-    apart = placed - kind.placed(centre)[None, :]
-    return jnp.sum(jnp.square(apart), axis=-1)
-
-  def seed(distances, seed_key):
-    # Drawn in proportion to the squared distance; uniform if all are zero.
-    weights = jnp.where(jnp.max(distances) > 0, distances, 1)
-    cumulative = jnp.cumsum(weights)
-    point = jax.random.uniform(seed_key, (), frames.dtype) * cumulative[-1]
-    index = jnp.clip(jnp.searchsorted(cumulative, point), 0, num - 1)
-    centre = frames[index]
-    return jnp.minimum(distances, squared_distance(centre)), centre
-
-  first = frames[jax.random.randint(keys[0], (), 0, num)]
-  _, others = lax.scan(seed, squared_distance(first), keys[1:])
-  centres = jnp.concatenate([first[None, :], others])
+  centres = kmeans_seeds.draw(frames, key, size=size, kind=kind)
 
   def lloyd(centres, _):
     codes = kind.nearest(frames, centres)
