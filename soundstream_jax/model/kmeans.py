@@ -45,16 +45,25 @@ def fit(
   placed = kind.placed(frames)
   centres = kmeans_seeds.draw(frames, key, size=size, kind=kind)
 
+  def refill(empty, moved, centres, codes):
+    apart = placed - kind.placed(centres)[codes]
+    error = jnp.sum(jnp.square(apart), axis=-1)
+    _, farthest = lax.top_k(error, size)
+    order = jnp.clip(jnp.cumsum(empty) - 1, 0, size - 1)
+    return jnp.where(empty[:, None], frames[farthest[order]], moved)
+
   def lloyd(centres, _):
     codes = kind.nearest(frames, centres)
     counts, sums = assign(frames, codes, size)
     moved = sums / jnp.maximum(counts, 1)[:, None]
-    apart = placed - kind.placed(centres)[codes]
-    error = jnp.sum(jnp.square(apart), axis=-1)
-    _, farthest = lax.top_k(error, size)
     empty = counts == 0
-    order = jnp.clip(jnp.cumsum(empty) - 1, 0, size - 1)
-    return jnp.where(empty[:, None], frames[farthest[order]], moved), None
+    moved = lax.cond(
+      jnp.any(empty),
+      refill,
+      lambda empty, moved, *_: moved,
+      *(empty, moved, centres, codes),
+    )
+    return moved, None
 
   centres, _ = lax.scan(lloyd, centres, length=iterations)
   return centres, kind.nearest(frames, centres)
