@@ -22,7 +22,7 @@ ROUNDS = 8
 # Candidates per code, of all rounds together, and how many there are at least:
 # they cost little where codes are few. Fewer frames are all candidates.
 CANDIDATES = 2
-FEWEST = 256
+FEWEST = 128
 
 # Of which the one is kept that leaves the smallest error.
 DRAWS = 4
