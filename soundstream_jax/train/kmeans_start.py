@@ -89,8 +89,8 @@ def build_encode(config: config_lib.Config, mesh: Mesh):
     key = rng.stream(rng.root(config.seed), "kmeans_frames", number)
     noise = jax.random.uniform(key, latents.shape[:2])
     noise = lax.with_sharding_constraint(noise, place)
-    _, chosen = lax.top_k(noise, count)
-    chosen = jnp.sort(chosen, axis=-1)
+    # Not `top_k`, for which the devices would exchange the noise.
+    chosen = jnp.sort(jnp.argsort(noise, axis=-1)[:, :count], axis=-1)
     return jnp.take_along_axis(latents, chosen[..., None], axis=1)
 
   params = _abstract(state_lib.abstract(config).params, mesh)

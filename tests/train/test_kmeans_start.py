@@ -7,6 +7,7 @@ import pytest
 
 from soundstream_jax.devices import distributed, sharding
 from soundstream_jax.launch.preflight import hlo_text
+from soundstream_jax.model import soundstream
 from soundstream_jax.settings import constraints
 from soundstream_jax.train import kmeans_start
 from soundstream_jax.train import state as state_lib
@@ -33,15 +34,25 @@ def _audio(config, seed=0):
   return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def _heard(config, mesh, number=0):
-  encode, (params, audio, _) = kmeans_start.build_encode(config, mesh)
-  shardings = jax.tree.map(lambda leaf: leaf.sharding, params)
-  state = state_lib.init(
-    config, sharding.of_tree(state_lib.abstract(config), mesh)
+def _programs(config, mesh):
+  """Returns the compiled encoder, and what it hears of noise in two batches."""
+  encode, arguments = kmeans_start.build_encode(config, mesh)
+  encode = encode.lower(*arguments).compile()
+  place = [jax.tree.map(lambda leaf: leaf.sharding, a) for a in arguments]
+  params = soundstream.init(config, jax.random.key(0))
+  given = (
+    jax.device_put(params, place[0]),
+    jax.device_put(_audio(config), place[1]),
   )
-  params = jax.device_put(state.params, shardings)
-  batch = jax.device_put(_audio(config), audio.sharding)
-  return encode(params, batch, np.int32(number))
+  return encode, [
+    encode(*given, jax.device_put(np.int32(number), place[2]))
+    for number in range(2)
+  ]
+
+
+@pytest.fixture(scope="module")
+def heard(small_config):
+  return {mesh: _programs(*_built(small_config, *mesh)) for mesh in MESHES}
 
 
 @pytest.mark.parametrize(
@@ -65,36 +76,31 @@ def test_k_means_looks_at_256_frames_a_code_at_most(
   assert each * 8 * batches <= max(256 * size, 8 * batches)
 
 
-def test_the_frames_are_of_every_clip_as_many_in_their_order(small_config):
-  config, mesh = _built(small_config, 1, 1)
-  some = np.asarray(_heard(config, mesh))
-  config, mesh = _built(small_config, 1, 1, **{"quantizer.codebook_size": 16})
-  whole = np.asarray(_heard(config, mesh))
-  assert some.shape[:2] == (8, 64) and whole.shape[:2] == (8, 200)
-  places = []
-  for few, many in zip(some, whole, strict=True):
-    same = np.all(np.isclose(few[:, None], many[None], atol=1e-5), axis=-1)
-    places.append([int(np.flatnonzero(row)[0]) for row in same])
-    assert np.all(np.diff(places[-1]) > 0)
-  # Of all of the clip, and of each clip others.
-  assert np.min(places) < 20 and np.max(places) > 180
-  assert len({tuple(place) for place in places}) == 8
-
-
-def test_every_batch_has_other_frames(small_config):
-  config, mesh = _built(small_config, 1, 1)
-  first, second = (np.asarray(_heard(config, mesh, n)) for n in range(2))
-  assert np.mean(np.all(first == second, axis=-1)) < 0.1
-
-
-@pytest.mark.parametrize(("data", "fsdp"), MESHES[1:])
-def test_the_same_frames_are_heard_on_any_number_of_devices(
-  small_config, data, fsdp
+def test_the_frames_are_of_every_clip_as_many_in_their_order(
+  heard, small_config
 ):
-  one = _heard(*_built(small_config, 1, 1))
-  many = _heard(*_built(small_config, data, fsdp))
-  assert len({str(shard.index) for shard in many.addressable_shards}) == 8
-  np.testing.assert_allclose(many, one, rtol=1e-5, atol=1e-5)
+  _, some = heard[1, 1]
+  all_of_them = {"quantizer.codebook_size": 16}
+  _, whole = _programs(*_built(small_config, 1, 1, **all_of_them))
+  assert whole[0].shape[:2] == (8, 200)
+  places = []
+  for frames in some:
+    assert frames.shape[:2] == (8, 64)
+    for few, many in zip(np.asarray(frames), np.asarray(whole[0]), strict=True):
+      same = np.all(np.isclose(few[:, None], many[None], atol=1e-5), axis=-1)
+      places.append([int(np.flatnonzero(row)[0]) for row in same])
+      assert np.all(np.diff(places[-1]) > 0)
+  # Of all of the clip; of each clip and in every batch others.
+  assert np.min(places) < 20 and np.max(places) > 180
+  assert len({tuple(place) for place in places}) == 16
+
+
+@pytest.mark.parametrize("mesh", MESHES[1:])
+def test_the_same_frames_are_heard_on_any_number_of_devices(heard, mesh):
+  (_, one), (_, many) = heard[1, 1], heard[mesh]
+  for ours, theirs in zip(many, one, strict=True):
+    assert len({str(shard.index) for shard in ours.addressable_shards}) == 8
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def _planted(config, seed=0):
@@ -156,25 +162,36 @@ def compiled(small_config):
   return found
 
 
+def _moved(program):
+  """Returns the instructions that move something between devices."""
+  computations = hlo_text.parse(program.as_text()).computations.values()
+  return [
+    instruction
+    for computation in computations
+    for instruction in computation.instructions.values()
+    if instruction.opcode.removesuffix("-start")
+    in ("all-gather", "all-reduce", "all-to-all", "collective-permute")
+  ]
+
+
 @pytest.mark.parametrize("mesh", MESHES[1:])
 def test_no_frames_leave_their_device(compiled, mesh):
   config, _, program = compiled[mesh]
   frames = constraints.kmeans_frames(config)
   size, dim = config.quantizer.codebook_size, config.model.embedding_dim
-  moved = [
-    instruction
-    for computation in hlo_text.parse(program.as_text()).computations.values()
-    for instruction in computation.instructions.values()
-    if instruction.opcode.removesuffix("-start")
-    in ("all-gather", "all-reduce", "all-to-all", "collective-permute")
-  ]
-  assert moved
   # What one device holds of them is twice as many numbers as either of these.
   largest = max(frames, size * (dim + 1))
   assert frames * dim / 8 > 1.9 * largest
+  moved = _moved(program)
+  assert moved
   for instruction in moved:
     numbers = sum(array.size for array in instruction.arrays)
     assert numbers <= largest, instruction
+
+
+def test_a_device_chooses_the_frames_of_its_clips_alone(heard):
+  encode, _ = heard[8, 1]
+  assert not _moved(encode)
 
 
 def test_eight_devices_need_an_eighth_of_the_memory_each(compiled):
