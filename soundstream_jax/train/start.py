@@ -201,10 +201,10 @@ def begin(
     logging.info("codebooks are fixed: no k-means, no revival")
   loader.seek(first_batch)
   place = sharding.batch(mesh)
-  heard = [
+  heard = (
     sharding.global_batch(place, config.batch_size, next(loader).audio)
     for _ in range(kmeans_start.num_batches(config))
-  ]
+  )
   return kmeans_start.initialise(config, mesh, fresh, heard, layers=layers)
 
 
