@@ -30,8 +30,7 @@ import sys
 import time
 from typing import Any
 
-# The card is its workers': this process never opens it.
-os.environ["JAX_PLATFORMS"] = "cpu"
+import jax
 
 from benchmarks.gpu import card, plan, results, running, tables
 from benchmarks.gpu import conditions as conditions_lib
@@ -44,21 +43,21 @@ ABOUT_S = 120.0
 
 def main() -> int:
   start = time.monotonic()
+  # The card is its workers': this process never opens it.
+  jax.config.update("jax_platforms", "cpu")
   options = _parse()
   path = results.path_for(options.device, options.json)
   if options.show:
-    for run in results.runs(path):
-      print(tables.of(run))
-    return 0
+    return _show(path)
   given = _conditions(options)
   given.config()  # says what is wrong before anything is started
   until = start + 60 * options.minutes
+  if warning := card.used_by_others() if options.device == "cuda" else "":
+    print(f"warning: {warning}: times are not to be believed", flush=True)
   with running.Workers(given) as workers:
     about = _about(workers)
     store = results.Results(path, given.of() | about["of"])
     store.run["about"] = about["notes"] | {"date": _now()}
-    if warning := card.used_by_others() if options.device == "cuda" else "":
-      print(f"warning: {warning}: times are not to be believed", flush=True)
     _measure(given, options, workers, store, start=start, until=until)
   print()
   print(tables.of(store.run))
@@ -81,17 +80,32 @@ def _parse() -> argparse.Namespace:
   add("--only", default="*", help="items, patterns with commas (*)")
   add("--again", default="", help="items to measure anew, patterns")
   add("--most", default=0, type=int, help="items of a kind (all)")
-  several = paths.expand
-  add("--json", default="", type=several, help="file of results")
-  add("--cache", default="out/gpu/cache", type=several, help="folder to keep")
+  path = paths.expand
+  add("--json", default="", type=path, help="file of results")
+  add("--cache", default="out/gpu/cache", type=path, help="folder to keep")
   add(
     "--torch_python",
     default=sys.executable,
-    type=several,
+    type=path,
     help="path of the interpreter that has PyTorch (this one)",
   )
   add("--show", action="store_true", help="prints the tables, measures nothing")
   return parser.parse_args()
+
+
+def _show(path) -> int:
+  """Prints the tables of all runs of a file.
+
+  Raises:
+    InputError: there are none.
+  """
+  found = results.runs(path)
+  if not found:
+    raise errors.InputError(
+      f"--show: {path} is not there. Measure first, or name another --json."
+    )
+  print("\n".join(map(tables.of, found)))
+  return 0
 
 
 def _conditions(options: argparse.Namespace) -> conditions_lib.Conditions:

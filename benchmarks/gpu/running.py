@@ -35,8 +35,12 @@ class Workers:
     log: what they and their libraries print, behind what was there.
   """
 
-  def __init__(self, given: conditions_lib.Conditions):
-    self._given = given
+  def __init__(
+    self,
+    given: conditions_lib.Conditions,
+    program: tuple[str, ...] = ("-m", "benchmarks.gpu.worker"),
+  ):
+    self._given, self._program = given, program
     self._worker: _Worker | None = None
     self.log = pathlib.Path(given.cache) / LOG
 
@@ -77,7 +81,9 @@ class Workers:
     ):
       self.close()
     if not self._worker:
-      self._worker = _Worker(self._given, item.has_card, self.log)
+      self._worker = _Worker(
+        self._given, self._program, item.has_card, self.log
+      )
     worker = self._worker
     worker.ask({"measure": item.measure, "arguments": item.arguments})
     error, ended = "", False
@@ -101,15 +107,22 @@ class Workers:
 class _Worker:
   """A process of `worker`."""
 
-  def __init__(self, given, has_card: bool, log: pathlib.Path):
+  def __init__(self, given, program, has_card: bool, log: pathlib.Path):
     self.has_card = has_card
     self._log = log
+    self._start(given, program, log)
+    self._lines: queue.Queue[str] = queue.Queue()
+    self._reader = threading.Thread(target=self._read, daemon=True)
+    self._reader.start()
+
+  def _start(self, given, program, log: pathlib.Path) -> None:
+    has_card = self.has_card
     platforms = "cuda,cpu" if has_card and given.device == "cuda" else "cpu"
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as file:
       self._from = file.tell()
       self._process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.gpu.worker", given.to_json()],
+        [sys.executable, *program, given.to_json()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=file,
@@ -123,9 +136,6 @@ class _Worker:
         },
         start_new_session=True,  # ends with all that it has started
       )
-    self._lines: queue.Queue[str] = queue.Queue()
-    self._reader = threading.Thread(target=self._read, daemon=True)
-    self._reader.start()
 
   def ask(self, what: dict[str, Any]) -> None:
     with contextlib.suppress(BrokenPipeError):  # `answer` says that it ended

@@ -45,13 +45,9 @@ def line(name: str, run: Run) -> str:
       f"{_us(entry, 'kernel')} us"
     )
   if "holds" in entry:
-    return _check(name, entry)
+    return _check(entry)
   if "frames" in entry:
-    return (
-      f"{entry['layers']} layers of {entry['codes']} codes on "
-      f"{entry['frames']:,} frames in {entry['seconds']:.1f} s, the first time "
-      f"{entry['first_s']:.1f} s"
-    )
+    return _kmeans(entry)
   return "done"
 
 
@@ -157,20 +153,27 @@ def _ratio(entries: dict[str, Entry]) -> str:
 
 def _checks(entries: dict[str, Entry]) -> str:
   found = [
-    f"* {_check(name, entry)}"
+    f"* {name} {_check(entry)}"
     for name, entry in entries.items()
     if "holds" in entry
   ]
   if "seconds" in (kmeans := entries.get("kmeans", {})):
-    found.append(f"* k-means start: {line('kmeans', {'entries': entries})}")
-  del kmeans
+    found.append(f"* k-means start: {_kmeans(kmeans)}")
   return "\n".join(found)
 
 
-def _check(name: str, entry: Entry) -> str:
+def _kmeans(entry: Entry) -> str:
+  return (
+    f"{entry['layers']} layers of {entry['codes']} codes on "
+    f"{entry['frames']:,} frames in {entry['seconds']:.1f} s, the first time "
+    f"{entry['first_s']:.1f} s"
+  )
+
+
+def _check(entry: Entry) -> str:
   verdict = "holds" if entry["holds"] else "DOES NOT HOLD"
   worst = f" ({entry['worst']})" if "worst" in entry else ""
-  return f"{name} {verdict}: {entry['apart']:.1e} apart{worst}"
+  return f"{verdict}: {entry['apart']:.1e} apart{worst}"
 
 
 def _trace(entry: Entry) -> str:

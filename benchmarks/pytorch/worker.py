@@ -15,8 +15,10 @@ A file of parameters holds the flattened names of our trees, the codebooks'
 `vectors` and the `audio` [B, T, 1].
 """
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import time
 
@@ -144,6 +146,8 @@ def _count(run) -> float:
 
 
 def main(preset: str, overrides: str, device: str, mode: str) -> None:
+  if sys.platform == "linux":  # ends with who asks; 1 is PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
   torch.set_num_threads(len(os.sched_getaffinity(0)))
   torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
   torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithm

@@ -25,6 +25,8 @@ MOST_GAPS = 10
 _INSTRUCTION = re.compile(
   r"^\s+(?:ROOT )?%?(?P<name>[^\s=]+) = .*?(?<=[\s)}])(?P<opcode>[a-z][a-z0-9-]*)\(",
 )
+_COMPUTATION = re.compile(r"^(?:ENTRY )?%?(?P<name>[^\s(]+) .*\{\s*$")
+_CALLS = re.compile(r"\bcalls=%?([^\s,]+)")
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
 # These hold others, whose times would count twice.
@@ -101,7 +103,7 @@ def kernels(profile: jax.profiler.ProfileData) -> list[Kernel]:
   for plane in devices or planes:
     lines = list(plane.lines)
     streams = [line for line in lines if line.name.startswith("Stream")]
-    for line in streams if devices else lines:
+    for line in streams or lines:
       for event in line.events:
         stats = dict(event.stats)
         instruction = str(stats.get("hlo_op", ""))
@@ -113,31 +115,47 @@ def kernels(profile: jax.profiler.ProfileData) -> list[Kernel]:
 
 
 def instructions(text: str) -> dict[str, Instruction]:
-  """Returns the instructions of a compiled program's text, by their names."""
-  found = {}
+  """Returns the instructions of a compiled program's text, by their names.
+
+  One that does not say which layer wrote it, as fusions of a CPU do not, has
+  the path of the last one inside that says it.
+  """
+  found, inside, computation = {}, {}, ""
   for line in text.splitlines():
+    if head := _COMPUTATION.match(line):
+      computation = head["name"]
     match = _INSTRUCTION.match(line)
     if not match:
       continue
     name, opcode = match["name"], match["opcode"]
-    target = _TARGET.search(line) if opcode == "custom-call" else None
-    op_name = _OP_NAME.search(line)
+    called = _CALLS.search(line)
+    op_name = _first(_OP_NAME, line) or inside.get(called and called[1], "")
+    if op_name:
+      inside[computation] = op_name
+    target = _first(_TARGET, line) if opcode == "custom-call" else ""
     found[name] = Instruction(
-      kind=_kind(name, opcode, target[1] if target else ""),
-      op_name=op_name[1] if op_name else "",
+      kind=_kind(name, opcode, target, op_name),
+      op_name=op_name,
       holds_others=opcode in _AROUND,
     )
   return found
 
 
-def _kind(name: str, opcode: str, target: str) -> str:
+def _first(pattern: re.Pattern, line: str) -> str:
+  match = pattern.search(line)
+  return match[1] if match else ""
+
+
+def _kind(name: str, opcode: str, target: str, op_name: str) -> str:
   for part, kind in _TARGETS:
     if part in target:
       return kind
   if opcode == "convolution":
     return opcode
-  if "__triton_gemm" in name:
+  if "triton_gemm" in name:
     return "product"
+  if "ynn" in name:  # a library's, on CPUs
+    return "convolution" if "conv" in op_name else "product"
   words = f"{opcode} {name}" if opcode in ("fusion", "custom-call") else opcode
   return kind_of_name(words, otherwise="elementwise")
 
