@@ -35,6 +35,7 @@ import jax
 from benchmarks.gpu import card, plan, results, running, tables
 from benchmarks.gpu import conditions as conditions_lib
 from soundstream_jax import endings, errors, paths
+from soundstream_jax.convolution import methods
 from soundstream_jax.settings import presets
 
 # For the first look at the card.
@@ -75,6 +76,7 @@ def _parse() -> argparse.Namespace:
   add("--preset", default="soundstream_24khz", help="of the model")
   add("--batch", default=32, type=int, help="clips of a second (32)")
   add("--layers", default=8, type=int, help="of the quantizer (8); 0: preset's")
+  add("--form", default="auto", help="the method that comes first (auto)")
   add("--steps", default=20, type=int, help="of the whole step, timed (20)")
   add("--override", default=[], action="append", help="NAME=VALUE, as in JSON")
   add("--only", default="*", help="items, patterns with commas (*)")
@@ -115,6 +117,7 @@ def _conditions(options: argparse.Namespace) -> conditions_lib.Conditions:
     InputError: a value of --override is none, or there is no such preset.
   """
   presets.load(options.preset)
+  methods.choose(options.form)
   overrides = {}
   for text in options.override:
     name, _, value = text.partition("=")
@@ -130,6 +133,7 @@ def _conditions(options: argparse.Namespace) -> conditions_lib.Conditions:
     preset=options.preset,
     batch=options.batch,
     layers=options.layers,
+    form=options.form,
     steps=options.steps,
     overrides=overrides,
     cache=os.path.abspath(options.cache),
@@ -149,6 +153,8 @@ def _about(workers: running.Workers) -> dict[str, Any]:
     error = workers.measure(item, seconds=ABOUT_S, add=found.update)
   except running.OutOfTime:
     error = f"no answer in {ABOUT_S:.0f} s"
+  if not error and found["platform"] != workers.platform:
+    error = f"jax finds {found['platform']} alone"
   if error:
     raise errors.InputError(
       f"--device: jax cannot open it ({error}). Install jax for this device and "

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from soundstream_jax import config as config_lib
+from soundstream_jax.convolution import methods
 from soundstream_jax.settings import presets
 
 # Of the whole step unless an item says otherwise; what training takes on GPUs.
@@ -20,6 +21,7 @@ class Conditions:
     preset: of the model.
     batch: clips of a second.
     layers: of the quantizer; 0 is the preset's own number.
+    form: of config.form, the method that comes first.
     steps: to time.
     overrides: of the preset, name -> value.
     cache: folder of compiled programs, of autotuning results and of traces.
@@ -30,6 +32,7 @@ class Conditions:
   preset: str
   batch: int
   layers: int
+  form: str
   steps: int
   overrides: dict[str, Any]
   cache: str
@@ -84,3 +87,9 @@ def from_json(text: str) -> Conditions:
 def preset_layers(preset: str) -> int:
   """Returns how many layers the quantizer of a preset has."""
   return presets.load(preset).quantizer.num_quantizers
+
+
+def name_of(form: str, platform: str) -> str:
+  """Returns the value of config.form that a method has, of 'auto' too."""
+  method = methods.choose(form, platform)
+  return next(name for name, one in methods.METHODS.items() if one == method)

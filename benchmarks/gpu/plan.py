@@ -3,7 +3,7 @@
 The most valuable first: the whole step and where its time goes, the questions
 that decide how it is to be written, PyTorch beside it, then other sizes and
 methods. Single layers in all methods are hundreds of programs: the heaviest come
-early, in the method of 'auto' alone, the others last.
+early, in the method of --form alone, the others last.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from benchmarks.gpu.measuring import questions, variants
 from soundstream_jax.convolution import methods
 
 BATCHES = (64, 128, 16, 8)
-# Layers that come early, in the method of 'auto'.
+# Layers that come early, in the method of --form.
 HEAVIEST = 12
 # Layers that a question is asked about; groups have four stages.
 ASKED = {"groups": 4}
@@ -69,28 +69,28 @@ class Item:
 def items(given: conditions_lib.Conditions) -> Iterator[Item]:
   """Yields all items; a run asks for the next when it has come to it."""
   yield Item("peaks", "peaks", {})
-  yield _step("auto")
-  yield Item("trace/auto", "trace", {"form": "auto"})
+  yield _step(given.form)
+  yield Item(f"trace/{given.form}", "trace", {"form": given.form})
   layers = layers_lib.of_model(given.config(), methods.METHODS["plain"])
   yield from asked(layers)
-  auto = method_of_auto(given.platform)
+  first = conditions_lib.name_of(given.form, given.platform)
   ordered = sorted(layers, key=_cost, reverse=True)
   for layer in ordered[:HEAVIEST]:
-    yield _layer(layer, auto)
+    yield _layer(layer, first)
   yield Item("check/reconstruction", "reconstruction", {})
-  for compiled in (True, False):
+  for compiled in (False, True):
     name = "compiled" if compiled else "eager"
     arguments = {"compiled": compiled}
     yield Item(f"pytorch/{name}", "pytorch", arguments, has_card=False)
-  yield Item("check/losses", "losses", {"form": "auto"})
+  yield Item("check/losses", "losses", {"form": given.form})
   yield Item("kmeans", "kmeans", {}, is_fresh=True)
-  others = [form for form in methods.METHODS if form != auto]
+  others = [form for form in methods.METHODS if form != first]
   batches = [batch for batch in BATCHES if batch != given.batch]
-  yield _step("auto", batch=batches[0])
+  yield _step(given.form, batch=batches[0])
   # `plain` is the definition, which all others are compared with.
   yield from (_step(f) for f in sorted(others, key=lambda f: f != "plain"))
-  yield from (_step("auto", batch=batch) for batch in batches[1:])
-  yield from (_layer(layer, auto) for layer in ordered[HEAVIEST:])
+  yield from (_step(given.form, batch=batch) for batch in batches[1:])
+  yield from (_layer(layer, first) for layer in ordered[HEAVIEST:])
   for form in others:
     yield from (_layer(layer, form) for layer in ordered)
 
@@ -114,12 +114,6 @@ def chosen(found: Iterable[Item], patterns: Iterable[str]) -> Iterator[Item]:
   for item in found:
     if any(fnmatch.fnmatchcase(item.name, pattern) for pattern in patterns):
       yield item
-
-
-def method_of_auto(platform: str) -> str:
-  """Returns the value of config.form that 'auto' stands for."""
-  method = methods.choose("auto", platform)
-  return next(name for name, one in methods.METHODS.items() if one == method)
 
 
 def _step(form: str, *, batch: int = 0) -> Item:

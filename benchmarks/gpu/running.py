@@ -50,6 +50,11 @@ class Workers:
   def __exit__(self, *_) -> None:
     self.close()
 
+  @property
+  def platform(self) -> str:
+    """jax's name of the device that they are to have."""
+    return self._given.platform
+
   def close(self) -> None:
     if self._worker:
       self._worker.close()

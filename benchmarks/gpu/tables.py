@@ -120,7 +120,7 @@ def _steps(run: Run) -> str:
     peak = entry.get("peak_bytes", entry.get("compiled_peak_bytes"))
     rows.append(
       (
-        f"{name} ({entry['method']})" if name.startswith("step/auto") else name,
+        name.replace("auto", f"auto ({entry.get('method')})"),
         entry["batch"],
         f"{entry['audio_s'] / seconds:.4g}",
         f"{1e3 * seconds:.4g}",
@@ -139,7 +139,7 @@ def _steps(run: Run) -> str:
 
 def _ratio(entries: dict[str, Entry]) -> str:
   """Says how much faster we are than PyTorch."""
-  ours = entries.get("step/auto", {}).get("seconds")
+  ours = _first_step(entries).get("seconds")
   words = []
   for mode in ("eager", "compiled"):
     theirs = entries.get(f"pytorch/{mode}", {})
@@ -148,7 +148,13 @@ def _ratio(entries: dict[str, Entry]) -> str:
         f"{theirs['seconds'] / ours:.2f} times PyTorch {theirs['torch']}'s "
         f"speed, {mode}"
       )
-  return f"\n\n`auto` has {', '.join(words)}." if words else ""
+  return f"\n\nThe first step has {', '.join(words)}." if words else ""
+
+
+def _first_step(entries: dict[str, Entry]) -> Entry:
+  """Returns the entry of the first step, of the batch that PyTorch has."""
+  steps = (e for name, e in entries.items() if name.startswith("step/"))
+  return next(steps, {})
 
 
 def _checks(entries: dict[str, Entry]) -> str:

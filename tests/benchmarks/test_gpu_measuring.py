@@ -35,6 +35,7 @@ def tiny(batch=2):
     preset="tiny",
     batch=batch,
     layers=8,
+    form="auto",
     steps=2,
     overrides={},
     cache="",

@@ -37,6 +37,7 @@ def given(tmp_path):
     preset="tiny",
     batch=2,
     layers=8,
+    form="auto",
     steps=2,
     overrides={},
     cache=str(tmp_path / "cache"),
@@ -209,7 +210,7 @@ def test_the_plan_has_every_method_and_the_most_valuable_first(given):
   names = [item.name for item in plan.items(given)]
   assert names[:3] == ["peaks", "step/auto", "trace/auto"]
   assert len(set(names)) == len(names)
-  auto = plan.method_of_auto("cpu")
+  auto = conditions_lib.name_of("auto", "cpu")
   for form in methods.METHODS:
     assert (f"step/{form}" in names) == (form != auto)
     assert f"layer/{form}/encoder/input" in names

@@ -13,7 +13,6 @@ from benchmarks import sides
 from benchmarks.gpu import conditions as conditions_lib
 from benchmarks.gpu.measuring import compiling, layers, traces
 from soundstream_jax import config as config_lib
-from soundstream_jax.convolution import methods
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import distributed
 from soundstream_jax.launch.preflight import program_cost
@@ -76,7 +75,7 @@ def measure(given: conditions_lib.Conditions, **changes) -> Iterator[Values]:
   forget()
   config = given.config(**changes)
   yield {
-    "method": _name_of(config.form, given.platform),
+    "method": conditions_lib.name_of(config.form, given.platform),
     "batch": config.batch_size,
     "quantizer_layers": config.quantizer.num_quantizers,
     "audio_s": config.batch_size
@@ -145,12 +144,6 @@ def _losses(config: config_lib.Config) -> dict[str, float]:
 
 def _mesh(config: config_lib.Config):
   return distributed.make_mesh(config.mesh, jax.devices()[:1])
-
-
-def _name_of(form: str, platform: str) -> str:
-  """Returns the value of config.form that a method has, of 'auto' too."""
-  method = methods.choose(form, platform)
-  return next(name for name, one in methods.METHODS.items() if one == method)
 
 
 def _bytes(step: Step) -> float:
