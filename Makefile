@@ -22,10 +22,15 @@ endif
 PLOTS := $(VENV)/.installed-plots
 TEST := $(VENV)/.installed-test
 BENCH := $(VENV)/.installed-bench
+# The compiler for GPUs has an environment of its own: beside it, and without a
+# GPU, every start of jax prints a traceback unless JAX_PLATFORMS is cpu.
+GPU_COMPILER := $(VENV)/gpu-compiler
 # Runtimes that exported models are checked in.
 EXPORT := $(addprefix $(VENV)/.installed-export-,hf litert onnx stablehlo)
 
 PYTEST := $(PYTHON) -m pytest
+# What needs nothing that the first three installations do not bring.
+HERE := not slow and not slurm and not browser and not gpu_compiler
 # What compiles no training step and no network of the paper's size.
 FAST := $(wildcard tests/test_*.py $(addprefix tests/, \
   audio data data_pipelines losses metrics codec cli export))
@@ -44,10 +49,10 @@ SHORT := $(filter-out $(LONG) tests/__pycache__, \
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo browser test test-fast test-slow test-slurm test-browser \
-  bench bench-export bench-faults lint format clean constraints
+  test-gpu-compiler bench bench-export bench-faults lint format clean constraints
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' \
 	  $(MAKEFILE_LIST)
 
 demo: $(PLOTS) ## train a small codec on synthetic sound and decode clips
@@ -62,11 +67,11 @@ browser: $(VENV)/.installed-export-onnx ## a codec in a page: MODEL=FOLDER, PORT
 	$(PYTHON) examples/browser/serve.py out/browser/page --port=$(PORT)
 
 test: $(TEST) ## all tests but the slow ones
-	$(PYTEST) -m "not slow and not slurm and not browser" $(PAIR) \
+	$(PYTEST) -m "$(HERE)" $(PAIR) \
 	  $(LONG) $(SHORT)
 
 test-fast: $(TEST) ## two minutes of tests: no training, no big network
-	$(PYTEST) -m "not slow and not slurm and not browser" $(FAST)
+	$(PYTEST) -m "$(HERE)" $(FAST)
 
 # Two processes, the longest files first; then what minds the clock, by itself.
 test-slow: $(TEST) $(EXPORT) ## wheel, several processes, long training
@@ -80,6 +85,11 @@ test-slurm: $(TEST) ## a real SLURM of two nodes, where it is installed
 
 test-browser: $(TEST) $(VENV)/.installed-export-onnx ## the pages in Chromium, where it is installed
 	$(PYTEST) -m browser tests/evaluate tests/browser
+
+test-gpu-compiler: ## a step compiled for an H100, which need not be there
+	$(MAKE) VENV=$(GPU_COMPILER) $(GPU_COMPILER)/.installed-compiler
+	JAX_PLATFORMS=cpu $(GPU_COMPILER)/bin/python -m pytest -m gpu_compiler \
+	  tests/launch/preflight/test_gpu_compiler.py
 
 bench: $(BENCH) ## speed on this CPU, beside PyTorch
 	$(PYTHON) -m benchmarks.cpu
@@ -109,6 +119,10 @@ clean: ## remove caches and build products; keeps .venv and out
 
 $(VENV)/.installed-%: setup.py pyproject.toml $(CONSTRAINTS) | $(PYTHON)
 	$(INSTALL) -e '.[$*]'
+	@touch $@
+
+$(VENV)/.installed-compiler: setup.py pyproject.toml $(CONSTRAINTS) | $(PYTHON)
+	$(INSTALL) -e '.[preflight-gpu]' pytest pytest-timeout
 	@touch $@
 
 $(PYTHON):

@@ -17,7 +17,7 @@ OLDEST = (3, 11)
 # Beam wants older versions than the rest.
 EXTRAS = {
   "launch/constraints.txt": "bench,export-hf,export-litert,export-onnx,"
-  "export-stablehlo,metrics,plots,test,tpu",
+  "export-stablehlo,metrics,plots,preflight-gpu,test,tpu",
   "data_pipelines/constraints.txt": "beam",
 }
 

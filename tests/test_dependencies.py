@@ -184,6 +184,12 @@ def test_every_declared_dependency_has_a_line_that_it_allows(extra):
     assert requirement.specifier.contains(version), (requirement, version)
 
 
+def test_the_compiler_for_gpus_is_of_jaxs_version():
+  pinned = versions(CONSTRAINTS)
+  for part in ("jax-cuda12-plugin", "jax-cuda12-pjrt", "jaxlib"):
+    assert pinned[part] == pinned["jax"]
+
+
 def test_the_tests_run_with_the_versions_of_the_constraints():
   """All that is needed, and what that needs; `make` installs it so."""
   pinned = versions(CONSTRAINTS)

@@ -142,6 +142,29 @@ def parse(text: str) -> Program:
   return Program(entry, computations)
 
 
+def runs(program: Program) -> Iterator[tuple[Computation, int, bool]]:
+  """Yields (computation, how often it runs, whether inside a fusion)."""
+  waiting = [(program.entry, 1, False)]
+  while waiting:
+    name, rounds, fused = waiting.pop()
+    computation = program.computations[name]
+    yield computation, rounds, fused
+    for instruction in computation.instructions.values():
+      called = instruction.called
+      if instruction.opcode == "while":
+        trips = trip_count(program, computation, instruction)
+        waiting.append((called["body"][0], rounds * trips, fused))
+        waiting.append((called["condition"][0], rounds * (trips + 1), fused))
+      elif instruction.opcode in ("fusion", "call", "async-start"):
+        inside = fused or instruction.opcode == "fusion"
+        for key in ("calls", "to_apply", "called_computations"):
+          waiting += [(inner, rounds, inside) for inner in called.get(key, ())]
+      elif instruction.opcode == "conditional":
+        # An upper bound: every branch as if it were taken.
+        branches = [inner for names in called.values() for inner in names]
+        waiting += [(inner, rounds, fused) for inner in branches]
+
+
 def trip_count(program: Program, where: Computation, loop: Instruction) -> int:
   """Returns how often the body of a while loop runs.
 

@@ -15,11 +15,8 @@ overlap and collectives, which carry no estimate, are left out.
 import collections
 import dataclasses
 import math
-from collections.abc import Iterator
 
-import numpy as np
-
-from soundstream_jax.launch.preflight import hlo_text
+from soundstream_jax.launch.preflight import hlo_text, products
 
 COLLECTIVES = (
   "all-reduce",
@@ -104,33 +101,10 @@ def of(text: str) -> Cost:
   """
   program = hlo_text.parse(text)
   cost = Cost()
-  for computation, rounds, fused in _runs(program):
+  for computation, rounds, fused in hlo_text.runs(program):
     for instruction in computation.instructions.values():
       _count(cost, program, computation, instruction, rounds, fused)
   return cost
-
-
-def _runs(program) -> Iterator[tuple[hlo_text.Computation, int, bool]]:
-  """Yields (computation, how often it runs, whether inside a fusion)."""
-  waiting = [(program.entry, 1, False)]
-  while waiting:
-    name, rounds, fused = waiting.pop()
-    computation = program.computations[name]
-    yield computation, rounds, fused
-    for instruction in computation.instructions.values():
-      called = instruction.called
-      if instruction.opcode == "while":
-        trips = hlo_text.trip_count(program, computation, instruction)
-        waiting.append((called["body"][0], rounds * trips, fused))
-        waiting.append((called["condition"][0], rounds * (trips + 1), fused))
-      elif instruction.opcode in ("fusion", "call", "async-start"):
-        inside = fused or instruction.opcode == "fusion"
-        for key in ("calls", "to_apply", "called_computations"):
-          waiting += [(inner, rounds, inside) for inner in called.get(key, ())]
-      elif instruction.opcode == "conditional":
-        # An upper bound: every branch as if it were taken.
-        branches = [inner for names in called.values() for inner in names]
-        waiting += [(inner, rounds, fused) for inner in branches]
 
 
 def _count(cost, program, scope, instruction, rounds, fused) -> None:
@@ -138,7 +112,7 @@ def _count(cost, program, scope, instruction, rounds, fused) -> None:
   cost.flops += flops * rounds
   cost.flops_once += flops
   if not fused:
-    cost.bytes += _traffic(program, scope, instruction) * rounds
+    cost.bytes += traffic(program, scope, instruction) * rounds
   cycles = instruction.attribute(r'"estimated_cycles":"?(\d+)')
   # Inside a fusion the fusion's own estimate covers them.
   if cycles and not fused:
@@ -168,13 +142,10 @@ def _flops(cost, scope, instruction) -> float:
     return 0.0
   if opcode == "fusion" or opcode.endswith("-done"):
     return 0.0
+  product = products.flops(scope, instruction)
+  if product is not None:
+    return product
   operands = [scope.instructions[name] for name in instruction.operands]
-  if opcode == "dot":
-    left = operands[0].arrays[0].dims
-    summed = instruction.attribute(r"lhs_contracting_dims=\{([0-9,]*)\}") or ""
-    return 2.0 * size * math.prod(left[int(d)] for d in summed.split(",") if d)
-  if opcode == "convolution":
-    return _convolution(instruction, operands)
   if opcode == "reduce":
     # One operation for every element that is folded into another.
     return max(0, operands[0].arrays[0].size - size) * len(instruction.arrays)
@@ -194,57 +165,15 @@ def _flops(cost, scope, instruction) -> float:
   return 0.0
 
 
-def _convolution(instruction, operands) -> float:
-  labels = instruction.attribute(r"dim_labels=(\S+?_\S+?->[a-z0-9]+)")
-  image, rest = labels.split("_")
-  kernel, out = rest.split("->")
-  left, right = (operand.arrays[0].dims for operand in operands[:2])
-  result = instruction.arrays[0].dims
-  groups = int(instruction.attribute(r"batch_group_count=(\d+)") or 1)
-  positions = 1
-  for digit in (d for d in image if d.isdigit()):
-    axis = [d for d in out if d.isdigit()].index(digit)
-    positions *= _valid_positions(
-      instruction,
-      axis,
-      left[image.index(digit)],
-      right[kernel.index(digit)],
-      result[out.index(digit)],
-    )
-  return (
-    2.0
-    * positions
-    * right[kernel.index("i")]
-    * result[out.index("f")]
-    * (left[image.index("b")] // groups)
-  )
+def is_free(opcode: str) -> bool:
+  """Whether it neither computes nor moves; calls count inside themselves."""
+  return opcode in _FREE or opcode.endswith("-done")
 
 
-def _valid_positions(instruction, axis, length, taps, outputs) -> int:
-  """Pairs (output, tap) of one axis that meet an element and no padding."""
-
-  def field(name, default):
-    values = instruction.attribute(rf"\b{name}=([0-9x_-]+)")
-    return values.split("x")[axis] if values else default
-
-  stride = int(field("stride", "1"))
-  low = int(field("pad", "0_0").split("_")[0])
-  stretch = int(field("lhs_dilate", "1"))
-  spread = int(field("rhs_dilate", "1"))
-  tap, output = np.arange(taps) * spread, np.arange(outputs) * stride - low
-  few, many = sorted((tap, output), key=len)
-  total = 0
-  for offset in few:
-    place = many + offset
-    inside = (place >= 0) & (place <= (length - 1) * stretch)
-    total += int(np.count_nonzero(inside & (place % stretch == 0)))
-  return total
-
-
-def _traffic(program, scope, instruction) -> int:
+def traffic(program, scope, instruction) -> int:
   """Bytes that one instruction reads and writes in the main memory."""
   opcode = instruction.opcode
-  if opcode in _FREE or opcode.endswith("-done"):
+  if is_free(opcode):
     return 0
   operands = [scope.instructions[name] for name in instruction.operands]
   if opcode in ("dynamic-slice", "slice", "gather"):

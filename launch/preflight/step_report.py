@@ -1,4 +1,4 @@
-"""Compiles the training step for a topology; returns memory, work and traffic.
+"""Compiles a program for a topology; returns memory, work and traffic.
 
 Reports are plain JSON values. They are kept in a cache folder, one file for
 each program, topology and set of versions.
@@ -16,55 +16,63 @@ import time
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import errors, whole_files
-from soundstream_jax.launch.preflight import program_cost, topologies
+from soundstream_jax.launch.preflight import (
+  gpu_report,
+  program_cost,
+  programs,
+  topologies,
+)
 
 # Of what is counted and how: a change here makes kept results void.
-VERSION = 2
+VERSION = 3
 PROGRESS_SECONDS = 15
-
-
-def lower(config: config_lib.Config, topology, *, adversarial: bool):
-  """Lowers the object that training calls, for the devices of a topology."""
-  from soundstream_jax.devices import distributed
-  from soundstream_jax.train import step as step_lib
-
-  mesh = distributed.make_mesh(config.mesh, topologies.devices(topology))
-  step, arguments = step_lib.build(config, mesh, adversarial=adversarial)
-  return step.lower(*arguments), arguments
 
 
 def examine(
   config: config_lib.Config,
   topology: topologies.Topology,
   *,
-  adversarial: bool = True,
+  program: str = "step",
   cache: pathlib.Path | None = None,
   hlo: str | None = None,
 ) -> dict:
-  """Returns the report on a step, plain JSON values, from the cache or new."""
-  with _Progress(f"lowering for {topology.name}"):
-    lowered, (state, batch) = lower(config, topology, adversarial=adversarial)
-    kept = cache and cache / f"{_key(lowered.as_text(), topology)}.json"
-  if kept and not hlo and (found := _kept(kept)):
+  """Returns the report on a program, plain JSON values, from the cache or new.
+
+  Args:
+    config: of the run.
+    topology: what to compile for.
+    program: of `programs.TITLES`.
+    cache: folder of kept reports.
+    hlo: file for the compiled program.
+  """
+  what = f"{program} for {topology.name}"
+  with _Progress(f"lowering {what}"):
+    found = programs.lower(config, topology, program)
+    kept = cache and cache / f"{_key(found.lowered.as_text(), topology)}.json"
+  if kept and not hlo and (report := _kept(kept)):
     _say(f"from the cache, {kept}")
-    return found
+    return report
   start = time.monotonic()
+  state = found.state
   report = {
+    "program": program,
     "topology": topology.name,
-    "devices": batch.audio.sharding.mesh.size,
-    "batch_size": config.batch_size,
-    "crop_samples": config.data.crop_samples,
+    "devices": found.devices,
+    "batch_size": found.examples,
+    "crop_samples": found.samples,
     "sample_rate_hz": config.audio.sample_rate_hz,
     "fsdp": config.mesh.fsdp,
-    "adversarial": adversarial,
+    "adversarial": program != "step_without_discriminators",
     "versions": _versions(),
     "parameter_bytes": _bytes((state.params, state.disc_params)),
     "codebook_bytes": _bytes(state.codebooks),
     "config": config_lib.to_dict(config),
   }
   try:
-    with _Progress(f"compiling for {topology.name}"):
-      compiled = lowered.compile()
+    with _Progress(f"compiling {what}"):
+      compiled = found.lowered.compile(
+        compiler_options=topology.compiler_options
+      )
   except Exception as error:
     needed = _out_of_memory(str(error))
     if needed is None:
@@ -74,7 +82,15 @@ def examine(
     text = compiled.as_text()
     if hlo:
       whole_files.write(hlo, text)
-    report |= _costs(compiled, text) | _memory(compiled, topology)
+    report |= _costs(compiled, text) | _memory(compiled, topology, found)
+    if topology.gpu:
+      report |= gpu_report.of(
+        text,
+        found.lowered.as_text(debug_info=True),
+        report["collectives"],
+        topology,
+        devices=found.devices,
+      )
   report["compile_seconds"] = round(time.monotonic() - start, 1)
   if kept:
     _keep(kept, report)
@@ -113,7 +129,7 @@ def _costs(compiled, text: str) -> dict:
   }
 
 
-def _memory(compiled, topology: topologies.Topology) -> dict:
+def _memory(compiled, topology, program: programs.Program) -> dict:
   stats = compiled.memory_analysis()
   memory = {
     "arguments": stats.argument_size_in_bytes,
@@ -121,13 +137,20 @@ def _memory(compiled, topology: topologies.Topology) -> dict:
     "outputs_in_place": -stats.alias_size_in_bytes,
     "temporary": stats.temp_size_in_bytes,
     "program": stats.generated_code_size_in_bytes,
-    # Training copies the state for a checkpoint and continues with the next step.
-    "copy_for_checkpoint": stats.output_size_in_bytes,
   }
-  limit = topology.chip and topology.chip.memory_bytes
+  if program.name.startswith("step"):
+    # Training copies the state for a checkpoint and continues with the next step.
+    memory["copy_for_checkpoint"] = stats.output_size_in_bytes
+  else:
+    memory["rest_of_the_state"] = program.kept_bytes
+  limit = topology.memory_bytes
+  if topology.gpu:
+    memory["reserve_for_cudnn"] = gpu_report.WORKSPACE_BYTES
+    limit = gpu_report.memory_limit(topology)
   return {
     "memory": memory,
     "memory_limit": limit,
+    "peak_bytes": stats.peak_memory_in_bytes,
     "fits": sum(memory.values()) <= limit if limit else None,
   }
 
@@ -148,7 +171,7 @@ def _bytes(tree) -> int:
 
 def _versions() -> dict[str, str]:
   found = {"preflight": str(VERSION)}
-  for package in ("jax", "jaxlib", "libtpu"):
+  for package in ("jax", "jaxlib", "libtpu", "jax-cuda12-plugin"):
     try:
       found[package] = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -1,6 +1,6 @@
 """How many neighbouring samples stay together on their way through a network.
 
-A method may fold neighbours into channels (see `tpu.folding`), as many as the
+A method may fold neighbours into channels (see `folding`), as many as the
 strides to come keep whole: the granule. A stride of s makes one of s neighbours,
 a transposed one s of one, so the granule of every layer follows from that at
 entry. The generator enters with a hop, or with a frame: 1. What differs from the

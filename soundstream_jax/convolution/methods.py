@@ -10,6 +10,7 @@ from soundstream_jax import errors
 from soundstream_jax.convolution import plain
 from soundstream_jax.convolution import signal as signal_lib
 from soundstream_jax.convolution.cpu import method as cpu
+from soundstream_jax.convolution.gpu import method as gpu
 from soundstream_jax.convolution.tpu import method as tpu
 
 # By value of config.form, which is listed and explained in config.py.
@@ -18,12 +19,14 @@ METHODS: dict[str, signal_lib.Method] = {
   "blocks": cpu.Cpu(),
   "rows": cpu.CpuAvx512(),
   "lanes": tpu.Tpu(),
+  "gpu": gpu.Gpu(),
 }
 
 # What config.form='auto' takes, the first that fits: a platform ('' is any), what
 # the machine must have, the value of config.form.
 DEVICES: tuple[tuple[str, Callable[[], bool], str], ...] = (
   ("tpu", lambda: True, "lanes"),
+  ("gpu", lambda: True, "gpu"),
   ("cpu", lambda: has_avx512(), "rows"),
   ("", lambda: True, "blocks"),
 )

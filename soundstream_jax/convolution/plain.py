@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from soundstream_jax import precision
+from soundstream_jax.convolution import frame_norm
 from soundstream_jax.convolution import signal as signal_lib
 from soundstream_jax.convolution import snake as snake_lib
 from soundstream_jax.convolution import spec as spec_lib
@@ -48,7 +49,16 @@ class Plain:
   def per_channel(self, vector, x):
     return vector.reshape((1,) * (x.values.ndim - 1) + (-1,))
 
+  def normalise(self, x, scale, bias, then):
+    y = precision.widened(x.values)
+    y = y - self.mean_per_frame(y)
+    variance = self.mean_per_frame(jnp.square(y))
+    y = y * lax.rsqrt(variance + frame_norm.EPSILON)
+    y = y * self.per_channel(scale, x) + self.per_channel(bias, x)
+    return self.elementwise(then, y.astype(x.values.dtype))
+
   def mean_per_frame(self, values):
+    """The mean over all but clips and time, whose axes stay."""
     axes = tuple(range(2, values.ndim))
     return jnp.mean(values, axis=axes, keepdims=True)
 

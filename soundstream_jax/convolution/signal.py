@@ -68,8 +68,21 @@ class Method(Protocol):
   def per_channel(self, vector: Array, x: "Signal") -> Array:
     """Returns a vector [C] as it broadcasts over the values of x."""
 
-  def mean_per_frame(self, values: Array) -> Array:
-    """The mean over all but clips and time, whose axes stay."""
+  def normalise(
+    self,
+    x: "Signal",
+    scale: Array,
+    bias: Array,
+    then: Callable[[Array], Array],
+  ) -> Array:
+    """Layer norm of the values at each time step, and what is applied then.
+
+    Args:
+      x: the input.
+      scale: [C], float32 (or float64).
+      bias: the same.
+      then: a function of single numbers, of the module that defines it.
+    """
 
   def leave(self, x: "Signal") -> Array:
     """The inverse of `enter`: [B, *space, C]."""
@@ -124,13 +137,12 @@ class Signal:
     values = self.method.elementwise(jax.numpy.add, self.values, other.values)
     return self.replace(values=values)
 
-  def per_channel(self, vector: Array) -> Array:
-    """Returns a vector [C] as it broadcasts over `values`."""
-    return self.method.per_channel(vector, self)
-
-  def mean_per_frame(self, values: Array) -> Array:
-    """Returns the mean of values laid out like `values` at each time step."""
-    return self.method.mean_per_frame(values)
+  def normalised(
+    self, scale: Array, bias: Array, then: Callable[[Array], Array]
+  ) -> "Signal":
+    """Scale, bias and then are those of `Method.normalise`."""
+    values = self.method.normalise(self, scale, bias, then)
+    return self.replace(values=values)
 
   def leave(self) -> Array:
     """Returns [B, *space, C]."""

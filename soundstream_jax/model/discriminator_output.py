@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import flax.struct
 import jax
+import jax.numpy as jnp
 
 from soundstream_jax import precision
 from soundstream_jax.convolution import signal
@@ -24,7 +25,28 @@ class Output:
 
 def activate(x: signal.Signal) -> signal.Signal:
   """LeakyReLU(0.2); the paper names no activation."""
-  return x.map(lambda values: nn.leaky_relu(values, _LEAK))
+  return x.map(leaky)
+
+
+@jax.custom_vjp
+def leaky(x: jax.Array) -> jax.Array:
+  """What `activate` applies.
+
+  The slope follows from the value, which the next layer keeps anyway.
+  """
+  return nn.leaky_relu(x, _LEAK)
+
+
+def _forward(x):
+  y = leaky(x)
+  return y, y
+
+
+def _backward(y, cotangent):
+  return (jnp.where(y >= 0, cotangent, _LEAK * cotangent),)
+
+
+leaky.defvjp(_forward, _backward)
 
 
 def judge(logits: jax.Array, features: Sequence[signal.Signal]) -> Output:

@@ -113,25 +113,28 @@ class ResidualUnit(nn.Module):
     )
     first = spec.Spec(self.hidden_channels, (3, 3), padding=((1, 1), (1, 1)))
     y = conv(first, name="first")(x)
-    y = output.activate(self._normalise(y, "first_norm"))
+    y = self._finish(y, "first_norm")
     y = conv(self._second(y.space), name="second")(y)
     skip = spec.Spec(self.channels, (1, 1), strides=self.strides)
     y += conv(skip, name="skip")(x)
-    return output.activate(self._normalise(y, "second_norm"))
+    return self._finish(y, "second_norm")
 
   def _second(self, space: tuple[int, ...]) -> spec.Spec:
     size = tuple(stride + 2 for stride in self.strides)
     padding = tuple(map(_same_padding, space, size, self.strides))
     return spec.Spec(self.channels, size, strides=self.strides, padding=padding)
 
-  def _normalise(self, x: signal.Signal, name: str) -> signal.Signal:
-    return FrameNorm(name=name)(x) if self.norm == "layer" else x
+  def _finish(self, x: signal.Signal, name: str) -> signal.Signal:
+    """Normalises, where the norm is 'layer', and activates."""
+    if self.norm == "layer":
+      return ActivatedFrameNorm(name=name)(x)
+    return output.activate(x)
 
 
-class FrameNorm(nn.Module):
+class ActivatedFrameNorm(nn.Module):
   """Layer norm of x [B, N, F, C] per time step, over frequency and channels.
 
-  Statistics in float32; scale and bias per channel.
+  Then the activation. Statistics in float32; scale and bias per channel.
   """
 
   @nn.compact
@@ -139,13 +142,7 @@ class FrameNorm(nn.Module):
     shape, dtype = (x.channels,), precision.of_parameters(x.values.dtype)
     scale = self.param("scale", initialise.constant(1.0), shape, dtype)
     bias = self.param("bias", initialise.constant(0.0), shape, dtype)
-    y = precision.widened(x.values)
-    y = y - x.mean_per_frame(y)
-    variance = x.mean_per_frame(jnp.square(y))
-    y = y * jax.lax.rsqrt(variance + 1e-5)
-    scale, bias = x.per_channel(scale), x.per_channel(bias)
-    y = y * scale + bias
-    return x.replace(values=y.astype(x.values.dtype))
+    return x.normalised(scale, bias, output.leaky)
 
 
 def _window_norm(window: int) -> float:

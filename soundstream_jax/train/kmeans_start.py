@@ -49,16 +49,39 @@ def initialise(
     return _fixed(config, mesh, state)
   if not config.quantizer.kmeans_batches:
     return _random(config, mesh, state, layers=layers)
+  encode, fit = programs(config, mesh, state, layers=layers)
+  params, codebooks = state.params, state.codebooks
+  latents = tuple(encode(params, codebooks.vectors, audio) for audio in batches)
+  fitted = fit(latents, codebooks, params.get("quantizer", {}))
+  return state.replace(codebooks=fitted)
+
+
+def programs(
+  config: config_lib.Config,
+  mesh: Mesh,
+  state: state_lib.TrainState,
+  *,
+  layers: int = 0,
+):
+  """Returns the jitted functions that `initialise` calls, (encode, fit).
+
+  Args:
+    config: what to train.
+    mesh: of the run.
+    state: of the run; its shapes are enough.
+    layers: as for `initialise`.
+
+  Returns:
+    encode: (params, vectors, audio [B, T, 1]) -> latents [B, F, D].
+    fit: (latents of all batches, codebooks, the quantizer's parameters) ->
+      codebooks.
+  """
   net = soundstream.from_config(config, platform=sharding.platform(mesh))
-  encode = jax.jit(
-    lambda params, audio: net.apply(
-      soundstream.variables(params, state.codebooks.vectors),
-      audio,
-      method="encode",
-    ),
-    out_shardings=sharding.batch(mesh),
-  )
-  latents = tuple(encode(state.params, audio) for audio in batches)
+
+  def encode(params, vectors, audio):
+    variables = soundstream.variables(params, vectors)
+    return net.apply(variables, audio, method="encode")
+
   q = config.quantizer
 
   def fit(latents, codebooks, params):
@@ -76,9 +99,10 @@ def initialise(
     )
     return _after(codebooks, fitted, layers)
 
-  given = latents, state.codebooks, state.params.get("quantizer", {})
-  shardings = sharding.of_tree(jax.eval_shape(fit, *given), mesh)
-  return state.replace(codebooks=jax.jit(fit, out_shardings=shardings)(*given))
+  return (
+    jax.jit(encode, out_shardings=sharding.batch(mesh)),
+    jax.jit(fit, out_shardings=sharding.of_tree(state.codebooks, mesh)),
+  )
 
 
 def _fixed(

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from soundstream_jax import config as config_lib
-from soundstream_jax.convolution import granules
-from soundstream_jax.convolution.tpu import folding
+from soundstream_jax.convolution import folding, granules
 from soundstream_jax.convolution.tpu import method as tpu
 from soundstream_jax.model import (
   soundstream,

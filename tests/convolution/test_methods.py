@@ -189,7 +189,8 @@ def test_auto_is_by_device(avx512, form, monkeypatch):
   monkeypatch.setattr(methods, "has_avx512", lambda: avx512)
   named = methods.METHODS
   assert methods.choose("auto", "tpu") is named["lanes"]
-  assert methods.choose("auto", "gpu") is named["blocks"]
+  assert methods.choose("auto", "gpu") is named["gpu"]
+  assert methods.choose("auto", "metal") is named["blocks"]
   assert methods.choose("auto", "cpu") is named[form]
   assert methods.choose("auto") is named[form]
   assert methods.choose("plain", "tpu") is named["plain"]

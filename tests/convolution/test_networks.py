@@ -11,7 +11,7 @@ from soundstream_jax.model import (
 )
 from soundstream_jax.train import state as state_lib
 
-OTHERS = ("blocks", "rows", "lanes")
+OTHERS = ("blocks", "rows", "lanes", "gpu")
 SIZES = {
   "model.strides": (2, 4),
   "model.encoder_channels": 16,

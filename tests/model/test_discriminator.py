@@ -193,15 +193,15 @@ def test_average_pool_keeps_a_constant():
   np.testing.assert_allclose(pooled, 0.7, rtol=1e-6)
 
 
-def test_frame_norm_equals_numpy_at_every_time_step():
+def test_an_activated_frame_norm_equals_numpy_at_every_time_step():
   x = 3 * noise(2, 5, 6, 4) + 1
-  module = stft_discriminator.FrameNorm()
+  module = stft_discriminator.ActivatedFrameNorm()
   params = random_params(module, entered(x))
   frames = np.asarray(x, np.float64)
   mean = frames.mean(axis=(2, 3), keepdims=True)
   spread = np.sqrt(frames.var(axis=(2, 3), keepdims=True) + 1e-5)
   scale, bias = np.asarray(params["scale"]), np.asarray(params["bias"])
-  expected = (frames - mean) / spread * scale + bias
+  expected = leaky((frames - mean) / spread * scale + bias)
   np.testing.assert_allclose(
     jax.jit(apply(module))({"params": params}, x), expected, atol=1e-5
   )

@@ -17,10 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from soundstream_jax import precision
+from soundstream_jax.convolution import activation, plain, two_taps
 from soundstream_jax.convolution import groups as groups_lib
-from soundstream_jax.convolution import plain, two_taps
 from soundstream_jax.convolution.cpu import (
-  activation,
   conv1d,
   conv2d_gradients,
   kernel_gradients,

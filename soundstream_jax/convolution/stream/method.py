@@ -15,9 +15,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from soundstream_jax import precision
-from soundstream_jax.convolution import plain
+from soundstream_jax.convolution import activation, plain
 from soundstream_jax.convolution import snake as snake_lib
-from soundstream_jax.convolution.cpu import activation
 from soundstream_jax.convolution.stream import matrices
 
 Array = jax.Array

@@ -12,10 +12,9 @@ import dataclasses
 import jax.numpy as jnp
 
 from soundstream_jax import precision
+from soundstream_jax.convolution import folding, plain, two_taps
 from soundstream_jax.convolution import groups as groups_lib
-from soundstream_jax.convolution import plain, two_taps
 from soundstream_jax.convolution import signal as signal_lib
-from soundstream_jax.convolution.tpu import folding
 
 # Of merged groups; what the compiler for a TPU found best.
 INPUTS_PER_BUNDLE = 64

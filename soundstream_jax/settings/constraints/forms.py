@@ -6,7 +6,7 @@ from typing import Any
 from absl import logging
 
 # 'auto', and one for each method of convolution/methods.py.
-FORMS = ("auto", "plain", "blocks", "rows", "lanes")
+FORMS = ("auto", "plain", "blocks", "rows", "lanes", "gpu")
 # Values of methods that are gone. A configuration with one reads as 'auto'.
 DROPPED: tuple[str, ...] = ()
 

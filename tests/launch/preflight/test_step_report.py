@@ -1,5 +1,6 @@
 """Laws of the preflight, and of what a training step may communicate."""
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -14,6 +15,7 @@ import pytest
 from soundstream_jax.devices import distributed
 from soundstream_jax.launch.preflight import (
   program_cost,
+  programs,
   step_report,
   table,
   topologies,
@@ -111,9 +113,11 @@ def test_preflight_lowers_the_object_that_training_calls(
 
   monkeypatch.setattr(step_lib, "build", spied)
   config = small_config(**{"mesh.data": 8, "batch_size": 8})
-  (lowered, given), arguments = step_report.lower(config, CPU, adversarial=True)
+  program = programs.lower(config, CPU, "step")
+  lowered, given = program.lowered
   assert lowered is built[0][0]
-  assert given == arguments == built[0][1]
+  assert given == built[0][1]
+  assert program.state is given[0]
   assert len(built) == 1
 
 
@@ -122,17 +126,25 @@ def tiny_program(monkeypatch):
   """In place of the step: its shapes, and a program that compiles at once."""
   compiled = []
 
-  def lower(config, topology, *, adversarial):
+  def lower(config, topology, name):
     mesh = distributed.make_mesh(config.mesh, topologies.devices(topology))
-    _, arguments = step_lib.build(config, mesh, adversarial=adversarial)
-    compiled.append(adversarial)
+    _, arguments = step_lib.build(config, mesh)
+    compiled.append(name)
 
     def program(state, batch):
       return jnp.sum(batch.audio) * jnp.sum(state.codebooks.vectors)
 
-    return jax.jit(program).lower(*arguments), arguments
+    return programs.Program(
+      name=name,
+      lowered=jax.jit(program).lower(*arguments),
+      devices=mesh.size,
+      examples=config.batch_size,
+      samples=config.data.crop_samples,
+      state=arguments[0],
+      kept_bytes=0,
+    )
 
-  monkeypatch.setattr(step_report, "lower", lower)
+  monkeypatch.setattr(programs, "lower", lower)
   return compiled
 
 
@@ -160,17 +172,17 @@ def test_what_does_not_fit_is_said(tiny_program, small_config, monkeypatch):
     def as_text(self):
       return ""
 
-    def compile(self):
+    def compile(self, compiler_options):
       raise RuntimeError(
         "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of "
         "memory in memory space hbm. Used 20.00G of 15.75G hbm. Exceeded."
       )
 
-  lower = step_report.lower
+  lower = programs.lower
   monkeypatch.setattr(
-    step_report,
+    programs,
     "lower",
-    lambda *args, **options: (Lowered(), lower(*args, **options)[1]),
+    lambda *args: dataclasses.replace(lower(*args), lowered=Lowered()),
   )
   report = step_report.examine(small_config(batch_size=8), CPU)
   assert report["fits"] is False
@@ -223,7 +235,10 @@ def test_the_command_prints_a_table_and_writes_json(small_overrides, tmp_path):
   ("arguments", "line"),
   [
     ([], "--topology is missing"),
-    (["--topology=v5x:2x2"], "'v5x' is none of v4, v5e, v5p, v6e, cpu."),
+    (
+      ["--topology=v5x:2x2"],
+      "'v5x' is none of v4, v5e, v5p, v6e, a100, h100, h200, b200, cpu.",
+    ),
     (
       ["--topology=v5e:2"],
       "there is no such slice; those of v5e have 2 axes. Use",

@@ -1,0 +1,1 @@
+"""Convolutions as GPUs compute them fastest."""
