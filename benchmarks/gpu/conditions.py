@@ -65,6 +65,8 @@ class Conditions:
       "quantizer.dropout": False,  # PyTorch's side has none
       "model.compute_dtype": dtype,
     }
+    if "train_dtype" in preset:
+      changed["train_dtype"] = ""  # as the model's
     if self.layers:
       changed["quantizer.num_quantizers"] = self.layers
     return changed | self.overrides | fields

@@ -93,7 +93,7 @@ def test_it_runs_whole_and_goes_on_with_what_a_kill_has_left(tmp_path):
 
   shown = run(tmp_path, "--show")
   assert shown.returncode == 0
-  for part in ("| step/plain |", "| question ", "| module ", "| layer "):
+  for part in ("| step/plain ", "| question ", "| module ", "| layer "):
     assert part in shown.stdout
   start = time.monotonic()
   again = run(tmp_path, "--most=1")
