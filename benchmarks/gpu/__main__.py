@@ -26,6 +26,8 @@ import argparse
 import datetime
 import json
 import os
+import pathlib
+import shutil
 import sys
 import time
 from typing import Any
@@ -34,7 +36,7 @@ import jax
 
 from benchmarks.gpu import card, plan, results, running, tables
 from benchmarks.gpu import conditions as conditions_lib
-from soundstream_jax import endings, errors, paths
+from soundstream_jax import endings, errors, folder_lock, paths
 from soundstream_jax.convolution import methods
 from soundstream_jax.settings import presets
 
@@ -55,7 +57,9 @@ def main() -> int:
   until = start + 60 * options.minutes
   if warning := card.used_by_others() if options.device == "cuda" else "":
     print(f"warning: {warning}: times are not to be believed", flush=True)
-  with running.Workers(given) as workers:
+  lock = pathlib.Path(given.cache) / "lock"
+  whom = f"--cache={options.cache}: another command is measuring with it"
+  with folder_lock.held(lock, what=whom), running.Workers(given) as workers:
     about = _about(workers)
     store = results.Results(path, given.of() | about["of"])
     store.run["about"] = about["notes"] | {"date": _now()}
@@ -137,7 +141,10 @@ def _conditions(options: argparse.Namespace) -> conditions_lib.Conditions:
     steps=options.steps,
     overrides=overrides,
     cache=os.path.abspath(options.cache),
-    torch_python=options.torch_python,
+    # Its link is what makes it that of an environment.
+    torch_python=os.path.abspath(
+      shutil.which(options.torch_python) or options.torch_python
+    ),
   )
 
 

@@ -84,11 +84,12 @@ def items(given: conditions_lib.Conditions) -> Iterator[Item]:
     yield Item(f"pytorch/{name}", "pytorch", arguments, has_card=False)
   yield Item("check/losses", "losses", {"form": given.form})
   yield Item("kmeans", "kmeans", {}, is_fresh=True)
+  # `plain` is the definition, which all others are compared with.
   others = [form for form in methods.METHODS if form != first]
+  others.sort(key=lambda form: form != "plain")
   batches = [batch for batch in BATCHES if batch != given.batch]
   yield _step(given.form, batch=batches[0])
-  # `plain` is the definition, which all others are compared with.
-  yield from (_step(f) for f in sorted(others, key=lambda f: f != "plain"))
+  yield from map(_step, others)
   yield from (_step(given.form, batch=batch) for batch in batches[1:])
   yield from (_layer(layer, first) for layer in ordered[HEAVIEST:])
   for form in others:
@@ -97,15 +98,14 @@ def items(given: conditions_lib.Conditions) -> Iterator[Item]:
 
 def asked(layers: Iterable[layers_lib.Layer]) -> Iterator[Item]:
   """Yields the open questions, each about its heaviest layers."""
-  for question, ways in variants.OF.items():
+  for question in variants.OF:
     for layer in _fitting(question, layers):
-      for variant in ways:
+      for variant in variants.ways(question, layer.spec):
         yield _question(question, variant, layer)
   for flag in questions.FLAGS:
-    for question, ways in variants.OF.items():
-      for layer in list(_fitting(question, layers))[:1]:
-        # The second way, which is ours where there are two.
-        yield _question(question, list(ways)[1], layer, flag=flag)
+    for question, variant in questions.FLAGGED:
+      for layer in _fitting(question, layers)[:1]:
+        yield _question(question, variant, layer, flag=flag)
 
 
 def chosen(found: Iterable[Item], patterns: Iterable[str]) -> Iterator[Item]:

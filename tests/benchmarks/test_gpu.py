@@ -1,5 +1,6 @@
 """Laws of `benchmarks.gpu` as a command: whole on a CPU, killed, and gone on with."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -53,6 +54,16 @@ def test_what_is_no_json_is_refused_before_anything_is_started(tmp_path):
   assert list(tmp_path.iterdir()) == []
 
 
+def workers_of(folder):
+  """Returns the numbers of processes that measure with a folder's cache."""
+  found = []
+  for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    with contextlib.suppress(OSError):
+      if f"{folder}/cache" in path.read_text(errors="replace"):
+        found.append(int(path.parent.name))
+  return found
+
+
 def installed():
   return {one.name for one in importlib.metadata.distributions()}
 
@@ -69,6 +80,10 @@ def test_it_runs_whole_and_goes_on_with_what_a_kill_has_left(tmp_path):
       break
   killed.send_signal(signal.SIGKILL)
   killed.communicate()
+  until = time.monotonic() + 20
+  while workers_of(tmp_path):
+    assert time.monotonic() < until, "the worker has outlived its command"
+    time.sleep(0.1)
   first = entries(tmp_path)
   assert first["peaks"]["done"] and not first.get("step/plain", {}).get("done")
 

@@ -71,6 +71,21 @@ def test_all_ways_to_write_a_layer_are_one_function(question):
       )
 
 
+def test_blocks_that_are_the_same_are_measured_once():
+  ways = {
+    channels: list(
+      variants.ways(
+        "groups",
+        spec_lib.Spec(features, (41,), (4,), ((20, 20),), groups=channels // 4),
+      )
+    )
+    for channels, features in ((16, 64), (64, 256), (256, 1024))
+  }
+  dense = ["as written", "64, split", "64, grouped, folded"]
+  assert ways[16] == ways[64] == dense
+  assert ways[256] == list(variants.OF["groups"])
+
+
 def test_a_flag_that_xla_does_not_know_is_told_from_one_that_it_does():
   assert questions._is_known({"xla_cpu_enable_fast_math": False})
   assert not questions._is_known({"xla_gpu_no_such_thing": True})

@@ -13,6 +13,13 @@ from benchmarks.gpu.measuring import layers, single, steps, variants
 UNKNOWN = "unknown flag"
 # Flags of XLA that are tried on single layers, by a short name.
 FLAGS = {"conv fusion": "xla_gpu_experimental_enable_conv_fusion"}
+# With which variants, of the heaviest layer.
+FLAGGED = (
+  ("transposed", "as written"),
+  ("transposed", "folded"),
+  ("dilated", "rows"),
+  ("strided", "as written"),
+)
 
 
 def measure(

@@ -22,6 +22,7 @@ from soundstream_jax.convolution.cpu import strides as strides_lib
 Array = jax.Array
 Variant = Callable[[Array, Array, spec_lib.Spec], Array]
 
+_INPUTS_PER_GROUP = 4  # of every grouped layer that we have
 # What channels are filled up to.
 EIGHT = 8
 
@@ -255,6 +256,42 @@ OF: dict[str, dict[str, Variant]] = {
   },
   "strided": {"as written": as_written, "folded": folded_up},
 }
+
+
+def ways(question: str, spec: spec_lib.Spec) -> dict[str, Variant]:
+  """Returns the variants of a question that differ from each other for a layer.
+
+  A layer of few inputs is one block, whatever the most of a block is.
+  """
+  found, seen = {}, set()
+  for name, function in OF[question].items():
+    key = name
+    if question == "groups" and function is not as_written:
+      given = function.keywords
+      blocks = _blocks(spec, given["inputs"])
+      key = blocks, given["folded"], given["split"] or blocks == 1
+    if key not in seen:
+      seen.add(key)
+      found[name] = function
+  return found
+
+
+def _blocks(spec: spec_lib.Spec, inputs: int) -> int:
+  """Returns the number of dense blocks of a layer with four inputs a group."""
+  kernel = jax.ShapeDtypeStruct(
+    (1, _INPUTS_PER_GROUP, spec.features), "float32"
+  )
+  blocks = []
+
+  def merge(kernel):
+    merged, count = groups_lib.merge(
+      kernel, spec.groups, inputs_per_bundle=inputs
+    )
+    blocks.append(count)
+    return merged
+
+  jax.eval_shape(merge, kernel)
+  return blocks[0]
 
 
 def fits(name: str, spec: spec_lib.Spec, inputs: int) -> bool:
