@@ -150,6 +150,7 @@ COMMANDS = [
   ),
   *("benchmarks.cpu", "benchmarks.data", "benchmarks.gpu"),
   *("benchmarks.loop", "benchmarks.streaming", "benchmarks.frames"),
+  "benchmarks.gpu_compiler",
 ]
 
 
