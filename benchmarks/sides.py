@@ -1,5 +1,6 @@
 """The two sides of a benchmark: our networks, and PyTorch's in its process."""
 
+import contextlib
 import json
 import statistics
 import subprocess
@@ -128,11 +129,20 @@ class Reference:
     *,
     device: str = "cpu",
     compiled: bool = False,
+    python: str = sys.executable,
   ):
-    """Starts it; `compiled` is torch.compile of both networks."""
+    """Starts it.
+
+    Args:
+      preset: of the model.
+      overrides: of the preset.
+      device: PyTorch's name of it.
+      compiled: by torch.compile, both networks.
+      python: the interpreter that has PyTorch.
+    """
     self._process = subprocess.Popen(
       [
-        sys.executable,
+        python,
         "-m",
         "benchmarks.pytorch.worker",
         preset,
@@ -146,8 +156,11 @@ class Reference:
     )
 
   def ask(self, command: str, argument) -> dict:
-    print(json.dumps({command: argument}), file=self._process.stdin, flush=True)
-    line = self._process.stdout.readline()
+    line = ""
+    with contextlib.suppress(BrokenPipeError):
+      question = json.dumps({command: argument})
+      print(question, file=self._process.stdin, flush=True)
+      line = self._process.stdout.readline()
     if not line:
       raise RuntimeError(
         f"PyTorch's process ended with {self._process.wait()} on {command}. "
@@ -156,8 +169,10 @@ class Reference:
     return json.loads(line)
 
   def close(self) -> None:
-    self._process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):
+      self._process.stdin.close()
     self._process.wait()
+    self._process.stdout.close()
 
 
 def check(ours: Ours, reference: Reference, *, tolerance: float) -> float:

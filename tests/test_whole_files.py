@@ -47,6 +47,7 @@ OTHERS = {
   ("data_pipelines/debian/unpack.py", "split_cat"): "a folder that is renamed",
   ("data_pipelines/debian/unpack.py", "_write"): "a folder that is renamed",
   ("data_pipelines/preparation/assemble.py", "_save_bandwidths"): "memory",
+  ("benchmarks/gpu/running.py", "_start"): "a log",
   ("benchmarks/same_programs/__main__.py", "_start"): "for its children",
   ("benchmarks/same_programs/probe.py", "_examine"): "for its parent",
   ("benchmarks/same_programs/probe.py", "_save"): "for its parent",

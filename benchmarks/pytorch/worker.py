@@ -6,14 +6,19 @@ reference answers here, one JSON line for each that it reads:
     {"load": "model.npz"}             -> {}
     {"run": "generator_forward"}      -> {"seconds": 0.3}
     {"reconstruct": "out.npy"}        -> {}
+    {"repeat": ["gan_step", 20]}      -> {"seconds": 0.3}, of each
     {"flops": ["gan_step", ...]}      -> {"flops": {"gan_step": 6.8e11, ...}}
+    {"about": ""}                     -> {"torch": "2.13.0", "cuda": ..., ...}
+    {"memory": ""}                    -> {"peak_bytes": 6e9}, on a GPU
 
 A file of parameters holds the flattened names of our trees, the codebooks'
 `vectors` and the `audio` [B, T, 1].
 """
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import time
 
@@ -78,6 +83,28 @@ class Worker:
     if self.device == "cuda":
       torch.cuda.synchronize()
 
+  def repeat(self, piece: str, count: int) -> float:
+    """Seconds of each of several runs, which are waited for at the end."""
+    self.wait()
+    start = time.perf_counter()
+    for _ in range(count):
+      getattr(self, piece)()
+    self.wait()
+    return (time.perf_counter() - start) / count
+
+  def about(self) -> dict[str, str | int | None]:
+    return {
+      "torch": torch.__version__,
+      "cuda": torch.version.cuda,
+      "cudnn": torch.backends.cudnn.version() if torch.version.cuda else None,
+    }
+
+  def memory(self) -> dict[str, int]:
+    """The most bytes that tensors have had at once."""
+    if self.device != "cuda":
+      return {}
+    return {"peak_bytes": torch.cuda.max_memory_allocated()}
+
   def flops(self) -> dict[str, float]:
     """The products that each piece cannot do without.
 
@@ -119,8 +146,11 @@ def _count(run) -> float:
 
 
 def main(preset: str, overrides: str, device: str, mode: str) -> None:
+  if sys.platform == "linux":  # ends with who asks; 1 is PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
   torch.set_num_threads(len(os.sched_getaffinity(0)))
   torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
+  torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithm
   values = presets.load(preset)
   values.update_from_flattened_dict(json.loads(overrides))
   worker = Worker(
@@ -130,11 +160,13 @@ def main(preset: str, overrides: str, device: str, mode: str) -> None:
     ((command, argument),) = json.loads(line).items()
     answer = {}
     if command == "run":
-      worker.wait()
-      start = time.perf_counter()
-      getattr(worker, argument)()
-      worker.wait()
-      answer["seconds"] = time.perf_counter() - start
+      answer["seconds"] = worker.repeat(argument, 1)
+    elif command == "repeat":
+      answer["seconds"] = worker.repeat(*argument)
+    elif command == "about":
+      answer = worker.about()
+    elif command == "memory":
+      answer = worker.memory()
     elif command == "flops":
       answer["flops"] = worker.flops()
     else:
