@@ -151,6 +151,7 @@ COMMANDS = [
   ),
   *("benchmarks.cpu", "benchmarks.data"),
   *("benchmarks.loop", "benchmarks.streaming", "benchmarks.frames"),
+  "benchmarks.gpu_compiler",
 ]
 
 

@@ -22,6 +22,7 @@ from absl import app, flags
 from soundstream_jax import caches, errors, paths, whole_files
 from soundstream_jax import config as config_lib
 from soundstream_jax.launch.preflight import (
+  gpu_table,
   programs,
   step_report,
   table,
@@ -99,6 +100,8 @@ def _main() -> int:
     name: _examine(config, topology, name, cache=cache) for name in names
   }
   report = next(iter(found.values()))
+  if "gpu" in report:
+    print(gpu_table.notes(report), flush=True)
   if len(found) > 1:
     fits = [one["fits"] for one in found.values()]
     report = {

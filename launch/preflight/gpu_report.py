@@ -88,6 +88,7 @@ def of(
   return {
     "gpu": dataclasses.asdict(gpu) | {"capability": list(gpu.capability)},
     "useful_flops": work.flops / devices,
+    "useful_flops_hide": work.hidden,
     "product_flops": executed,
     "convolutions": _convolutions(work, calls, devices),
     "parts": _parts(work, launched, devices),

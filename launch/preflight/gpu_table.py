@@ -16,27 +16,32 @@ def lines(report: dict, *, audio_seconds: float) -> list[tuple[str, str]]:
     *_convolutions(report["convolutions"]),
     *_kernels(report),
     *_roofline(report, audio_seconds),
-    *[("sound without a GPU", one) for one in report["sound"][:1]],
-    *[("", one) for one in report["sound"][1:]],
-    *[("not known without", one) for one in report["not_known"][:1]],
-    *[("", one) for one in report["not_known"][1:]],
   ]
+
+
+def notes(report: dict) -> str:
+  """Returns how far to trust a report, the same for every program."""
+  limit, total = report["memory_limit"], report["gpu"]["memory_bytes"]
+  parts = {
+    "memory": [
+      f"{limit / 2**30:.2f} of {total / 2**30:.2f} GiB are what jax takes "
+      "(XLA_CLIENT_MEM_FRACTION, 0.75 by default), or what CUDA and NCCL leave",
+      "the reserve for cuDNN is a guess",
+    ],
+    "not faster than, if": report["roofline"]["assumptions"],
+    "sound without a GPU": report["sound"],
+    "not known without one": report["not_known"],
+  }
+  return "\n".join(
+    "\n".join([f"{title}:", *(f"  * {line}" for line in lines)])
+    for title, lines in parts.items()
+  )
 
 
 def memory(report: dict) -> list[tuple[str, str]]:
-  """Returns the lines that say what of a GPU's memory there is."""
-  total, limit = report["gpu"]["memory_bytes"], report["memory_limit"]
-  return [
-    (
-      "  its peak",
-      f"{report['peak_bytes'] / 2**30:.2f} GiB at once, without the reserve",
-    ),
-    (
-      "",
-      f"the reserve is a guess; {limit / 2**30:.2f} of {total / 2**30:.2f} GiB "
-      "are what jax takes (XLA_CLIENT_MEM_FRACTION) or CUDA and NCCL leave",
-    ),
-  ]
+  """Returns the line that says how much is in use at once."""
+  peak = report["peak_bytes"] / 2**30
+  return [("  at once", f"{peak:.2f} GiB at most, without the reserve")]
 
 
 def _wires(report) -> list:
@@ -55,10 +60,16 @@ def _wires(report) -> list:
 def _products(report) -> list:
   executed, useful = report["product_flops"], report["useful_flops"]
   ratio = f", {executed / useful:.2f} times" if useful else ""
+  hidden = report["useful_flops_hide"]
+  without = (
+    f", without {hidden} functions that split themselves over devices"
+    if hidden
+    else ""
+  )
   return [
     (
       "products, executed",
-      f"{_tera(executed)} per device{ratio} the useful {_tera(useful)}",
+      f"{_tera(executed)} per device{ratio} the useful {_tera(useful)}{without}",
     ),
     *(
       (
@@ -124,9 +135,8 @@ def _roofline(report, audio_seconds) -> list:
     (
       "not faster than",
       f"{_ms(seconds['total'])}{more}, {audio_seconds / seconds['total']:.0f} s "
-      "of audio per second, if",
+      "of audio per second; see below",
     ),
-    *[("", one) for one in roofline["assumptions"]],
     (
       "  each alone",
       f"arithmetic {_ms(seconds['arithmetic'])}, by tiles "
@@ -146,9 +156,11 @@ def _roofline(report, audio_seconds) -> list:
 
 
 def _tera(flops: float) -> str:
-  if flops and flops < 1e9:
+  if not flops:
+    return ""
+  if flops < 1e9:
     return f"{flops / 1e9:.4f} GFLOP"
-  if flops and flops < 1e11:
+  if flops < 1e11:
     return f"{flops / 1e9:.2f} GFLOP"
   return f"{flops / 1e12:.3f} TFLOP"
 

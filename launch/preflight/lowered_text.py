@@ -16,6 +16,7 @@ import re
 
 from soundstream_jax.launch.preflight import hlo_text, lowered_work
 
+_HIDDEN = "@CustomSPMDPartitioning"
 _LOCATION = re.compile(r'^(#loc\d*) = loc\("([^"]*)"\(')
 _AT = re.compile(r'loc\((?:(#loc\d*)|"([^"]*)".*)\)$')
 _FUNCTION = re.compile(r"\s*func\.func .*?@([\w.$-]+|\"[^\"]+\")\(")
@@ -76,6 +77,7 @@ def read(text: str) -> lowered_work.Work:
   return lowered_work.Work(
     tuple(one for one in found if isinstance(one, lowered_work.Convolution)),
     tuple(one for one in found if isinstance(one, lowered_work.Product)),
+    hidden=text.count(f"stablehlo.custom_call {_HIDDEN}("),
   )
 
 

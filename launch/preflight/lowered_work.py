@@ -163,6 +163,9 @@ class Work:
 
   convolutions: tuple[Convolution, ...]
   products: tuple[Product, ...]
+  # Calls of functions that say themselves how devices share them
+  # (`custom_partitioning`): on several devices the text has nothing of them.
+  hidden: int = 0
 
   @property
   def flops(self) -> float:

@@ -144,16 +144,17 @@ def test_a_report_is_plain_json_and_its_table_has_all_of_it(report):
   report = report | {"peak_bytes": 2**30, "memory_limit": 2**35}
   lines = gpu_table.memory(report) + gpu_table.lines(report, audio_seconds=4)
   text = "\n".join(f"{name}  {value}" for name, value in lines)
+  text += "\n" + gpu_table.notes(report)
   for kind in ("whole clip", "filled", "zero stuffed", "batch grouped"):
     assert f"\n  {kind}  " in text
   for words in (
-    "its peak  1.00 GiB",
+    "at once  1.00 GiB",
     "under 1 MB",
-    "s of audio per second, if",
-    "81% of 989 TFLOP/s",
+    "s of audio per second; see below",
+    "  * products at 81% of 989 TFLOP/s",
     "without its zeros",
-    "sound without a GPU  which convolutions",
-    "not known without  any time",
+    "sound without a GPU:\n  * which convolutions",
+    "not known without one:\n  * any time",
   ):
     assert words in text
 

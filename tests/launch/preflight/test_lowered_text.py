@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
+from jax.experimental import custom_partitioning
 
 from soundstream_jax.launch.preflight import hlo_text, lowered_text
 
@@ -207,6 +208,25 @@ def test_products_are_counted_and_paths_are_those_of_the_source():
   assert one.path.startswith("jit(product)/net/")
   assert work.convolutions[0].path == "jit(product)/net/conv_general_dilated"
   assert work.convolutions[0].dtype == "bf16"
+
+
+def test_what_hides_behind_a_partitioning_of_its_own_is_told():
+  split = custom_partitioning.custom_partitioning(lambda x, k: convolve(x, k))
+  split.def_partition(
+    partition=lambda *_: None, sharding_rule="b t c, k d e -> b s e"
+  )
+  mesh = jax.make_mesh((8,), ("data",))
+  place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+  whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  arguments = [
+    jax.ShapeDtypeStruct(shape, jnp.bfloat16, sharding=sharding)
+    for shape, sharding in (((8, *X[1:]), place), (KERNEL, whole))
+  ]
+  traced = jax.jit(lambda x, k: split(x, k)).trace(*arguments)
+  text = traced.lower(lowering_platforms=("cuda",)).as_text(debug_info=True)
+  work = lowered_text.read(text)
+  assert (work.convolutions, work.hidden) == ((), 1)
+  assert lowered_text.read(lowered(convolve, X, KERNEL)).hidden == 0
 
 
 def test_what_cannot_be_read_is_an_error_and_never_less_work():
