@@ -49,7 +49,7 @@ SHORT := $(filter-out $(LONG) tests/__pycache__, \
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo browser test test-fast test-slow test-slurm test-browser \
-  test-gpu-compiler bench bench-export bench-faults lint format clean constraints
+  test-gpu-compiler bench bench-gpu-compiler bench-export bench-faults lint format clean constraints
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' \
@@ -90,6 +90,11 @@ test-gpu-compiler: ## a step compiled for an H100, which need not be there
 	$(MAKE) VENV=$(GPU_COMPILER) $(GPU_COMPILER)/.installed-compiler
 	JAX_PLATFORMS=cpu $(GPU_COMPILER)/bin/python -m pytest -m gpu_compiler \
 	  tests/launch/preflight/test_gpu_compiler.py
+
+# make bench-gpu-compiler CASES=--cases=h100:1/plain
+bench-gpu-compiler: ## a step in every method, compiled for an H100; half an hour
+	$(MAKE) VENV=$(GPU_COMPILER) $(GPU_COMPILER)/.installed-compiler
+	JAX_PLATFORMS=cpu $(GPU_COMPILER)/bin/python -m benchmarks.gpu_compiler $(CASES)
 
 bench: $(BENCH) ## speed on this CPU, beside PyTorch
 	$(PYTHON) -m benchmarks.cpu

@@ -72,6 +72,11 @@ class Config:
   # 'lanes' (on TPU), or 'auto', by device. Name it where the CPUs of one job
   # differ.
   form: str = "auto"
+  # What convolutions compute in while training, those of the discriminators too:
+  # 'float32', 'bfloat16', or '' for that of the codec, model.compute_dtype. All
+  # that is kept is float32 either way, so it may change when a run is resumed.
+  # What float32 is on a GPU or a TPU: precision.py.
+  train_dtype: str = ""
   seed: int = 0
   # A workdir, or a folder of `soundstream export`: what fits of its newest
   # parameters, codebooks and discriminators starts this run.
@@ -98,6 +103,11 @@ class Config:
   logging: Logging = Logging()
   evaluation: Evaluation = Evaluation()
   checkpoint: Checkpoint = Checkpoint()
+
+  @property
+  def dtype_in_training(self) -> str:
+    """What convolutions compute in while training."""
+    return self.train_dtype or self.model.compute_dtype
 
   @property
   def rates(self) -> rates.Rates:

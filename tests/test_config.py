@@ -33,6 +33,7 @@ FIELDS = fields_of(config.Config())
 # Valid values of fields where adding one or halving gives none.
 OTHERS = {
   "form": "plain",
+  "train_dtype": "bfloat16",
   "model.strides": (8, 5, 4, 2),
   "model.encoder": "mel",
   "model.activation": "snake",
@@ -222,6 +223,7 @@ def test_no_number_may_be_infinite_or_undefined(name, value):
     ("quantizer.dropout_depths", (4, 25), "1 to quantizer.num_quantizers=24"),
     ("quantizer.dropout_depths", (0,), "1 to quantizer.num_quantizers=24"),
     ("model.compute_dtype", "float16", "'bfloat16'"),
+    ("train_dtype", "float16", "bfloat16"),
     ("model.residual_hidden_ratio", 0.0, "0.5"),
     ("quantizer.codebook_size", 1000, "Use 512 or 1024."),
     ("quantizer.ema_decay", 1.0, "[0, 1)"),

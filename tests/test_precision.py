@@ -37,3 +37,13 @@ def test_the_gradient_of_a_bias_adds_up_thousands_of_narrow_terms():
   # What the plain sum of arrays would do.
   _, plain = pulled(lambda x, b: x + b.astype(x.dtype)[None, None])
   assert np.max(np.abs(plain / expected - 1)) > 1e-3
+
+
+def test_a_float32_product_is_what_the_device_makes_of_it():
+  assert precision.products("float32", "cpu") == "float32"
+  assert precision.products("float32", "gpu") == "float32 (products of TF32)"
+  assert precision.products("float32", "tpu").endswith("of bfloat16)")
+  for platform in ("cpu", "gpu", "tpu"):
+    assert precision.products("bfloat16", platform) == "bfloat16"
+  with jax.default_matmul_precision("highest"):
+    assert precision.products("float32", "gpu").endswith("precision=highest)")

@@ -11,7 +11,7 @@ import soundstream_jax
 from soundstream_jax import config as config_lib
 from soundstream_jax import rng
 from soundstream_jax.checkpoint import exported
-from soundstream_jax.model import codebook, quantizers, soundstream
+from soundstream_jax.model import kmeans, quantizers, soundstream
 from soundstream_jax.settings import presets
 
 # What the encoder computes at once: its activations are large.
@@ -84,7 +84,7 @@ def _fitted(config: config_lib.Config, audio: np.ndarray) -> exported.Exported:
   q = config.quantizer
   fit = jax.jit(
     lambda frames: (
-      codebook.kmeans_layers(
+      kmeans.fit_layers(
         frames,
         rng.stream(root, "kmeans", 0),
         params.get("quantizer", {}),

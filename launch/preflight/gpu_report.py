@@ -6,6 +6,7 @@ What it says, and how far each figure can be trusted without a GPU, is in
 
 import dataclasses
 import os
+import re
 
 from soundstream_jax.launch.preflight import (
   gpu_calls,
@@ -29,6 +30,17 @@ CONTEXT_BYTES = GIB // 2
 NCCL_BYTES = GIB
 # Kernels that take longest, as the roofline has them.
 LONGEST = 10
+
+# Parts of a step, by names in the paths of its instructions; the first holds.
+# Apart is what stands in a conditional's branches: more is measured in steps that
+# are logged, and the tables count it as if each step were.
+SOMETIMES = "logged_steps_alone"
+PARTS = {
+  "wave_discriminator": r"/wave_\d",
+  "stft_discriminator": r"/stft",
+  "generator": r"SoundStream",
+  "other": r"",
+}
 
 SOUND = (
   "which convolutions are grouped, filled, stuffed or take a whole clip",
@@ -66,21 +78,37 @@ def of(
   launched = kernels.find(program, calls)
   work = lowered_text.read(lowered)
   gpu = topology.gpu
-  bound = roofline.of(
-    *(launched, [program_cost.Collective(**one) for one in collectives], gpu),
-    devices=devices,
-    hosts=topology.hosts,
-  )
+  moved = [program_cost.Collective(**one) for one in collectives]
+
+  def bound(found) -> roofline.Bound:
+    return roofline.of(found, moved, gpu, devices=devices, hosts=topology.hosts)
+
+  usual = bound([one for one in launched if not one.sometimes])
   executed = sum(call.flops * call.rounds for call in calls)
   return {
-    "gpu": dataclasses.asdict(gpu),
+    "gpu": dataclasses.asdict(gpu) | {"capability": list(gpu.capability)},
     "useful_flops": work.flops / devices,
     "product_flops": executed,
     "convolutions": _convolutions(work, calls, devices),
+    "parts": _parts(work, launched, devices),
     "library_calls": _library_calls(calls),
     "kernels": kernels.count(launched),
+    "collective_seconds": {
+      "nvlink": sum(
+        one.rounds * roofline.nvlink_seconds(one, gpu, devices=devices)
+        for one in moved
+      ),
+      "network": sum(
+        one.rounds
+        * roofline.network_seconds(
+          one, gpu, devices=devices, hosts=topology.hosts
+        )
+        for one in moved
+      ),
+    },
     "roofline": {
-      "seconds": dataclasses.asdict(bound) | {"total": bound.total},
+      "seconds": dataclasses.asdict(usual) | {"total": usual.total},
+      "seconds_of_logged_steps": bound(launched).total,
       "assumptions": roofline.assumptions(gpu),
       "longest": _longest(launched, gpu),
     },
@@ -103,6 +131,32 @@ def _convolutions(work, calls, devices) -> dict:
   return {"written": written, "compiled": gpu_calls.by_kind(calls)}
 
 
+def _parts(work, launched, devices) -> dict:
+  """Part of a step to its FLOPs, useful and executed, and its bytes."""
+  table = {
+    part: {"useful_flops": 0.0, "product_flops": 0.0, "bytes": 0}
+    for part in (*PARTS, SOMETIMES)
+  }
+
+  def of(path: str, *, sometimes: bool) -> dict:
+    if sometimes:
+      return table[SOMETIMES]
+    return table[
+      next(part for part, words in PARTS.items() if re.search(words, path))
+    ]
+
+  for one in (*work.convolutions, *work.products):
+    row = of(one.path, sometimes="cond/branch_" in one.path)
+    row["useful_flops"] += one.flops * one.rounds / devices
+  for kernel in launched:
+    row = of(kernel.op_name, sometimes=kernel.sometimes)
+    row["bytes"] += kernel.bytes * kernel.rounds
+    for call in kernel.products:
+      row = of(call.op_name, sometimes=kernel.sometimes)
+      row["product_flops"] += call.flops * call.rounds
+  return table
+
+
 def _library_calls(calls) -> dict[str, int]:
   found = {}
   for call in calls:
@@ -118,7 +172,8 @@ def _longest(launched, gpu) -> list[dict]:
     call = one.products[0] if one.products else None
     what = f"{call.kind} {call.what}" if call else one.kind
     row = places.setdefault(
-      (one.op_name, what), {"launches": 0, "seconds": 0.0, "bytes": 0}
+      (one.op_name or one.name.rstrip(".0123456789"), what),
+      {"launches": 0, "seconds": 0.0, "bytes": 0},
     )
     row["launches"] += one.rounds
     row["seconds"] += one.rounds * roofline.kernel_seconds(one, gpu)

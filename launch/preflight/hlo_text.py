@@ -32,6 +32,8 @@ _CALLED = re.compile(
   r"\b(calls|to_apply|body|condition|branch_computations|true_computation|"
   r"false_computation|called_computations)=(\{[^}]*\}|%[^\s,(){}=]+)"
 )
+# Of the opcodes with computations those that run them once.
+_CALLERS = ("fusion", "call", "async-start")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"?(\d+)')
 
 
@@ -155,7 +157,7 @@ def runs(program: Program) -> Iterator[tuple[Computation, int, bool]]:
         trips = trip_count(program, computation, instruction)
         waiting.append((called["body"][0], rounds * trips, fused))
         waiting.append((called["condition"][0], rounds * (trips + 1), fused))
-      elif instruction.opcode in ("fusion", "call", "async-start"):
+      elif instruction.opcode in _CALLERS:
         inside = fused or instruction.opcode == "fusion"
         for key in ("calls", "to_apply", "called_computations"):
           waiting += [(inner, rounds, inside) for inner in called.get(key, ())]
@@ -163,6 +165,24 @@ def runs(program: Program) -> Iterator[tuple[Computation, int, bool]]:
         # An upper bound: every branch as if it were taken.
         branches = [inner for names in called.values() for inner in names]
         waiting += [(inner, rounds, fused) for inner in branches]
+
+
+def sometimes(program: Program) -> frozenset[str]:
+  """Returns the computations that run only where a conditional takes them."""
+  found, always, waiting = set(), set(), [(program.entry, False)]
+  while waiting:
+    name, inside = waiting.pop()
+    seen = found if inside else always
+    if name in seen:
+      continue
+    seen.add(name)
+    for instruction in program.computations[name].instructions.values():
+      # Of a reduction the computation is applied, and is no code of its own.
+      if instruction.opcode in (*_CALLERS, "while", "conditional"):
+        branch = inside or instruction.opcode == "conditional"
+        for names in instruction.called.values():
+          waiting += [(one, branch) for one in names]
+  return frozenset(found - always)
 
 
 def trip_count(program: Program, where: Computation, loop: Instruction) -> int:

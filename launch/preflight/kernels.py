@@ -26,6 +26,7 @@ class Kernel:
   rounds: int  # how often it runs
   bytes: int  # that one run reads and writes
   products: tuple[gpu_calls.Call, ...]  # inside it
+  sometimes: bool = False  # in a branch, as of steps that are logged
 
 
 def find(
@@ -40,7 +41,7 @@ def find(
   by_name = {}
   for call in calls:
     by_name.setdefault(call.name, []).append(call)
-  found = []
+  found, branches = [], hlo_text.sometimes(program)
   for scope, rounds, fused in hlo_text.runs(program):
     if fused:
       continue
@@ -59,6 +60,7 @@ def find(
           rounds,
           program_cost.traffic(program, scope, instruction),
           tuple(one for name in inside for one in by_name.get(name, ())),
+          scope.name in branches,
         )
       )
   return found

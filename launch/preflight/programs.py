@@ -104,7 +104,7 @@ def lower(
   if name.startswith("step"):
     lowered, beside = step.lower(state, batch), 0
   elif name.startswith("kmeans"):
-    lowered, given, batches = _kmeans(config, mesh, state, batch, name)
+    lowered, given, batches = _kmeans(config, mesh, name)
     examples *= batches
     beside -= _per_device(given)
   else:
@@ -122,22 +122,15 @@ def lower(
   )
 
 
-def _kmeans(config, mesh, state, batch, name):
+def _kmeans(config, mesh, name):
   """Returns (lowered, its arguments of the state, batches that it takes)."""
-  import jax
-
-  from soundstream_jax.devices import sharding
   from soundstream_jax.train import kmeans_start
 
-  encode, fit = kmeans_start.programs(config, mesh, state)
-  given = state.params, state.codebooks.vectors, batch.audio
   if name == "kmeans_latents":
-    return encode.lower(*given), given[:2], 1
-  latents = _placed(jax.eval_shape(encode, *given), sharding.batch(mesh))
-  batches = kmeans_start.num_batches(config)
-  params = state.params.get("quantizer", {})
-  lowered = fit.lower((latents,) * batches, state.codebooks, params)
-  return lowered, (state.codebooks, params), batches
+    encode, (params, audio, number) = kmeans_start.build_encode(config, mesh)
+    return encode.lower(params, audio, number), params, 1
+  fit, (frames, *given) = kmeans_start.build(config, mesh)
+  return fit.lower(frames, *given), given, len(frames)
 
 
 def _evaluation(config, mesh, state, name):

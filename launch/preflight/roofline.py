@@ -17,8 +17,12 @@ No GPU is asked. What is assumed (`assumptions`):
 
 import dataclasses
 
-from soundstream_jax.launch.preflight import gpu_calls, kernels, program_cost
-from soundstream_jax.launch.preflight.gpu_targets import Gpu
+from soundstream_jax.launch.preflight import (
+  gpu_calls,
+  gpu_targets,
+  kernels,
+  program_cost,
+)
 
 TILE = 128
 # Of a sum that is split; what cuDNN does is not known.
@@ -46,7 +50,7 @@ class Bound:
 def of(
   found: list[kernels.Kernel],
   collectives: list[program_cost.Collective],
-  gpu: Gpu,
+  gpu: gpu_targets.Gpu,
   *,
   devices: int,
   hosts: int,
@@ -65,14 +69,14 @@ def of(
   )
 
 
-def rate(call: gpu_calls.Call, gpu: Gpu) -> float:
+def rate(call: gpu_calls.Call, gpu: gpu_targets.Gpu) -> float:
   """FLOPs per second that all multiprocessors reach."""
   if call.dtype in ("f32", "f64"):
     return 2.0 * gpu.cores * gpu.fpus_per_core * gpu.clock_ghz * 1e9
   return gpu.peak_flops * gpu.reachable_share
 
 
-def share(call: gpu_calls.Call, gpu: Gpu) -> float:
+def share(call: gpu_calls.Call, gpu: gpu_targets.Gpu) -> float:
   """Share of the multiprocessors that are busy, over all waves of tiles."""
   tiles = call.tiles(TILE)
   if call.splits_sums:
@@ -81,11 +85,11 @@ def share(call: gpu_calls.Call, gpu: Gpu) -> float:
   return tiles / (waves * gpu.cores) if tiles else 1.0
 
 
-def product_seconds(call: gpu_calls.Call, gpu: Gpu) -> float:
+def product_seconds(call: gpu_calls.Call, gpu: gpu_targets.Gpu) -> float:
   return call.flops / (rate(call, gpu) * share(call, gpu))
 
 
-def kernel_seconds(kernel: kernels.Kernel, gpu: Gpu) -> float:
+def kernel_seconds(kernel: kernels.Kernel, gpu: gpu_targets.Gpu) -> float:
   if kernel.kind == "collective":
     return LAUNCH_SECONDS
   computing = sum(product_seconds(call, gpu) for call in kernel.products)
@@ -93,20 +97,42 @@ def kernel_seconds(kernel: kernels.Kernel, gpu: Gpu) -> float:
 
 
 def collective_seconds(
-  one: program_cost.Collective, gpu: Gpu, *, devices: int, hosts: int
+  one: program_cost.Collective,
+  gpu: gpu_targets.Gpu,
+  *,
+  devices: int,
+  hosts: int,
 ) -> float:
   """Seconds of one run, by the slower of the two kinds of wires."""
+  return max(
+    nvlink_seconds(one, gpu, devices=devices),
+    network_seconds(one, gpu, devices=devices, hosts=hosts),
+  )
+
+
+def nvlink_seconds(
+  one: program_cost.Collective, gpu: gpu_targets.Gpu, *, devices: int
+) -> float:
+  return _ring(one, devices, gpu.nvlink_bytes)
+
+
+def network_seconds(
+  one: program_cost.Collective,
+  gpu: gpu_targets.Gpu,
+  *,
+  devices: int,
+  hosts: int,
+) -> float:
+  """All GPUs of a host send to the next host at once."""
+  return _ring(one, hosts, gpu.network_bytes * devices / hosts)
+
+
+def _ring(one, members: int, bandwidth: float) -> float:
   ways = 2 if one.kind == "all-reduce" else 1
-
-  def ring(members: int, bandwidth: float) -> float:
-    return ways * (members - 1) / members * one.bytes / bandwidth
-
-  # All GPUs of a host send to the next host at once.
-  across = gpu.network_bytes * devices // hosts
-  return max(ring(devices, gpu.nvlink_bytes), ring(hosts, across))
+  return ways * (members - 1) / members * one.bytes / bandwidth
 
 
-def assumptions(gpu: Gpu) -> list[str]:
+def assumptions(gpu: gpu_targets.Gpu) -> list[str]:
   peak = gpu.peak_flops / 1e12
   return [
     f"products at {gpu.reachable_share:.0%} of {peak:.0f} TFLOP/s, a "

@@ -3,6 +3,7 @@
 import collections
 
 from soundstream_jax.launch import slices
+from soundstream_jax.launch.preflight import gpu_table, programs
 
 # Collectives listed one by one, the largest first.
 LARGEST = 6
@@ -14,18 +15,15 @@ def render(report: dict) -> str:
   chip = slices.CHIPS.get(kind)
   lines = [
     ("topology", f"{report['topology']}, {_mesh(report)}"),
-    (
-      "step",
-      "with discriminators"
-      if report["adversarial"]
-      else "before the discriminators start",
-    ),
+    _program(report["program"]),
     ("batch", _batch(report)),
   ]
   if report["fits"] is False and "flops" not in report:
     lines.append(("fits", f"NO: {report['memory']['needed_by_the_compiler']}"))
   else:
     lines += _memory(report) + _work(report, chip) + _traffic(report)
+    if "gpu" in report:
+      lines += gpu_table.lines(report, audio_seconds=audio_seconds(report))
   lines.append(("compile time", f"{report['compile_seconds']:.0f} s"))
   width = max(len(name) for name, _ in lines)
   return "\n".join(
@@ -56,6 +54,13 @@ def audio_seconds(report: dict) -> float:
   return samples / report["sample_rate_hz"]
 
 
+def _program(name: str) -> tuple[str, str]:
+  title = programs.TITLES[name]
+  if title.startswith("step "):
+    return "step", title.removeprefix("step ")
+  return "program", title
+
+
 def _mesh(report) -> str:
   devices, fsdp = report["devices"], report["fsdp"]
   return f"data {devices // fsdp} x fsdp {fsdp}"
@@ -74,13 +79,16 @@ def _memory(report) -> list:
   total, limit = sum(memory.values()), report["memory_limit"]
   verdict = {True: "yes", False: "NO", None: "no limit known"}[report["fits"]]
   of = f" of {_size(limit)} ({100 * total / limit:.0f} %)" if limit else ""
-  return [
+  lines = [
     ("fits", f"{verdict}: {_size(total)} per device{of}"),
     *(
       (f"  {name.replace('_', ' ')}", _size(value))
       for name, value in memory.items()
     ),
   ]
+  if "gpu" in report:
+    lines += gpu_table.memory(report)
+  return lines
 
 
 def _work(report, chip) -> list:

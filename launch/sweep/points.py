@@ -24,7 +24,7 @@ from soundstream_jax.settings import (
 )
 
 # They may change when a run resumes, but not what it comes to.
-_COUNT = ("num_steps", "init_from")
+_COUNT = ("num_steps", "init_from", "train_dtype")
 LONGEST_NAME = 60
 
 

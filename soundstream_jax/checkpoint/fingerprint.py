@@ -23,7 +23,8 @@ import numpy as np
 from soundstream_jax import config as config_lib
 
 # What changes the function that encode and decode compute. compute_dtype is
-# part of it: the same parameters in bfloat16 give other codes.
+# part of it: the same parameters in bfloat16 give other codes. What training
+# computes in (train_dtype) is not.
 STRUCTURE = (
   "audio.sample_rate_hz",
   "model.encoder",

@@ -1,7 +1,8 @@
-"""ELU for CPUs, where XLA's is slow."""
+"""ELU whose slope follows from its value, so that its input need not be kept."""
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from soundstream_jax import precision
 
@@ -33,3 +34,21 @@ def _backward(y, cotangent):
 
 
 elu.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def elu_written_once(x: Array) -> Array:
+  """The same, whose value is an array in memory.
+
+  XLA for GPUs would otherwise keep x beside it, to compute the value again where
+  the gradient needs it.
+  """
+  return lax.optimization_barrier(elu(x))
+
+
+def _forward_written_once(x):
+  y = elu_written_once(x)
+  return y, y
+
+
+elu_written_once.defvjp(_forward_written_once, _backward)

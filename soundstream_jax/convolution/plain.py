@@ -71,11 +71,20 @@ def sampled(spec: spec_lib.Spec, x: Array) -> tuple[spec_lib.Spec, Array]:
 
   Such a convolution sees every stride-th value of x [B, *space, C] alone.
   """
-  has_one_tap = math.prod(spec.kernel) == 1 and not any(map(any, spec.padding))
-  if not has_one_tap or max(spec.strides) == 1 or spec.transposed:
+  if not is_sampled(spec):
     return spec, x
   steps = tuple(slice(None, None, stride) for stride in spec.strides)
-  return dataclasses.replace(spec, strides=(1,) * spec.axes), x[:, *steps]
+  return unstrided(spec), x[:, *steps]
+
+
+def is_sampled(spec: spec_lib.Spec) -> bool:
+  """Whether it has one tap and strides, and is none that is transposed."""
+  has_one_tap = math.prod(spec.kernel) == 1 and not any(map(any, spec.padding))
+  return has_one_tap and max(spec.strides) > 1 and not spec.transposed
+
+
+def unstrided(spec: spec_lib.Spec) -> spec_lib.Spec:
+  return dataclasses.replace(spec, strides=(1,) * spec.axes)
 
 
 def convolve(x: Array, kernel: Array, spec: spec_lib.Spec) -> Array:

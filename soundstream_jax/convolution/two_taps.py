@@ -33,7 +33,8 @@ def convolve(
     x: [..., T, in]; T a multiple of the stride, unless transposed.
     kernel: [2 * stride, in, out].
     spec: what to compute.
-    two_taps: computes `causal` of such an x.
+    two_taps: computes `causal` of such an x, or what that is of one which has
+      its zeros already.
 
   Returns:
     [..., T / stride, out], or transposed [..., T * stride, out].
@@ -47,4 +48,4 @@ def convolve(
   taps = kernel.reshape(2, stride, channels, spec.features)[::-1]
   taps = taps.transpose(0, 2, 1, 3)
   taps = taps.reshape(2, channels, stride * spec.features)
-  return two_taps(x, taps).reshape(*lead, time * stride, spec.features)
+  return two_taps(x, taps).reshape(*lead, -1, spec.features)

@@ -1,33 +1,25 @@
-"""How codebooks learn: k-means, moving averages, revival. Pure functions.
+"""How codebooks learn: moving averages, revival. Pure functions.
 
 All of it happens where a `quantizers.kind` compares codes, in C dimensions. The
 train step calls `update` and `revive` once per step with the statistics of
-the global batch; `kmeans_layers` runs once, before the first step.
-Source: paper section III-C (k-means on the first batch, exponential moving
-averages after VQ-VAE-2, replacement of unused codes). Iterations, smoothing and
-the relative threshold are ours.
+the global batch. With what codebooks begin is `model.kmeans`'s, or `random`.
+Source: paper section III-C (exponential moving averages after VQ-VAE-2,
+replacement of unused codes). Smoothing and the relative threshold are ours.
 """
-
-import types
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from soundstream_jax import config as config_lib
 from soundstream_jax import precision
 from soundstream_jax.model import quantizer, quantizers
-from soundstream_jax.model.quantizers import ema
 from soundstream_jax.model.quantizers import kind as kind_lib
 
 Array = jax.Array
 
 # Laplace smoothing of the counts, so that an unused code divides by no zero.
 SMOOTHING = 1e-5
-
-# Of functions that are called with vectors alone.
-_VECTORS = ema.Ema()
 
 
 @flax.struct.dataclass
@@ -152,133 +144,4 @@ def revive(
     sums=jnp.where(
       replace[..., None], fresh * uniform[..., None], codebooks.sums
     ),
-  )
-
-
-def kmeans(
-  frames: Array,
-  key: Array,
-  *,
-  size: int,
-  iterations: int,
-  kind: kind_lib.Kind = _VECTORS,
-) -> tuple[Array, Array]:
-  """k-means with k-means++ seeding.
-
-  Args:
-    frames: [N, C], N >= size.
-    key: draws the seeds.
-    size: number of clusters, K.
-    iterations: of Lloyd's algorithm.
-    kind: says which vectors are near each other; centres are plain means.
-
-  Returns:
-    (centres [K, C], codes int32 [N]). A cluster that runs empty is moved to
-    the frame that is farthest from its centre.
-  """
-  num = frames.shape[0]
-  keys = jax.random.split(key, size)
-  placed = kind.placed(frames)
-
-  def squared_distance(centre):
-    apart = placed - kind.placed(centre)[None, :]
-    return jnp.sum(jnp.square(apart), axis=-1)
-
-  def seed(distances, seed_key):
-    # Drawn in proportion to the squared distance; uniform if all are zero.
-    weights = jnp.where(jnp.max(distances) > 0, distances, 1)
-    cumulative = jnp.cumsum(weights)
-    point = jax.random.uniform(seed_key, (), frames.dtype) * cumulative[-1]
-    index = jnp.clip(jnp.searchsorted(cumulative, point), 0, num - 1)
-    centre = frames[index]
-    return jnp.minimum(distances, squared_distance(centre)), centre
-
-  first = frames[jax.random.randint(keys[0], (), 0, num)]
-  _, others = lax.scan(seed, squared_distance(first), keys[1:])
-  centres = jnp.concatenate([first[None, :], others])
-
-  def lloyd(centres, _):
-    codes = kind.nearest(frames, centres)
-    counts, sums = assign(frames, codes, size)
-    moved = sums / jnp.maximum(counts, 1)[:, None]
-    apart = placed - kind.placed(centres)[codes]
-    error = jnp.sum(jnp.square(apart), axis=-1)
-    _, farthest = lax.top_k(error, size)
-    empty = counts == 0
-    order = jnp.clip(jnp.cumsum(empty) - 1, 0, size - 1)
-    return jnp.where(empty[:, None], frames[farthest[order]], moved), None
-
-  centres, _ = lax.scan(lloyd, centres, length=iterations)
-  return centres, kind.nearest(frames, centres)
-
-
-def assign(frames: Array, codes: Array, size: int) -> tuple[Array, Array]:
-  """Counts [K] and sums [K, C] of frames [N, C] by their codes [N]."""
-  one_hot = jax.nn.one_hot(codes, size, dtype=frames.dtype)
-  sums = lax.dot_general(
-    one_hot,
-    frames,
-    (((0,), (0,)), ((), ())),
-    precision=lax.Precision.HIGHEST,
-  )
-  return jnp.sum(one_hot, axis=0), sums
-
-
-def kmeans_layers(
-  frames: Array,
-  key: Array,
-  params: kind_lib.Params = types.MappingProxyType({}),
-  *,
-  kind: kind_lib.Kind = _VECTORS,
-  num_quantizers: int,
-  size: int,
-  iterations: int,
-  frames_per_batch: float,
-  before: Array | None = None,
-) -> Codebooks:
-  """Initialises every layer on the residuals that the layers before it leave.
-
-  Args:
-    frames: [N, D] latents of one or several global batches.
-    key: draws the seeds.
-    params: of the kind, each [Q, ...].
-    kind: how codes are chosen.
-    num_quantizers: Q.
-    size: K, at most N.
-    iterations: of Lloyd's algorithm, per layer.
-    frames_per_batch: scales the counts to those of one batch, the unit of the
-      moving averages.
-    before: [q, K, C], the first layers where they are there already.
-
-  Returns:
-    Codebooks whose moving averages agree with their vectors, of all layers but
-    those before.
-  """
-  num = frames.shape[0]
-
-  def layer(residual, inputs):
-    layer_key, of_layer = inputs
-    entered = kind.enter(of_layer, residual)
-    centres, codes = kmeans(
-      entered, layer_key, size=size, iterations=iterations, kind=kind
-    )
-    counts, _ = assign(entered, codes, size)
-    counts = counts * (frames_per_batch / num)
-    chosen = kind.leave(of_layer, centres[codes])
-    return residual - chosen, (centres, counts)
-
-  def residual_of(residual, inputs):
-    vectors, of_layer = inputs
-    codes = kind.nearest(kind.enter(of_layer, residual), vectors)
-    return residual - kind.leave(of_layer, vectors[codes]), None
-
-  inputs = jax.random.split(key, num_quantizers), dict(params)
-  if before is not None:
-    there, of_layers = len(before), inputs[1]
-    first = jax.tree.map(lambda leaf: leaf[:there], of_layers)
-    frames, _ = lax.scan(residual_of, frames, (before, first))
-    inputs = jax.tree.map(lambda leaf: leaf[there:], inputs)
-  _, (vectors, counts) = lax.scan(layer, frames, inputs)
-  return Codebooks(
-    vectors=vectors, counts=counts, sums=vectors * counts[..., None]
   )

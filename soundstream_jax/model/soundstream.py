@@ -186,6 +186,7 @@ def from_config(
   *,
   platform: str | None = None,
   method: signal.Method | None = None,
+  dtype: str | None = None,
 ) -> SoundStream:
   """Returns the generator that a configuration describes.
 
@@ -193,9 +194,13 @@ def from_config(
     platform: 'cpu', 'gpu' or 'tpu', what config.form='auto' is for; None is
       the default device's.
     method: instead of that of config.form.
+    dtype: of convolutions; None is the codec's, model.compute_dtype.
   """
+  model = config.model
+  if dtype is not None:
+    model = dataclasses.replace(model, compute_dtype=dtype)
   return SoundStream(
-    config.model,
+    model,
     config.quantizer,
     method=method or methods.choose(config.form, platform),
     rematerialise=config.rematerialise,

@@ -13,6 +13,7 @@ MAY_CHANGE = (
   "microbatches",
   "rematerialise",
   "form",
+  "train_dtype",
   "compilation_cache",
   "profile_steps",
   "watchdog_abort",

@@ -71,7 +71,9 @@ def differentiator(
       metrics are zero.
   """
   platform = sharding.platform(mesh)
-  net = soundstream.from_config(config, platform=platform)
+  net = soundstream.from_config(
+    config, platform=platform, dtype=config.dtype_in_training
+  )
   discriminators = state_lib.discriminator_module(config, platform=platform)
 
   def differentiate(state, microbatch, candidates) -> Gradients:

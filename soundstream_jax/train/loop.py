@@ -17,7 +17,7 @@ from soundstream_jax.checkpoint import folder, holder, manager
 from soundstream_jax.data import held_out
 from soundstream_jax.data import loader as loader_lib
 from soundstream_jax.data import source as source_lib
-from soundstream_jax.devices import distributed, ending, sharding
+from soundstream_jax.devices import distributed, ending, gpu_flags, sharding
 from soundstream_jax.model import quantizers
 from soundstream_jax.train import (
   compiled,
@@ -92,7 +92,12 @@ def train(
     for adversarial in (False, True):
       step, abstract = step_lib.build(config, mesh, adversarial=adversarial)
       name = f"step {'with' if adversarial else 'without'} discriminators"
-      steps[adversarial] = compiled.Compiled(step, abstract, name=name)
+      steps[adversarial] = compiled.Compiled(
+        step,
+        abstract,
+        name=name,
+        details=gpu_flags.autotuning(sharding.platform(mesh)),
+      )
     distributed.check_shared(workdir)
     stack.enter_context(_held(workdir, take_over=take_over))
     run = _Run(

@@ -10,9 +10,10 @@ import numpy as np
 from absl import logging
 
 from soundstream_jax import config as config_lib
-from soundstream_jax import errors, paths, rates
+from soundstream_jax import errors, paths, precision, rates
 from soundstream_jax.checkpoint import best, fitting, folder
 from soundstream_jax.checkpoint import origin as origin_lib
+from soundstream_jax.convolution import methods
 from soundstream_jax.devices import distributed, sharding
 from soundstream_jax.model import codebook, quantizers
 from soundstream_jax.train import kmeans_start
@@ -200,10 +201,10 @@ def begin(
     logging.info("codebooks are fixed: no k-means, no revival")
   loader.seek(first_batch)
   place = sharding.batch(mesh)
-  heard = [
+  heard = (
     sharding.global_batch(place, config.batch_size, next(loader).audio)
     for _ in range(kmeans_start.num_batches(config))
-  ]
+  )
   return kmeans_start.initialise(config, mesh, fresh, heard, layers=layers)
 
 
@@ -214,7 +215,15 @@ def describe(config, mesh, state) -> None:
     return sum(leaf.size for leaf in jax.tree.leaves(tree)) / 1e6
 
   r = config.rates
-  logging.info("mesh %s, %s", dict(mesh.shape), mesh.devices.flat[0].platform)
+  platform = sharding.platform(mesh)
+  logging.info("mesh %s, %s", dict(mesh.shape), platform)
+  chosen = methods.choose(config.form, platform)
+  logging.info(
+    "convolutions: form %s, %s in training, %s in validation",
+    next(n for n, method in methods.METHODS.items() if method is chosen),
+    precision.products(config.dtype_in_training, platform),
+    precision.products(config.model.compute_dtype, platform),
+  )
   logging.info(
     "%d processes; batch %d examples, %d per process, of %.2f s",
     jax.process_count(),

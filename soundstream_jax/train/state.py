@@ -104,7 +104,7 @@ def discriminator_module(
   """Returns the discriminators of a configuration, for a platform or here."""
   return discriminator.Discriminator(
     config.discriminator,
-    dtype=jnp.dtype(config.model.compute_dtype),
+    dtype=jnp.dtype(config.dtype_in_training),
     rematerialise=config.rematerialise,
     method=methods.choose(config.form, platform),
   )

@@ -65,7 +65,9 @@ def build(config: config_lib.Config, mesh: Mesh, *, adversarial: bool = True):
     in_shardings=(state_shardings, batch_sharding),
     out_shardings=(state_shardings, sharding.replicated(mesh)),
     donate_argnums=(0,),
-    compiler_options=compiled.options(sharding.platform(mesh)),
+    compiler_options=compiled.options(
+      sharding.platform(mesh), devices=mesh.size
+    ),
   )
   state = jax.tree.map(
     lambda leaf, place: jax.ShapeDtypeStruct(

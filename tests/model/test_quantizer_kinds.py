@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from soundstream_jax import config as config_lib
-from soundstream_jax.model import codebook, initialise, quantizer, quantizers
+from soundstream_jax.model import (
+  codebook,
+  initialise,
+  kmeans,
+  quantizer,
+  quantizers,
+)
 from soundstream_jax.model.quantizers import fsq, low_dim, projection
 from soundstream_jax.settings import constraints
 from soundstream_jax.settings.constraints import quantizers as rules
@@ -78,7 +84,7 @@ def _build(name, seed=0):
   declared = jax.eval_shape(net.init, jax.random.key(0), _latents(3))
   params = initialise.draw(declared.get("params", {}), jax.random.key(seed))
   if kind.fixed() is None:
-    books = codebook.kmeans_layers(
+    books = kmeans.fit_layers(
       _latents(3).reshape(-1, D),
       jax.random.key(1),
       params,
@@ -311,7 +317,7 @@ def test_kmeans_of_low_dim_finds_planted_directions_and_their_lengths():
   loud = rng.uniform(0.5, 1.5, (200, 1))
   frames = loud * (length * directions)[labels]
   frames = frames + 1e-3 * length[labels] * rng.normal(size=(200, 4))
-  centres, codes = codebook.kmeans(
+  centres, codes = kmeans.fit(
     jnp.asarray(frames, jnp.float32),
     jax.random.key(0),
     size=4,

@@ -1,4 +1,4 @@
-"""Convolutions in bfloat16: what may differ from float32, and by how much."""
+"""Training in bfloat16: what may differ from float32, and by how much."""
 
 import jax
 import numpy as np
@@ -32,7 +32,7 @@ COMPARED_EVERY = 5
 def _tiny(voices, dtype, **overrides):
   values = presets.load("tiny")
   values.data.sources = voices
-  values.model.compute_dtype = dtype
+  values.train_dtype = dtype
   values.update_from_flattened_dict(overrides)
   return config_lib.from_dict(values)
 
@@ -150,7 +150,7 @@ def test_gradients_of_one_step_point_the_same_way(one_step, network):
 @pytest.mark.parametrize("form", [f for f in forms.FORMS if f != "auto"])
 def test_no_method_mixes_dtypes(small_config, form):
   """Where a bfloat16 meets a float32, one of them is converted by name."""
-  config = small_config(**{"model.compute_dtype": "bfloat16", "form": form})
+  config = small_config(train_dtype="bfloat16", form=form)
   mesh = distributed.make_mesh(config.mesh, jax.devices()[:1])
   step, arguments = step_lib.build(config, mesh)
   with jax.numpy_dtype_promotion("strict"):

@@ -23,7 +23,7 @@ from soundstream_jax.checkpoint import (
 from soundstream_jax.cli import __main__ as command
 from soundstream_jax.data import batch as batch_lib
 from soundstream_jax.devices import distributed, sharding
-from soundstream_jax.model import codebook
+from soundstream_jax.model import codebook, kmeans
 from soundstream_jax.train import start
 from soundstream_jax.train import state as state_lib
 
@@ -280,10 +280,8 @@ def test_layers_fitted_in_two_goes_are_those_of_one():
     "frames_per_batch": 200.0,
   }
   key = jax.random.key(0)
-  whole = codebook.kmeans_layers(frames, key, **options)
-  rest = codebook.kmeans_layers(
-    frames, key, before=whole.vectors[:2], **options
-  )
+  whole = kmeans.fit_layers(frames, key, **options)
+  rest = kmeans.fit_layers(frames, key, before=whole.vectors[:2], **options)
   _assert_equal(rest, jax.tree.map(lambda leaf: leaf[2:], whole))
 
 

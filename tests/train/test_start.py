@@ -69,3 +69,15 @@ def test_a_window_with_fewer_frequencies_than_mel_bins_is_named(
   assert len(lines) == len(warned)
   for line, window in zip(lines, warned, strict=True):
     assert f"window of {window} samples" in line
+
+
+def test_the_log_says_in_what_convolutions_are_computed(small_config, caplog):
+  config = small_config(form="plain", train_dtype="bfloat16")
+  mesh = distributed.make_mesh(config.mesh, jax.devices()[:1])
+  with caplog.at_level(logging.INFO, logger="absl"):
+    start.describe(config, mesh, state_lib.abstract(config))
+  lines = [record.getMessage() for record in caplog.records]
+  assert (
+    "convolutions: form plain, bfloat16 in training, float32 in validation"
+    in lines
+  )

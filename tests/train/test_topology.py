@@ -20,7 +20,7 @@ import topology_run
 
 from soundstream_jax import config as config_lib
 from soundstream_jax.devices import distributed, sharding
-from soundstream_jax.model import codebook
+from soundstream_jax.model import kmeans
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -258,7 +258,7 @@ def test_kmeans_of_a_layer_finds_the_same_codebook_on_split_frames(
   found = [
     jax.jit(
       functools.partial(
-        codebook.kmeans, size=q.codebook_size, iterations=q.kmeans_iterations
+        kmeans.fit, size=q.codebook_size, iterations=q.kmeans_iterations
       ),
       out_shardings=sharding.replicated(mesh),
     )(jax.device_put(frames, place), jax.random.key(layer))

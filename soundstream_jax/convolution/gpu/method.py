@@ -1,121 +1,77 @@
-"""Convolutions on a GPU: each one is a kernel of cuDNN's, or a product.
+"""Convolutions on a GPU: each one a kernel of cuDNN's, or a product (see `ways`).
 
-XLA hands a convolution to cuDNN as it stands only where nothing is dilated and
-nothing is grouped: it fills a dilated kernel with zeros, computes some gradients
-as convolutions whose kernel is the whole clip, and stuffs others with zeros
-(docs/performance.md). So here all of them are written in other ways:
-
-* a dilated layer runs over rows of `dilation` samples, undilated (see `rows`);
-* a stride of which the kernel is a multiple folds samples into channels, and a
-  transposed layer computes them as channels (see `two_taps`);
-* neighbouring groups merge, each bundle a convolution of its own (see `bundles`);
-* one tap is a product, and so are all taps of a layer of few outputs;
-* of a layer of few inputs neighbouring samples become channels (see `folding`).
+Memory is what a step takes time for. So the activation before a layer waits for
+the zeros that the layer is given: then what is written down once, zeros and all,
+is what the layer's gradients need, and the activation's too (see `activation`).
+What it was applied to need not be kept.
 """
 
 import dataclasses
-import math
 
+import flax.struct
 import jax
-import jax.numpy as jnp
 
 from soundstream_jax import precision
-from soundstream_jax.convolution import (
-  activation,
-  folding,
-  frame_norm,
-  plain,
-  two_taps,
-)
-from soundstream_jax.convolution.gpu import bundles, pointwise, rows, taps
+from soundstream_jax.convolution import activation, frame_norm, plain
+from soundstream_jax.convolution.gpu import ways
 
-# Channels that a tensor core takes at once; with fewer it is not used.
-LEAST_CHANNELS = 8
+
+@flax.struct.dataclass
+class Waiting:
+  """Values that ELU has yet to be applied to."""
+
+  values: jax.Array
+
+  @property
+  def ndim(self) -> int:
+    return self.values.ndim
 
 
 @dataclasses.dataclass(frozen=True)
 class Gpu(plain.Plain):
-  """'gpu' in config.form."""
+  """'gpu' in config.form: values are [B, *space, C], or wait for their ELU."""
+
+  def lay_out(self, spec, x):
+    spec, values = self._sampled(spec, x.values)
+    way = ways.of(spec, values.shape[1:-1], x.channels)
+    values = ways.pad(values, way.zeros)
+    if isinstance(x.values, Waiting):
+      return activation.elu_written_once(values)
+    return values
 
   def convolve(self, spec, x, parameters, memory):
     del memory
-    spec, values = plain.sampled(spec, x.values)
+    space = x.space
+    if plain.is_sampled(spec):
+      spec, space = plain.unstrided(spec), spec.outputs(space)
     kernel, bias = parameters()
-    return precision.add_bias(convolve(values, kernel, spec), bias)
+    y = ways.of(spec, space, x.channels).convolve(x.values, kernel)
+    return precision.add_bias(y, bias)
+
+  def elementwise(self, function, *values):
+    return function(*map(_done, values))
 
   def elu(self, values):
-    return self.elementwise(activation.elu, values)
+    return Waiting(_done(values))
+
+  def snake(self, x, parameters, memory):
+    x = x.replace(values=_done(x.values))
+    return super().snake(x, parameters, memory)
 
   def normalise(self, x, scale, bias, then):
     scale, bias = self.per_channel(scale, x), self.per_channel(bias, x)
-    return frame_norm.normalise(x.values, scale, bias, then)
+    return frame_norm.normalise(_done(x.values), scale, bias, then)
+
+  def leave(self, x):
+    return _done(x.values)
+
+  def _sampled(self, spec, values):
+    """As `plain.sampled`, of values that may wait."""
+    bare = values.values if isinstance(values, Waiting) else values
+    return plain.sampled(spec, bare)
 
 
-def convolve(x, kernel, spec) -> jax.Array:
-  """x [B, *space, in] with kernel [*k, in / groups, out], without bias."""
-  if spec.groups > 1:
-    return bundles.convolve(x, kernel, spec, convolve)
-  if spec.has_two_taps:
-    return two_taps.convolve(x, kernel, spec)
-  if spec.transposed:
-    return plain.convolve(x, kernel, spec)
-  if spec.dilation > 1:
-    return rows.convolve(x, kernel, spec)
-  if _sees_all_at_once(x, spec):
-    return _product(x, kernel, spec)
-  if spec.stride > 1 and spec.has_whole_strides:
-    return _by_strides(x, kernel, spec)
-  if max(spec.strides) > 1:
-    return plain.convolve(x, kernel, spec)
-  if spec.axes == 1 and spec.features < LEAST_CHANNELS:
-    return taps.of_few_outputs(x, kernel, spec)
-  if spec.axes == 1 and x.shape[-1] < LEAST_CHANNELS:
-    return taps.of_few_inputs(x, kernel, spec)
-  if x.shape[-1] < LEAST_CHANNELS:
-    return _folded(x, kernel, spec)
-  return plain.convolve(x, kernel, spec)
-
-
-def _sees_all_at_once(x, spec) -> bool:
-  """Whether an output sees whole last axes of the input, and one of the others."""
-  if max(spec.strides) > 1 or any(map(any, spec.padding)):
-    return False
-  return math.prod(spec.kernel[:-1]) == 1 and (
-    spec.kernel[-1] in (1, x.shape[-2])
-  )
-
-
-def _product(x, kernel, spec):
-  if spec.kernel[-1] > 1:
-    x = x.reshape(*x.shape[:-2], 1, -1)
-  kernel = kernel.reshape(-1, spec.features)
-  if spec.axes > 1:
-    return jnp.einsum("...i,io->...o", x, kernel)
-  return pointwise.convolve(x, kernel)
-
-
-def _by_strides(x, kernel, spec):
-  """Folds samples of a stride into channels."""
-  batch, time, channels = x.shape
-  stride = spec.stride
-  folded = x.reshape(batch, time // stride, stride * channels)
-  kernel = kernel.reshape(-1, stride * channels, spec.features)
-  return two_taps.causal(folded, kernel)
-
-
-def _folded(x, kernel, spec):
-  """Folds so many neighbours that channels are a multiple of LEAST_CHANNELS."""
-  fold = LEAST_CHANNELS // math.gcd(LEAST_CHANNELS, x.shape[-1])
-  length = spec.outputs(x.shape[1:-1])[-1]
-  missing = max(0, length - x.shape[-2])
-  missing += -(x.shape[-2] + missing) % fold
-  around = [(0, 0)] * (x.ndim - 2) + [(0, missing), (0, 0)]
-  y = folding.convolve(
-    folding.refold(jnp.pad(x, around), 1, fold),
-    kernel,
-    fold=fold,
-    before=spec.padding[-1][0],
-    lead_strides=spec.strides[:-1],
-    lead_padding=spec.padding[:-1],
-  )
-  return folding.refold(y, fold, 1)[..., :length, :]
+def _done(values):
+  if isinstance(values, Waiting):
+    return activation.elu(values.values)
+  return values

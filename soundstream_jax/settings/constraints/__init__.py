@@ -26,6 +26,7 @@ parse_sources = datasets.parse_sources
 as_source = datasets.as_source
 crowded_windows = analysis.crowded_windows
 kmeans_frames = kmeans.frames
+kmeans_frames_per_clip = kmeans.frames_per_clip
 kmeans_batches = kmeans.batches
 check_kmeans = kmeans.check
 without_dropped_form = forms.without_dropped

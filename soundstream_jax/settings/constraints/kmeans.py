@@ -5,13 +5,26 @@ from typing import Any
 from soundstream_jax import errors
 from soundstream_jax.settings.constraints import quantizers
 
+# Frames per code that k-means looks at: more move a mean of them by less than
+# what training moves it by. Of more it takes a random share. Ours.
+MOST_FRAMES_PER_CODE = 256
+
 
 def frames(config: Any) -> int:
   """Frames that the k-means start of the codebooks sees; 0 without it."""
-  per_batch = config.batch_size * config.rates.num_frames(
-    config.data.crop_samples
-  )
-  return batches(config) * per_batch
+  return batches(config) * config.batch_size * frames_per_clip(config)
+
+
+def frames_per_clip(config: Any) -> int:
+  """Frames of each clip that it sees: all, or as many as are enough.
+
+  The same number of every clip, so that no clip has to be looked at for it.
+  At least one: only more clips than enough frames are more than enough.
+  """
+  clips = max(1, batches(config) * config.batch_size)
+  enough = MOST_FRAMES_PER_CODE * config.quantizer.codebook_size // clips
+  there = config.rates.num_frames(config.data.crop_samples)
+  return min(there, max(1, enough))
 
 
 def batches(config: Any) -> int:

@@ -15,6 +15,12 @@ def check(config: Any) -> None:
   rules.one_of(
     config, "model.compute_dtype", ("float32", "bfloat16", "float64")
   )
+  rules.one_of(config, "train_dtype", ("", "float32", "bfloat16"))
+  if config.train_dtype and config.model.compute_dtype == "float64":
+    raise errors.InputError(
+      f"train_dtype={config.train_dtype} is narrower than model.compute_dtype="
+      "float64, with which all of training is float64. Leave train_dtype out."
+    )
   rules.one_of(config, "discriminator.wave_norm", ("weight", "none"))
   rules.one_of(config, "discriminator.stft_norm", ("layer", "weight", "none"))
   if config.model.residual_hidden_ratio <= 0:

@@ -26,7 +26,9 @@ class Model:
   input_gain: float = 0.0
   # FiLM at the bottleneck: 'none', 'encoder' or 'decoder'.
   film: str = "none"
-  # Convolutions only; parameters, codebooks, distances, losses stay float32.
+  # Of the codec's convolutions; parameters, codebooks, distances, losses stay
+  # float32. It is part of the model, whose codes depend on it: training in
+  # bfloat16 is train_dtype's.
   compute_dtype: str = "float32"
 
 

@@ -103,6 +103,18 @@ def test_a_strided_layer_is_what_cudnn_calls_it():
   assert kinds(text) == {"strided": 3}
 
 
+@pytest.mark.parametrize(("length", "is_filled"), [(164, True), (192, False)])
+def test_a_cotangent_no_longer_than_the_kernel_is_filled(length, is_filled):
+  def strided(x, kernel):
+    return lax.conv_general_dilated(
+      x, kernel, (4,), [(20, 20)], dimension_numbers=NUMBERS
+    )
+
+  lowered, text = compiled(strided, (8, length, 16), (41, 16, 32))
+  assert bool(gpu_calls.faults(gpu_calls.read(text))) is is_filled
+  assert bool(lowered_text.read(lowered).gpu_faults()) is is_filled
+
+
 @pytest.mark.parametrize("kind", gpu_targets.GPUS)
 def test_every_gpu_of_the_table_can_be_compiled_for(kind):
   one = topologies.parse(f"{kind}:1")
@@ -118,16 +130,34 @@ def test_gpus_of_several_hosts_belong_to_several_processes():
   assert [d.process_index for d in devices] == [0] * 8 + [1] * 8
 
 
-def step(small_config, form):
-  config = small_config(
-    **{"form": form, "batch_size": 8, "model.compute_dtype": "bfloat16"}
-  )
-  topology = topologies.parse("h100:1")
+# Crops so long that no layer's result is shorter than its kernel.
+FIELDS = {
+  "batch_size": 8,
+  "mesh.data": -1,
+  "model.compute_dtype": "bfloat16",
+  "data.crop_samples": 24_000,
+  "discriminator.stft_window": 1024,
+  "discriminator.stft_hop": 256,
+}
+
+
+def step(small_config, form, topology):
+  config = small_config(**FIELDS, form=form)
+  topology = topologies.parse(topology)
   lowered = programs.lower(config, topology, "step").lowered
   return lowered.compile(compiler_options=topology.compiler_options).as_text()
 
 
 def test_the_definition_breaks_every_law_in_a_step(small_config):
-  found = gpu_calls.read(step(small_config, "plain"))
+  found = gpu_calls.read(step(small_config, "plain", "h100:1"))
   assert {*gpu_calls.BAD_KINDS} <= {call.kind for call in found}
   assert len(gpu_calls.faults(found)) > 20
+
+
+def test_the_method_for_gpus_keeps_every_law_in_a_step(small_config):
+  text = step(small_config, "gpu", "h100:8")
+  found = gpu_calls.read(text)
+  assert gpu_calls.faults(found) == []
+  assert sum(call.library == "cudnn" for call in found) > 50
+  # Devices sum gradients and statistics, and gather nothing.
+  assert {*program_cost.of(text).collective_bytes()} == {"all-reduce"}

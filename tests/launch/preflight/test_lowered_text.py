@@ -156,6 +156,11 @@ def test_what_a_gpu_does_badly_has_a_line():
     lowered(with_gradients(feature_group_count=2), X, (8, 4, 16))
   )
   assert [": grouped" in line for line in grouped.gpu_faults()] == 3 * [True]
+  # A result that is shorter than the kernel.
+  (short,) = lowered_text.read(
+    lowered(with_gradients(stride=4, pad=(4, 3)), (2, 16, 8), KERNEL)
+  ).gpu_faults()
+  assert "a short cotangent" in short
   # A transposed layer as automatic differentiation has it.
   transposed = lowered_text.read(
     lowered(with_gradients(lhs_dilation=(4,)), X, KERNEL)
