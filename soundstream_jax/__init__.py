@@ -1,6 +1,6 @@
 """SoundStream (arXiv 2107.03312) in JAX and Flax: train, evaluate, encode."""
 
-__version__ = "0.7.0"
+__version__ = "0.8.0"
 
 
 def load(folder, *, step=None, weights=None):
