@@ -64,9 +64,8 @@ class Conditions:
       "data.crop_samples": preset.audio.sample_rate_hz,
       "quantizer.dropout": False,  # PyTorch's side has none
       "model.compute_dtype": dtype,
+      "train_dtype": "",  # as the model's; PyTorch's side knows one dtype
     }
-    if "train_dtype" in preset:
-      changed["train_dtype"] = ""  # as the model's
     if self.layers:
       changed["quantizer.num_quantizers"] = self.layers
     return changed | self.overrides | fields

@@ -222,6 +222,19 @@ def test_the_plan_has_every_method_and_the_most_valuable_first(given, device):
   assert kinds.index("pytorch") < names.index("step/plain")
 
 
+def test_our_speed_beside_pytorchs_is_that_of_as_many_clips():
+  step = {"audio_s": 32.0, "batch": 32, "seconds": 0.1, "method": "gpu"}
+  theirs = {"seconds": 0.25, "torch": "2.13.0", "done": True}
+  entries = {
+    "step/auto/batch=64": step | {"seconds": 0.2, "done": True},
+    "step/auto": step | {"done": True},
+    "pytorch/compiled": theirs,
+  }
+  of = {"preset": "tiny", "batch": 32, "layers": 8}
+  shown = tables.of({"of": of, "about": {}, "entries": entries})
+  assert "step/auto has 2.50 times PyTorch 2.13.0's speed, compiled." in shown
+
+
 def test_a_share_of_the_limit_is_of_the_larger_bound():
   entry = {"flops": 8e12, "bytes": 6e10, "seconds": 0.1, "audio_s": 32.0}
   peaks = {"products": 8e14, "copies": 3e12}
