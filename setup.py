@@ -87,9 +87,12 @@ setup(
     # The compiler for TPUs, and what runs on them. Not by jax[tpu]: that of jax
     # 0.10.2 wants libtpu 0.0.42, which crashes over a step for v6e.
     "tpu": ["libtpu>=0.0.52", "requests>=2.32"],
-    # The compiler for GPUs, of jax's own version, for `launch.preflight`: not
-    # what runs on them, which jax[cuda12] brings.
-    "preflight-gpu": ["jax[cuda12-local]>=0.10.2"],
+    # The compiler for GPUs, of jax's own version, for `launch.preflight`, and the
+    # assembler that it calls: not what runs on them, which jax[cuda12] brings.
+    "preflight-gpu": [
+      "jax[cuda12-local]>=0.10.2",
+      "nvidia-cuda-nvcc-cu12>=12.6",
+    ],
     "test": [
       "build",
       "hypothesis>=6.100",

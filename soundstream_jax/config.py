@@ -68,9 +68,8 @@ class Config:
   # less memory, more computation, the same gradients.
   rematerialise: bool = False
   # The method that computes convolutions, all giving one function: 'plain' as
-  # written, 'blocks' (fast on CPU and GPU), 'rows' (on a CPU with AVX-512),
-  # 'lanes' (on TPU), or 'auto', by device. Name it where the CPUs of one job
-  # differ.
+  # written, 'blocks' (fast on CPU), 'rows' (on a CPU with AVX-512), 'lanes' (on
+  # TPU), 'gpu', or 'auto', by device. Name it where the CPUs of one job differ.
   form: str = "auto"
   # What convolutions compute in while training, those of the discriminators too:
   # 'float32', 'bfloat16', or '' for that of the codec, model.compute_dtype. All

@@ -1,22 +1,29 @@
 """python -m benchmarks.gpu: ten minutes of a rented GPU, the best use of them first.
 
-On a fresh machine with a driver (Linux; any Python of 3.11 or later):
+On a fresh machine with a driver (Linux, Python 3.11 or later), in a copy of the
+repository; PyTorch has an environment of its own, for it wants another cuDNN:
 
-    git clone REPOSITORY soundstream && cd soundstream     # or unpack a copy
-    python3 -m venv env && env/bin/pip install -e . 'jax[cuda12]'
-    python3 -m venv torch && torch/bin/pip install -e . torch==2.13.0
-    env/bin/python -m benchmarks.gpu --minutes=8 --torch_python=torch/bin/python
-    # Again, as often as there is time: it goes on with what is missing.
-    env/bin/python -m benchmarks.gpu --minutes=8 --torch_python=torch/bin/python
-    env/bin/python -m benchmarks.gpu --show                # Markdown tables
-    # Bring home: benchmarks/results_gpu.json and out/gpu/cache/traces.
+    NEEDS="flax optax ml-collections absl-py soxr -c launch/constraints.txt"
+    python3 -m venv env && env/bin/pip install 'jax[cuda12]' $NEEDS
+    env/bin/pip install --no-deps -e .
+    python3 -m venv env-torch && env-torch/bin/pip install torch jax $NEEDS
+    env-torch/bin/pip install --no-deps -e .
+    RUN="env/bin/python -m benchmarks.gpu --torch_python=env-torch/bin/python"
+    $RUN --minutes=8     # and again: it goes on with what is missing
+    $RUN --show          # Markdown tables
+    # Bring home benchmarks/results_gpu.json and out/gpu/cache/traces.
 
-Results are printed and written as they come (`results`): a kill, Ctrl-C or the
-end of the minutes loses the item at work alone. Programs are compiled one at a
-time, each with the card to itself; they, autotuning results and what torch.compile
-made stay in --cache. An item that fails is a result with the first line of its
-error. `plan` has the order, --only=PATTERN,... measures a part, and
---again=PATTERN,... measures anew. A driver of CUDA 13 also takes 'jax[cuda13]'.
+Without a network: `pip download -d wheels` of the same names beforehand, then
+`pip install --no-index --find-links=wheels`. That is jax 0.10.2, whose compiler
+was tried for an H100 that was not there; 'jax[cuda12]==0.11.2' (without -c) has
+trained on one. With a driver of CUDA 13 'jax[cuda13]' is taken likewise.
+
+Results are printed and written as they come (see `results`): a kill, Ctrl-C or
+the end of the minutes loses the item at work alone. Programs are compiled one at
+a time; they, autotuning results and what torch.compile made stay in --cache. An
+item that fails is a result with the first line of its error; what was printed
+meanwhile is in worker.log there. `plan` has the order; --only=PATTERN,... measures
+a part ('pytorch/*', 'layer/gpu/*'), --again=PATTERN,... measures anew.
 
 Without a GPU it is tried with --device=cpu --preset=tiny --batch=2, which writes
 to out/gpu/results_cpu.json and never to benchmarks/results_gpu.json.

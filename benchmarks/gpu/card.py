@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import os
 import pathlib
 import platform
 import subprocess
@@ -38,6 +39,7 @@ def about(given) -> Iterator[dict[str, Any]]:
       "driver": card[1] if card else "",
       "versions": versions(),
       "source": source(),
+      "xla_flags": os.environ.get("XLA_FLAGS", ""),
     },
     "notes": {
       "memory": card[2] if card else "",

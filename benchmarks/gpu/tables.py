@@ -76,11 +76,12 @@ def _head(run: Run) -> str:
   of, about = run["of"], run["about"]
   versions = ", ".join(f"{k} {v}" for k, v in of.get("versions", {}).items())
   driver = f", driver {of['driver']}" if of.get("driver") else ""
+  flags = f"XLA_FLAGS={of['xla_flags']}; " if of.get("xla_flags") else ""
   peaks = run["entries"].get("peaks", {})
   measured = f" {_peaks(peaks)}." if "products" in peaks else ""
   return (
     f"{about.get('date', '')[:10]}, {of.get('card')}{driver}; {versions}; "
-    f"source {of.get('source')}, commit {about.get('commit')}. `{of['preset']}`, "
+    f"{flags}source {of.get('source')}, commit {about.get('commit')}. `{of['preset']}`, "
     f"{of['batch']} clips of a second, {of['layers'] or 'all'} quantizer "
     f"layers.{measured}"
   )

@@ -1,9 +1,9 @@
 """Convolutions over an axis that is folded into channels, so that vectors fill up.
 
-A TPU computes on vectors of 128 channels, whatever number of them is used. A
-signal [B, T, C] with few channels is therefore kept as [B, T / f, f * C], f
-neighbouring samples to a vector: its fold. A convolution then becomes one between
-such vectors: its kernel holds that of the ordinary convolution many times, along
+A TPU computes on vectors of 128 channels, and the tensor cores of a GPU on 8, whatever
+number of them is used. A signal [B, T, C] with few channels is therefore kept as
+[B, T / f, f * C], f neighbouring samples to a vector: its fold. A convolution then
+becomes one between such vectors: its kernel holds that of the ordinary convolution many times, along
 diagonals, and zeros elsewhere. Of a plane [B, N, F, C] the second axis is folded.
 This is the same sum with some terms times zero: a few times the multiplications,
 and a fraction of the memory traffic and of the time. The kernel that is stored and

@@ -25,6 +25,7 @@ def arguments(folder, *more):
   return [
     *(sys.executable, "-m", "benchmarks.gpu", "--device=cpu"),
     *("--preset=tiny", "--batch=2", "--layers=2", "--steps=2", "--form=plain"),
+    "--minutes=14",
     *(f"--override={value}" for value in SMALL),
     *(f"--json={folder}/found.json", f"--cache={folder}/cache", *more),
   ]

@@ -206,11 +206,14 @@ def test_what_the_end_of_the_minutes_cuts_off_is_no_failure(
   assert "pid" in entry and "done" not in entry and "error" not in entry
 
 
-def test_the_plan_has_every_method_and_the_most_valuable_first(given):
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_plan_has_every_method_and_the_most_valuable_first(given, device):
+  given = dataclasses.replace(given, device=device)
   names = [item.name for item in plan.items(given)]
   assert names[:3] == ["peaks", "step/auto", "trace/auto"]
   assert len(set(names)) == len(names)
-  auto = conditions_lib.name_of("auto", "cpu")
+  auto = conditions_lib.name_of("auto", given.platform)
+  assert (auto == "gpu") == (device == "cuda")
   for form in methods.METHODS:
     assert (f"step/{form}" in names) == (form != auto)
     assert f"layer/{form}/encoder/input" in names

@@ -47,3 +47,4 @@ def measure(
     state = kmeans_start.initialise(config, mesh, sounds.state, audio)
     jax.block_until_ready(state.codebooks)
     yield {name: time.perf_counter() - start}
+  yield steps.peak_memory()

@@ -95,7 +95,7 @@ def measure(given: conditions_lib.Conditions, **changes) -> Iterator[Values]:
     "slowest_s": max(each),
     "flops": layers.step_flops(config),
     "bytes": _bytes(step),
-  } | _peak_memory()
+  } | peak_memory()
 
 
 def trace(given: conditions_lib.Conditions, **changes) -> Iterator[Values]:
@@ -155,7 +155,7 @@ def _bytes(step: Step) -> float:
     return float(costs.get("bytes accessed", 0.0))
 
 
-def _peak_memory() -> Values:
+def peak_memory() -> Values:
   """The most that this process has had on the device, where it says so."""
   stats = jax.devices()[0].memory_stats() or {}
   if "peak_bytes_in_use" not in stats:
