@@ -34,7 +34,7 @@ LONGEST = 10
 # Parts of a step, by names in the paths of its instructions; the first holds.
 # Apart is what stands in a conditional's branches: more is measured in steps that
 # are logged, and the tables count it as if each step were.
-SOMETIMES = "logged_steps_alone"
+SOMETIMES = "branches"
 PARTS = {
   "wave_discriminator": r"/wave_\d",
   "stft_discriminator": r"/stft",
@@ -109,7 +109,7 @@ def of(
     },
     "roofline": {
       "seconds": dataclasses.asdict(usual) | {"total": usual.total},
-      "seconds_of_logged_steps": bound(launched).total,
+      "seconds_with_branches": bound(launched).total,
       "assumptions": roofline.assumptions(gpu),
       "longest": _longest(launched, gpu),
     },

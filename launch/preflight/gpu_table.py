@@ -91,9 +91,9 @@ def _convolutions(found) -> list:
   for kind in KINDS:
     cells = ["", ""]
     if row := written.get(kind):
-      cells[0] = f"{row['convolutions']:5d}  {_tera(row['flops'])}"
+      cells[0] = _cell(row["convolutions"], row["flops"])
     if row := compiled.get(kind):
-      cells[1] = f"{row['calls']:5d}  {_tera(row['flops'])}"
+      cells[1] = _cell(row["calls"], row["flops"])
       if row["flops_without_zeros"] < row["flops"]:
         cells[1] += f", {_tera(row['flops_without_zeros'])} without its zeros"
     rows.append((f"  {kind.replace('_', ' ')}", f"{cells[0]:27}{cells[1]}"))
@@ -102,6 +102,10 @@ def _convolutions(found) -> list:
     ("  products", f"{'':27}{product['calls']:5d}  {_tera(product['flops'])}")
   )
   return rows
+
+
+def _cell(number: int, flops: float) -> str:
+  return f"{number:5d}  {_tera(flops)}" if number else f"{0:5d}"
 
 
 def _kernels(report) -> list:
@@ -127,10 +131,10 @@ def _kernels(report) -> list:
 def _roofline(report, audio_seconds) -> list:
   roofline = report["roofline"]
   seconds = roofline["seconds"]
-  logged = roofline["seconds_of_logged_steps"]
+  branches = roofline["seconds_with_branches"]
   more = ""
-  if logged > seconds["total"]:
-    more = f" (a step that is logged {_ms(logged)})"
+  if branches > seconds["total"]:
+    more = f" (with all branches, as in logged steps, {_ms(branches)})"
   rows = [
     (
       "not faster than",
@@ -157,7 +161,7 @@ def _roofline(report, audio_seconds) -> list:
 
 def _tera(flops: float) -> str:
   if not flops:
-    return ""
+    return "0"
   if flops < 1e9:
     return f"{flops / 1e9:.4f} GFLOP"
   if flops < 1e11:

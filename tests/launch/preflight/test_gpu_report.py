@@ -124,7 +124,7 @@ def test_what_is_in_a_branch_is_of_some_steps_alone():
   assert parts["other"] == parts[gpu_report.SOMETIMES] > 0
   assert found["product_flops"] == 2 * parts["other"]
   seconds = found["roofline"]["seconds"]["total"]
-  assert found["roofline"]["seconds_of_logged_steps"] == 2 * seconds > 0
+  assert found["roofline"]["seconds_with_branches"] == 2 * seconds > 0
 
 
 def test_every_kernel_is_counted_once(report):
