@@ -1,8 +1,10 @@
 """K-means: the codebooks that a run begins with.
 
 It happens where a `quantizers.kind` compares codes, in C dimensions, once, before
-the first step. Source: paper section III-C (k-means on the first batch); the number
-of iterations is ours.
+the first step. Frames may be split over devices: nothing here needs two of them in
+one place but the seeds, so that counts, sums and seeds are all that is exchanged.
+Source: paper section III-C (k-means on the first batch); the number of iterations
+is ours.
 """
 
 import types
