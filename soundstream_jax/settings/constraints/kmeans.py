@@ -5,8 +5,8 @@ from typing import Any
 from soundstream_jax import errors
 from soundstream_jax.settings.constraints import quantizers
 
-# Frames per code that k-means looks at: more move a mean of them by less than
-# what training moves it by. Of more it takes a random share. Ours.
+# Frames per code that k-means looks at; of more it takes a random share. A mean of
+# 256 is off by a sixteenth of its cluster's radius. Ours.
 MOST_FRAMES_PER_CODE = 256
 
 

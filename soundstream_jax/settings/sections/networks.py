@@ -58,8 +58,8 @@ class Quantizer:
   bypass_probability: float = 0.0
   ema_decay: float = 0.99
   kmeans_iterations: int = 20  # ours
-  # Batches whose frames k-means sees. The paper takes one; with none codebooks
-  # start at random.
+  # Batches whose frames k-means sees, 256 a code at most. The paper takes one;
+  # with none codebooks start at random.
   kmeans_batches: int = 1
   # A code is dead below this share of uniform use. The paper's absolute 2
   # depends on the batch size and kills small batches. 0 turns revival off.
