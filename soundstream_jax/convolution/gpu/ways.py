@@ -68,7 +68,7 @@ def of(spec: spec_lib.Spec, space: tuple[int, ...], inputs: int) -> Way:
   if spec.stride > 1 and spec.has_whole_strides:
     return way(_whole_strides, spec.padding[0])
   if max(spec.strides) > 1:
-    return way(plain.convolve)
+    return way(_strided)
   if spec.axes == 1 and spec.features < LEAST_CHANNELS:
     return way(taps.of_few_outputs)
   if spec.axes == 1 and inputs < LEAST_CHANNELS:
@@ -135,6 +135,26 @@ def _whole_strides(x, kernel, spec):
   folded = x.reshape(batch, time // spec.stride, spec.stride * channels)
   kernel = kernel.reshape(-1, spec.stride * channels, spec.features)
   return _valid(folded, kernel, spec)
+
+
+def _strided(x, kernel, spec):
+  """Computes more than is asked for where results are shorter than the kernel.
+
+  XLA takes the kernel's gradient for what it is, cuDNN's BackwardFilter, only
+  where the cotangent is longer than the kernel; otherwise it fills it with zeros.
+  """
+  space = spec.outputs(x.shape[1:-1])
+  missing = [
+    stride * max(0, taps + 1 - length) if stride > 1 else 0
+    for stride, taps, length in zip(
+      spec.strides, spec.kernel, space, strict=True
+    )
+  ]
+  if not any(missing):
+    return plain.convolve(x, kernel, spec)
+  x = jnp.pad(x, [(0, 0), *((0, n) for n in missing), (0, 0)])
+  y = plain.convolve(x, kernel, spec)
+  return y[(slice(None), *map(slice, space))]
 
 
 def _folded(x, kernel, spec):
