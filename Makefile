@@ -52,7 +52,7 @@ SHORT := $(filter-out $(LONG) tests/__pycache__, \
   test-gpu-compiler bench bench-gpu-compiler bench-export bench-faults lint format clean constraints
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' \
 	  $(MAKEFILE_LIST)
 
 demo: $(PLOTS) ## train a small codec on synthetic sound and decode clips
@@ -86,13 +86,13 @@ test-slurm: $(TEST) ## a real SLURM of two nodes, where it is installed
 test-browser: $(TEST) $(VENV)/.installed-export-onnx ## the pages in Chromium, where it is installed
 	$(PYTEST) -m browser tests/evaluate tests/browser
 
-test-gpu-compiler: ## a step compiled for an H100, which need not be there
+test-gpu-compiler: | $(PYTHON) ## a step compiled for an H100, which need not be there
 	$(MAKE) VENV=$(GPU_COMPILER) $(GPU_COMPILER)/.installed-compiler
 	JAX_PLATFORMS=cpu $(GPU_COMPILER)/bin/python -m pytest -m gpu_compiler \
 	  tests/launch/preflight/test_gpu_compiler.py
 
 # make bench-gpu-compiler CASES=--cases=h100:1/plain
-bench-gpu-compiler: ## a step in every method, compiled for an H100; half an hour
+bench-gpu-compiler: | $(PYTHON) ## a step in every method, compiled for an H100; half an hour
 	$(MAKE) VENV=$(GPU_COMPILER) $(GPU_COMPILER)/.installed-compiler
 	JAX_PLATFORMS=cpu $(GPU_COMPILER)/bin/python -m benchmarks.gpu_compiler $(CASES)
 

@@ -38,6 +38,16 @@ def notes(report: dict) -> str:
   )
 
 
+def launches(report: dict) -> int:
+  """Of one run of a program; 0 in a report that is of no GPU."""
+  return sum(row["launches"] for row in report.get("kernels", {}).values())
+
+
+def bound_seconds(report: dict) -> float | None:
+  """What the roofline says; None in a report that is of no GPU."""
+  return report.get("roofline", {}).get("seconds", {}).get("total")
+
+
 def memory(report: dict) -> list[tuple[str, str]]:
   """Returns the line that says how much is in use at once."""
   peak = report["peak_bytes"] / 2**30
@@ -110,7 +120,7 @@ def _cell(number: int, flops: float) -> str:
 
 def _kernels(report) -> list:
   kinds = report["kernels"]
-  total = sum(row["launches"] for row in kinds.values())
+  total = launches(report)
   small = sum(row["small"] for row in kinds.values())
   rows = [("launches", f"{total}, {small} of them under 1 MB")]
   for kind, row in kinds.items():

@@ -39,10 +39,13 @@ def compare(report: dict, plain: dict) -> str:
     ("bytes", lambda r: r.get("bytes")),
     ("FLOPs", lambda r: r.get("flops")),
     ("temporary", lambda r: r["memory"].get("temporary")),
+    ("products, executed", lambda r: r.get("product_flops")),
+    ("launches", gpu_table.launches),
+    ("not faster than", gpu_table.bound_seconds),
   ):
     ours, theirs = of(report), of(plain)
     if ours and theirs:
-      lines.append(f"  {name:<18}{ours / theirs:.3f}")
+      lines.append(f"  {name:<20}{ours / theirs:.3f}")
   if plain["fits"] is False:
     lines.append("  plain does not fit")
   return "\n".join(["against the form 'plain'", *lines])

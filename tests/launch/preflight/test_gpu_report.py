@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import pathlib
+import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +21,7 @@ from soundstream_jax.launch.preflight import (
   kernels,
   program_cost,
   roofline,
+  table,
   topologies,
 )
 
@@ -157,6 +161,54 @@ def test_a_report_is_plain_json_and_its_table_has_all_of_it(report):
     "not known without one:\n  * any time",
   ):
     assert words in text
+
+
+# Flags of benchmarks are defined once a process.
+ROW = """
+import json, sys
+from benchmarks import gpu_compiler
+row = gpu_compiler.row_of(json.load(sys.stdin))
+print(gpu_compiler.line("h100:1/plain", row))
+print(sorted(row))
+"""
+
+
+def test_the_benchmark_has_a_row_of_a_report(report):
+  config = {
+    "model": {"encoder_channels": 32, "compute_dtype": "bfloat16"},
+    "quantizer": {"num_quantizers": 8, "codebook_size": 1024},
+  }
+  moved = {"kind": "all-gather", "bytes": 10**9, "rounds": 2, "op_name": ""}
+  whole = report | {
+    **{"config": config, "collectives": [moved], "fits": True, "bytes": 5e9},
+    **{"collective_bytes": {"all-gather": 2 * 10**9}, "compile_seconds": 7.0},
+    **{"peak_bytes": 3 * 10**9, "flops": 1.0},
+  }
+  done = subprocess.run(
+    [sys.executable, "-c", ROW],
+    input=json.dumps(whole),
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  line, fields = done.stdout.splitlines()
+  assert line.split()[:3] == ["h100:1/plain", "yes", "3.00"]
+  calls = report["convolutions"]["compiled"]
+  kinds = ("filled", "zero_stuffed", "whole_clip", "grouped")
+  assert line.split()[5:9] == [str(calls[kind]["calls"]) for kind in kinds]
+  assert "2.000" in line
+  assert "config" not in fields and "roofline" in fields
+
+
+def test_two_methods_are_compared_by_what_a_gpu_does(report):
+  whole = report | {"memory": {"temporary": 4}, "fits": True}
+  half = json.loads(json.dumps(whole))
+  half["product_flops"] /= 2
+  half["kernels"]["fusion"]["launches"] = 0
+  text = table.compare(half, whole)
+  assert re.search(r"products, executed +0\.500", text)
+  assert re.search(r"launches +0\.\d{3}", text)
+  assert re.search(r"not faster than +1\.000", text)
 
 
 def call(**fields):
