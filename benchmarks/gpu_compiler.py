@@ -135,14 +135,20 @@ def line(case: str, row: dict) -> str:
   kinds = row["convolutions"]["compiled"]
   moved = row["collective_bytes"]
   others = sum(n for kind, n in moved.items() if kind != "all-reduce")
+  # Of a step that is not logged.
+  usual = [part for name, part in row["parts"].items() if name != "branches"]
+
+  def total(name: str, scale: float) -> float:
+    return sum(part[name] for part in usual) / scale
+
   return (
     f"{case:16}{'yes' if row['fits'] else 'NO':5}{row['peak_bytes'] / 1e9:7.2f}"
-    f"{row['product_flops'] / 1e12:10.2f}{row['useful_flops'] / 1e12:13.2f}"
+    f"{total('product_flops', 1e12):10.2f}{total('useful_flops', 1e12):13.2f}"
     f"{kinds['filled']['calls']:8}{kinds['zero_stuffed']['calls']:8}"
     f"{kinds['whole_clip']['calls']:5}{kinds['grouped']['calls']:8}"
     f"{sum(row['library_calls'].values()):7}"
     f"{sum(k['launches'] for k in row['kernels'].values()):9}"
-    f"{row['bytes'] / 1e9:6.1f}{moved.get('all-reduce', 0) / 1e9:8.3f}"
+    f"{total('bytes', 1e9):6.1f}{moved.get('all-reduce', 0) / 1e9:8.3f}"
     f"{others / 1e9:10.3f}{1e3 * row['roofline']['seconds']['total']:10.1f}"
     f"{row['compile_seconds']:12.0f}"
   )
