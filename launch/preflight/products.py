@@ -12,6 +12,7 @@ from soundstream_jax.launch.preflight import hlo_text, windows
 
 CUDNN = "__cudnn$conv"
 CUBLAS = "__cublas$"
+LIBRARIES = (CUDNN, CUBLAS)
 
 
 def target(instruction: hlo_text.Instruction) -> str:

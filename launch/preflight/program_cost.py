@@ -185,6 +185,9 @@ def traffic(program, scope, instruction) -> int:
   if opcode.endswith("-start"):
     # Its result lists source and target.
     return _main(instruction)
+  if products.target(instruction).startswith(products.LIBRARIES):
+    # What else a result lists is the library's scratch memory.
+    return instruction.arrays[0].bytes + sum(map(_main, operands))
   return _main(instruction) + sum(map(_main, operands))
 
 

@@ -173,6 +173,8 @@ def test_products_count_whoever_computes_them(product, library):
   assert (call.library, call.kind) == (library, "product")
   assert call.flops == program_cost.of(text).flops == 2 * 30 * 40 * 50
   assert (call.rows, call.columns, call.matrices) == (30, 50, 1)
+  # The scratch memory of cuBLAS, 32 MiB, is no traffic.
+  assert program_cost.of(text).bytes == 2 * (30 * 40 + 40 * 50 + 30 * 50)
 
 
 def test_a_call_that_is_not_known_is_an_error():
