@@ -85,8 +85,8 @@ class Trainer:
       module.compile()
 
   def lower_precision(self):
-    """The context in which convolutions compute in model.compute_dtype."""
-    dtype = self.config.model.compute_dtype
+    """The context in which convolutions compute in training."""
+    dtype = self.config.dtype_in_training
     return torch.autocast(
       self.device, torch.bfloat16, enabled=dtype == "bfloat16"
     )

@@ -125,7 +125,7 @@ def _recorded(config, method):
   """Network -> what its convolutions were asked for."""
   crop = (config.batch_size, config.data.crop_samples, 1)
   audio = jax.ShapeDtypeStruct(crop, jnp.float32)
-  dtype = jnp.dtype(config.model.compute_dtype)
+  dtype = jnp.dtype(config.dtype_in_training)
   generator, judges = Recorder(method, []), Recorder(method, [])
   nets = [soundstream.from_config(config, method=generator)]
   if config.discriminator.exists:
