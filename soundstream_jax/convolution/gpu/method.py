@@ -32,12 +32,11 @@ class Gpu(plain.Plain):
   """'gpu' in config.form: values are [B, *space, C], or wait for their ELU."""
 
   def lay_out(self, spec, x):
-    spec, values = self._sampled(spec, x.values)
+    waits = isinstance(x.values, Waiting)
+    spec, values = plain.sampled(spec, x.values.values if waits else x.values)
     way = ways.of(spec, values.shape[1:-1], x.channels)
     values = ways.pad(values, way.zeros)
-    if isinstance(x.values, Waiting):
-      return activation.elu_written_once(values)
-    return values
+    return activation.elu_written_once(values) if waits else values
 
   def convolve(self, spec, x, parameters, memory):
     del memory
@@ -64,11 +63,6 @@ class Gpu(plain.Plain):
 
   def leave(self, x):
     return _done(x.values)
-
-  def _sampled(self, spec, values):
-    """As `plain.sampled`, of values that may wait."""
-    bare = values.values if isinstance(values, Waiting) else values
-    return plain.sampled(spec, bare)
 
 
 def _done(values):
