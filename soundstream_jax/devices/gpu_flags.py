@@ -94,7 +94,7 @@ LEFT = (
     "XLA_CLIENT_MEM_FRACTION",
     None,
     "0.75 of a card's memory by default. The paper's step at 32 s a card needs "
-    "6 GB of 80. Set 0.9 where preflight says that a batch needs more "
+    "4.7 GB of 80. Set 0.9 where preflight says that a batch needs more "
     "(docs.nvidia.com/jax-toolbox: 0.8 or 0.9; cuDNN and NCCL take the rest).",
   ),
   Flag(
