@@ -84,6 +84,7 @@ def is_sampled(spec: spec_lib.Spec) -> bool:
 
 
 def unstrided(spec: spec_lib.Spec) -> spec_lib.Spec:
+  """Returns the same without strides."""
   return dataclasses.replace(spec, strides=(1,) * spec.axes)
 
 
