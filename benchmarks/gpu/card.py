@@ -1,7 +1,6 @@
 """Which card, driver, versions and code: what results stand and fall with."""
 
 import hashlib
-import importlib.metadata
 import os
 import pathlib
 import platform
@@ -74,13 +73,9 @@ def used_by_others() -> str:
 
 def versions() -> dict[str, str]:
   """Returns those of the packages that are installed."""
-  found = {}
-  for name in _PACKAGES:
-    try:
-      found[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-      continue
-  return found
+  from soundstream_jax.train.monitoring import versions as versions_lib
+
+  return versions_lib.of_packages(_PACKAGES)
 
 
 def source() -> str:

@@ -15,6 +15,7 @@ import os
 import pathlib
 import platform
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -65,7 +66,7 @@ def here() -> dict[str, Any]:
     ),
     "processes": jax.process_count(),
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
-    "packages": _packages(),
+    "packages": of_packages(_PACKAGES),
   }
 
 
@@ -114,9 +115,10 @@ def _source() -> str:
   return digest.hexdigest()[:16]
 
 
-def _packages() -> dict[str, str]:
+def of_packages(names: Iterable[str]) -> dict[str, str]:
+  """Returns the versions of those packages that are installed."""
   found = {}
-  for name in _PACKAGES:
+  for name in names:
     try:
       found[name] = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
